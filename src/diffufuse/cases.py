@@ -1,0 +1,131 @@
+"""Which examinations there are, whose they are, and in which fold each is tested."""
+
+import csv
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffufuse.errors import BadInput
+
+COLUMNS = ("case", "patient", "fold", "validates", "site")
+NAME = re.compile(r"[A-Za-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One examination of one person.
+
+    Attributes:
+        name: pseudonymous, letters, digits and hyphens.
+        patient: pseudonym of the person; all examinations of a person share one fold.
+        fold: the fold in which the case is tested; None if it is always trained on.
+        validates: the fold in which the case is validated on; None if in none.
+        site: where it was acquired.
+    """
+
+    name: str
+    patient: str
+    fold: int | None
+    validates: int | None
+    site: str
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The cases of one dataset."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """All case names, in the sheet's order."""
+        return [case.name for case in self.cases]
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that have test cases, ascending."""
+        return sorted({case.fold for case in self.cases if case.fold is not None})
+
+    def test(self, fold: int) -> list[str]:
+        """Names of the cases tested in a fold."""
+        return [case.name for case in self.cases if case.fold == fold]
+
+    def validation(self, fold: int) -> list[str]:
+        """Names of the cases on which choices are made in a fold."""
+        return [case.name for case in self.cases if case.validates == fold]
+
+    def training(self, fold: int) -> list[str]:
+        """Names of the cases that are neither tested nor validated on in a fold."""
+        return [case.name for case in self.cases if fold not in (case.fold, case.validates)]
+
+
+def read_cohort(path: str | os.PathLike[str]) -> Cohort:
+    """Read and check a cohort sheet.
+
+    Args:
+        path: tab-separated, with the columns case, patient, fold, validates, site; `-` means none.
+
+    Raises:
+        BadInput: the sheet is empty, a column or name is malformed, a case stands twice, or the examinations of
+            one patient are spread over test, validation and training.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+            columns = tuple(rows[0]) if rows else ()
+    except OSError as error:
+        raise BadInput(f"{path}: expected a cohort sheet, but it cannot be read ({error.strerror}).") from error
+    if not rows:
+        raise BadInput(f"{path}: the cohort is empty; expected a header and one row per case.")
+    if columns != COLUMNS:
+        raise BadInput(f"{path}: expected the columns {', '.join(COLUMNS)}, got {', '.join(map(str, columns))}.")
+    cohort = Cohort(tuple(_case(row, path, line) for line, row in enumerate(rows, start=2)))
+    _require_unique_names(cohort, path)
+    _require_patients_apart(cohort, path)
+    return cohort
+
+
+def _case(row: dict[str, str], path: Path, line: int) -> Case:
+    for column in ("case", "patient"):
+        if not NAME.fullmatch(row[column] or ""):
+            raise BadInput(
+                f"{path}, line {line}: expected letters, digits and hyphens in column {column}, got {row[column]!r}."
+            )
+    return Case(
+        name=row["case"],
+        patient=row["patient"],
+        fold=_fold(row["fold"], path, line, "fold"),
+        validates=_fold(row["validates"], path, line, "validates"),
+        site=row["site"] or "",
+    )
+
+
+def _fold(text: str | None, path: Path, line: int, column: str) -> int | None:
+    if text == "-":
+        return None
+    if text is None or not text.isdigit():
+        raise BadInput(f"{path}, line {line}: expected a fold number or `-` in column {column}, got {text!r}.")
+    return int(text)
+
+
+def _require_unique_names(cohort: Cohort, path: Path) -> None:
+    twice = sorted({name for name in cohort.names if cohort.names.count(name) > 1})
+    if twice:
+        raise BadInput(f"{path}: each case stands once, but {', '.join(twice)} stands twice; remove one row.")
+
+
+def _require_patients_apart(cohort: Cohort, path: Path) -> None:
+    roles: dict[str, set[tuple[int | None, int | None]]] = defaultdict(set)
+    for case in cohort.cases:
+        roles[case.patient].add((case.fold, case.validates))
+        if case.fold is not None and case.fold == case.validates:
+            raise BadInput(f"{path}: case {case.name} is tested and validated on in fold {case.fold}; choose one.")
+    split = sorted(patient for patient, found in roles.items() if len(found) > 1)
+    if split:
+        raise BadInput(
+            f"{path}: all cases of a patient belong to one fold, but patient {', '.join(split)} stands in several; "
+            "give its rows the same fold and validates."
+        )

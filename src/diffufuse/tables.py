@@ -1,0 +1,113 @@
+"""Every table has one schema, declared here; a writer casts to it and refuses what does not fit."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffufuse.files import atomic_path
+
+_RUN = [
+    ("dataset", pa.string()),
+    ("case", pa.string()),
+    ("condition", pa.string()),
+    ("trained_on", pa.string()),
+    ("model", pa.string()),
+    ("fold", pa.int8()),
+    ("seed", pa.int16()),
+]
+
+# One value per case, region and metric; NaN is an undefined value.
+METRICS = pa.schema(
+    [*_RUN, ("region", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
+)
+
+# One row per dataset, condition, model, region and metric; statistics over patients.
+SUMMARY = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("condition", pa.string()),
+        ("trained_on", pa.string()),
+        ("model", pa.string()),
+        ("region", pa.string()),
+        ("metric", pa.string()),
+        ("unit", pa.string()),
+        ("patients", pa.int32()),
+        ("undefined", pa.int32()),
+        ("mean", pa.float64()),
+        ("mean_low", pa.float64()),
+        ("mean_high", pa.float64()),
+        ("median", pa.float64()),
+        ("minimum", pa.float64()),
+        ("maximum", pa.float64()),
+    ]
+)
+
+# One row per axial slice of a prepared case.
+PATCHES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("case", pa.string()),
+        ("slice", pa.int32()),
+        ("body_voxels", pa.int32()),
+        ("region", pa.string()),
+        ("region_voxels", pa.int32()),
+    ]
+)
+
+# One row per step and quantity: the curves of a training.
+HISTORY = pa.schema([("step", pa.int32()), ("quantity", pa.string()), ("value", pa.float64()), ("unit", pa.string())])
+
+
+def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Schema) -> None:
+    """Write a table in exactly its schema, whole or not at all.
+
+    Raises:
+        ValueError: a column is missing, unknown or of another kind than the schema says.
+    """
+    if set(frame.columns) != set(schema.names):
+        raise ValueError(f"{path}: expected the columns {schema.names}, got {list(frame.columns)}")
+    try:
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False, safe=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"{path}: a column does not fit the schema ({error})") from error
+    with atomic_path(path) as partial:
+        pq.write_table(table, partial)
+
+
+def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
+    """Read a table and check that it has its schema.
+
+    Raises:
+        ValueError: the file has other columns or kinds.
+    """
+    table = pq.read_table(path)
+    if not table.schema.remove_metadata().equals(schema):
+        raise ValueError(f"{path}: expected the schema {schema}, got {table.schema.remove_metadata()}")
+    return table.to_pandas()
+
+
+def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a JSON record with sorted keys and no NaN, whole or not at all.
+
+    Raises:
+        ValueError: a value is NaN or infinite; undefined is None.
+    """
+    text = json.dumps(record, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    with atomic_path(path) as partial:
+        partial.write_text(text)
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a JSON record."""
+    return json.loads(Path(path).read_text())
+
+
+def none_if_nan(value: float) -> float | None:
+    """The value for a record: NaN, which JSON does not know, becomes None."""
+    return None if math.isnan(value) else value

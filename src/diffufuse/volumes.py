@@ -1,0 +1,132 @@
+"""A volume is an array with its place in the patient; this file reads, writes and compares them."""
+
+import gzip
+import os
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from diffufuse.errors import BadInput
+from diffufuse.files import atomic_path
+
+ORTHONORMAL_TOLERANCE = 1e-3
+GRID_TOLERANCE_MM = 1e-2
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Values on a regular grid in the patient.
+
+    Attributes:
+        array: (X, Y, Z), float32 for images (physical units), uint8 for labels and masks.
+        affine: (4, 4), voxel index to RAS coordinate in mm.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of voxels along x, y, z."""
+        return self.array.shape
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighboring voxel centers along each array axis, mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    def with_array(self, array: np.ndarray) -> "Volume":
+        """The same grid with other values."""
+        if array.shape != self.array.shape:
+            raise ValueError(f"array: expected shape {self.array.shape}, got {array.shape}")
+        return replace(self, array=array)
+
+
+def same_grid(first: Volume, second: Volume) -> bool:
+    """Whether two volumes have equal shape and voxel positions (to 0.01 mm at every corner)."""
+    if first.shape != second.shape:
+        return False
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
+    corners[:, :3] *= np.array(first.shape) - 1
+    apart_mm = (corners @ first.affine.T - corners @ second.affine.T)[:, :3]
+    return bool(np.abs(apart_mm).max() < GRID_TOLERANCE_MM)
+
+
+def canonical(volume: Volume) -> Volume:
+    """The same voxels with axes flipped and permuted so that they run right, anterior, superior."""
+    image = nib.as_closest_canonical(nib.Nifti1Image(volume.array, volume.affine))
+    return Volume(np.ascontiguousarray(image.dataobj), image.affine)
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read a NIfTI file whole, to its gzip trailer, in RAS orientation.
+
+    Args:
+        path: a `.nii` or `.nii.gz` file with one 3-D image.
+
+    Returns:
+        float32 values for floating-point and signed files, uint8 where the file holds uint8.
+
+    Raises:
+        BadInput: the file is damaged, not 3-D, has NaN or infinite voxels, or axes that are not orthonormal.
+    """
+    path = Path(path)
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        image = nib.Nifti1Image.from_bytes(content)
+        kind = np.uint8 if image.get_data_dtype() == np.uint8 else np.float32
+        array = np.asanyarray(image.dataobj).astype(kind)
+    except (OSError, EOFError, zlib.error, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise BadInput(
+            f"{path}: expected a whole NIfTI file, but reading it failed ({error}); fetch it again."
+        ) from error
+    if array.ndim != 3:
+        raise BadInput(f"{path}: expected one 3-D image, got shape {array.shape}; save one volume alone.")
+    _require_finite(array, path)
+    _require_orthonormal(image.affine, path)
+    return canonical(Volume(array, image.affine))
+
+
+def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Write a NIfTI file with qform equal to sform, whole or not at all.
+
+    Args:
+        volume: float values are stored as float32, boolean and integer values as uint8.
+        path: ends in `.nii.gz`.
+
+    Raises:
+        ValueError: a value is not finite, or an integer does not fit into uint8.
+    """
+    array = volume.array
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: {np.count_nonzero(~np.isfinite(array))} voxels are not finite")
+    if not np.issubdtype(array.dtype, np.floating) and (array.min(initial=0) < 0 or array.max(initial=0) > 255):
+        raise ValueError(f"{path}: labels must lie in 0..255, got {array.min()}..{array.max()}")
+    kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.uint8
+    image = nib.Nifti1Image(array.astype(kind), volume.affine)
+    image.set_qform(volume.affine, code=1)
+    image.set_sform(volume.affine, code=1)
+    with atomic_path(path) as partial:
+        partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
+
+
+def _require_finite(array: np.ndarray, path: Path) -> None:
+    broken = np.argwhere(~np.isfinite(array))
+    if len(broken):
+        raise BadInput(
+            f"{path}: expected finite values, but {len(broken)} voxels are NaN or infinite, the first at "
+            f"{tuple(int(i) for i in broken[0])}; repair or exclude the image."
+        )
+
+
+def _require_orthonormal(affine: np.ndarray, path: Path) -> None:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    worst = np.abs(axes.T @ axes - np.eye(3)).max()
+    if not worst < ORTHONORMAL_TOLERANCE:
+        raise BadInput(
+            f"{path}: expected axes at right angles, but they are off by {worst:.3g}; resample it onto a straight grid."
+        )
