@@ -4,10 +4,13 @@ import csv
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffufuse.errors import BadInput
+from diffufuse.files import atomic_path
+from diffufuse.seeds import seed_of
 
 COLUMNS = ("case", "patient", "fold", "validates", "site")
 NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -129,3 +132,40 @@ def _require_patients_apart(cohort: Cohort, path: Path) -> None:
             f"{path}: all cases of a patient belong to one fold, but patient {', '.join(split)} stands in several; "
             "give its rows the same fold and validates."
         )
+
+
+def draft_cohort(names: list[str], *, study_seed: int, folds: int = 5, validation_share: float = 0.2) -> Cohort:
+    """Propose a fold for each case, for a person to review: shuffled, dealt evenly, one patient per case.
+
+    Args:
+        names: the cases; each is taken for a patient of its own.
+        study_seed: decides the shuffle.
+        folds: number of folds.
+        validation_share: share of the cases that a fold validates on, taken from the fold that follows it.
+
+    Returns:
+        The cohort, sorted by name.
+    """
+    order = sorted(names, key=lambda name: seed_of(study_seed, "fold", name))
+    validated = round(len(names) * validation_share)
+    cases = []
+    for rank, name in enumerate(order):
+        fold, place = rank % folds, rank // folds
+        validates = (fold - 1) % folds if place < validated and folds > 1 else None
+        cases.append(Case(name=name, patient=name, fold=fold, validates=validates, site=""))
+    return Cohort(tuple(sorted(cases, key=lambda case: case.name)))
+
+
+def write_cohort(cohort: Cohort, path: str | os.PathLike[str]) -> None:
+    """Write a cohort sheet."""
+    with atomic_path(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for case in cohort.cases:
+            numbers = ["-" if number is None else number for number in (case.fold, case.validates)]
+            writer.writerow([case.name, case.patient, *numbers, case.site])
+
+
+def read_patients(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
+    """Case to patient, over several cohort sheets."""
+    return {case.name: case.patient for path in paths for case in read_cohort(path).cases}

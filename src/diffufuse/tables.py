@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
 def none_if_nan(value: float) -> float | None:
     """The value for a record: NaN, which JSON does not know, becomes None."""
     return None if math.isnan(value) else value
+
+
+def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> pd.DataFrame:
+    """Read several tables of one schema as one, in the order given."""
+    return pd.concat([read_table(path, schema) for path in paths], ignore_index=True)

@@ -1,0 +1,59 @@
+# Two commands: `make demo` and `make test`. Both build what they need, and go on where they were stopped.
+PYTHON ?= python3
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake
+# The study that `make demo` runs: `make demo STUDY=sts_ibsi ARGS="--config mirror=../shared/data"`.
+STUDY ?= phantom
+ARGS ?=
+REPORT := results/report/$(STUDY)
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint lock restore ui
+
+# One run at a time in one folder; the lock goes with the process that holds it, however that one ends.
+demo: .venv/ready
+	@mkdir -p results
+	@flock --nonblock --conflict-exit-code 75 results/.run.lock $(MAKE) --no-print-directory run || \
+	  { test $$? -ne 75 || echo "Another run is under way in this folder; wait for it, or stop it."; exit 1; }
+	@echo; cat $(REPORT)/tables/segmentation.md
+	@echo; echo "Report:  $(REPORT)/report.html   (one file; open it in a browser)"
+	@echo "Runs:    make ui   (MLflow on http://127.0.0.1:5000)"
+
+.PHONY: run
+run:
+	@$(SNAKEMAKE) --configfile config/$(STUDY).yaml --unlock $(ARGS) >/dev/null 2>&1 || true
+	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
+	@$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet
+
+test: .venv/ready lint
+	$(BIN)/pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check --quiet Snakefile workflow
+	$(BIN)/codespell
+	@$(SNAKEMAKE) --lint
+
+# The runs as MLflow shows them.
+ui: .venv/ready
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///results/track/mlflow.db
+
+# After a clone: data and results from the DVC remote, with nothing left to rerun.
+restore: .venv/ready
+	$(BIN)/dvc pull
+	$(SNAKEMAKE) --configfile config/$(STUDY).yaml --touch --quiet
+
+.venv/ready: requirements.lock pyproject.toml
+	@echo "Building the environment .venv from requirements.lock: a few minutes, once."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -r requirements.lock 2>&1 | grep -v '^WARNING'
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Resolve requirements.in anew; the lock names no CUDA packages, torch's own metadata brings them where they belong.
+lock: .venv/ready
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile requirements.in --python-version 3.11 --no-annotate --no-header --quiet \
+	  --no-emit-package uv | sed -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' -e 's/+cpu//' > requirements.lock

@@ -1,0 +1,126 @@
+"""What a job says: everything into its log file, progress and faults of the input also onto the screen."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from diffufuse.errors import BadInput
+
+PROGRESS = logging.getLogger("diffufuse.progress")
+SECONDS_BETWEEN_LINES = 8.0
+
+
+@contextmanager
+def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Send log records, stdout and stderr of a job into its log file.
+
+    A `BadInput` ends the job with its one sentence and no traceback. The job ends, too, when the workflow that
+    started it is gone, so that nothing is left behind to write into a later run's results.
+
+    Args:
+        path: the log file; its folder is made.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+    _end_with_the_workflow()
+    with _output_into(path) as screen:
+        _configure_logging(screen)
+        try:
+            yield
+        except BadInput as error:
+            logging.getLogger(__name__).error("%s", error)
+            screen_line(screen, f"\nStopped: {error}\n")
+            raise SystemExit(1) from None
+        except Exception:
+            logging.getLogger(__name__).exception("The job failed; this is a fault of the program, not of the data.")
+            raise SystemExit(1) from None
+
+
+class Progress:
+    """Says how far a long piece of work is, at most every few seconds."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total = what, total
+        self.started = self.told = time.monotonic()
+
+    def step(self, done: int, detail: str = "") -> None:
+        """Tell that `done` of the total are done, if the last line is long enough ago."""
+        now = time.monotonic()
+        if now - self.told < SECONDS_BETWEEN_LINES and done < self.total:
+            return
+        self.told = now
+        left_s = (now - self.started) / max(done, 1) * (self.total - done)
+        PROGRESS.info("%s: %d of %d%s, %.0f s left", self.what, done, self.total, detail and f", {detail}", left_s)
+
+
+def screen_line(screen: int, text: str) -> None:
+    """Write one line to the terminal that the job was started from."""
+    os.write(screen, text.encode())
+
+
+class _ScreenHandler(logging.Handler):
+    """Passes log records to the terminal although the job's own output goes into its log file."""
+
+    def __init__(self, screen: int) -> None:
+        super().__init__()
+        self.screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        screen_line(self.screen, f"    {record.getMessage()}\n")
+
+
+def _configure_logging(screen: int) -> None:
+    library = logging.getLogger("diffufuse")
+    library.handlers.clear()
+    library.setLevel(logging.INFO)
+    to_file = logging.StreamHandler(sys.stderr)
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    library.addHandler(to_file)
+    PROGRESS.handlers = [_ScreenHandler(screen)]
+
+
+@contextmanager
+def _output_into(path: str | os.PathLike[str]) -> Iterator[int]:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    stdout, screen = os.dup(1), os.dup(2)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    try:
+        yield screen
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(stdout, 1)
+        os.dup2(screen, 2)
+        os.close(stdout)
+        os.close(screen)
+
+
+def _end_with_the_workflow() -> None:
+    workflow = next((process for process in psutil.Process().parents() if _is_snakemake(process)), None)
+    if workflow is not None:
+        threading.Thread(target=_watch, args=(workflow,), daemon=True).start()
+
+
+def _is_snakemake(process: psutil.Process) -> bool:
+    try:
+        command = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(Path(part).name == "snakemake" for part in command[:2]) or command[1:3] == ["-m", "snakemake"]
+
+
+def _watch(workflow: psutil.Process) -> None:
+    while workflow.is_running() and workflow.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(1.0)
+    os._exit(1)

@@ -1,0 +1,118 @@
+"""How much of two masks is shared: everything here follows from one table of voxel counts."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from diffufuse.types import Mask, Spacing
+
+MM3_PER_ML = 1000.0
+
+
+class Confusion(NamedTuple):
+    """Voxel counts of a prediction against a reference.
+
+    Attributes:
+        shared: voxels in both masks (true positive).
+        extra: voxels in the prediction alone (false positive).
+        lacking: voxels in the reference alone (false negative).
+    """
+
+    shared: int
+    extra: int
+    lacking: int
+
+
+def confusion(prediction: Mask, reference: Mask) -> Confusion:
+    """Count the voxels from which Dice, IoU, precision and recall all follow, so that they cannot disagree.
+
+    Args:
+        prediction: boolean, any number of dimensions.
+        reference: boolean, same shape.
+    """
+    shared = int(np.count_nonzero(prediction & reference))
+    extra = int(np.count_nonzero(prediction)) - shared
+    lacking = int(np.count_nonzero(reference)) - shared
+    return Confusion(shared, extra, lacking)
+
+
+def dice(prediction: Mask, reference: Mask) -> float:
+    """Twice the shared volume over the sum of both volumes: 2 TP / (2 TP + FP + FN).
+
+    Returns:
+        0..1; 1 if both masks are empty, 0 if one is.
+
+    Source:
+        Dice 1945, Ecology 26:297; policy for empty masks after Reinke et al. 2024, arXiv:2302.01790.
+    """
+    shared, extra, lacking = confusion(prediction, reference)
+    return _ratio(2 * shared, 2 * shared + extra + lacking, undefined=1.0)
+
+
+def iou(prediction: Mask, reference: Mask) -> float:
+    """Shared volume over the volume of the union: TP / (TP + FP + FN) = Dice / (2 - Dice).
+
+    Returns:
+        0..1; 1 if both masks are empty, 0 if one is.
+
+    Source:
+        Jaccard 1901; policy for empty masks as for `dice`.
+    """
+    shared, extra, lacking = confusion(prediction, reference)
+    return _ratio(shared, shared + extra + lacking, undefined=1.0)
+
+
+def precision(prediction: Mask, reference: Mask) -> float:
+    """Share of the predicted volume that is right: TP / (TP + FP).
+
+    Returns:
+        0..1; NaN if nothing is predicted, because nothing predicted is neither right nor wrong.
+
+    Source:
+        Maier-Hein et al. 2024, Metrics Reloaded, arXiv:2206.01653.
+    """
+    shared, extra, _ = confusion(prediction, reference)
+    return _ratio(shared, shared + extra, undefined=math.nan)
+
+
+def recall(prediction: Mask, reference: Mask) -> float:
+    """Share of the reference volume that is found: TP / (TP + FN).
+
+    Returns:
+        0..1; NaN if the reference is empty, because there was nothing to find.
+
+    Source:
+        Maier-Hein et al. 2024, Metrics Reloaded, arXiv:2206.01653.
+    """
+    shared, _, lacking = confusion(prediction, reference)
+    return _ratio(shared, shared + lacking, undefined=math.nan)
+
+
+def missed(prediction: Mask, reference: Mask) -> float:
+    """1 if there is a reference and nothing is predicted, otherwise 0."""
+    return float(reference.any() and not prediction.any())
+
+
+def spurious(prediction: Mask, reference: Mask) -> float:
+    """1 if something is predicted where the reference is empty, otherwise 0."""
+    return float(prediction.any() and not reference.any())
+
+
+def both_empty(prediction: Mask, reference: Mask) -> float:
+    """1 if there is neither a reference nor a prediction, otherwise 0."""
+    return float(not prediction.any() and not reference.any())
+
+
+def prediction_volume_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spacing) -> float:
+    """Volume of the predicted voxels, mL."""
+    return float(np.count_nonzero(prediction) * math.prod(spacing_mm) / MM3_PER_ML)
+
+
+def reference_volume_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spacing) -> float:
+    """Volume of the reference voxels, mL."""
+    return float(np.count_nonzero(reference) * math.prod(spacing_mm) / MM3_PER_ML)
+
+
+def _ratio(part: int, whole: int, *, undefined: float) -> float:
+    return part / whole if whole else undefined

@@ -1,0 +1,91 @@
+"""From physical units to numbers of order one, as a network reads them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+LOG_CEILING_SUV = 50.0
+Z_LIMIT = 6.0
+
+
+def intensity_statistics(image: Float[np.ndarray, "..."], inside: Bool[np.ndarray, "..."]) -> dict[str, float]:
+    """Mean and standard deviation of an image where it was acquired inside the body.
+
+    Args:
+        image: values in physical units.
+        inside: body and field of view.
+
+    Returns:
+        `mean` and `sd` in the image's unit; 0 and 1 where nothing is inside, so that z-scoring is harmless.
+    """
+    values = image[inside].astype(np.float64)
+    if values.size == 0:
+        return {"mean": 0.0, "sd": 1.0}
+    return {"mean": float(values.mean()), "sd": float(values.std())}
+
+
+def normalize(
+    image: Float[np.ndarray, "..."],
+    present: Bool[np.ndarray, "..."],
+    *,
+    settings: Mapping[str, Any],
+    statistics: Mapping[str, float],
+) -> Float[np.ndarray, "..."]:
+    """Scale an image for a network; voxels outside the field of view become exactly 0.
+
+    Args:
+        image: values in physical units (HU, SUV, MR intensity).
+        present: where the modality was acquired.
+        settings: `method` is `window` (with `low` and `high` in the image's unit, mapped to -1..1), `log`
+            (log(1 + SUV), for PET) or `zscore`.
+        statistics: `mean` and `sd` inside the body, of the same image; read by `zscore` alone.
+
+    Returns:
+        float32 of the same shape.
+
+    Raises:
+        ValueError: the method is unknown, or a z-score is asked of an image that is constant inside the body.
+    """
+    method = settings["method"]
+    if method == "window":
+        low, high = settings["low"], settings["high"]
+        scaled = (np.clip(image, low, high) - low) / (high - low) * 2 - 1
+    elif method == "log":
+        scaled = np.log1p(np.clip(image, 0, LOG_CEILING_SUV))
+    elif method == "zscore":
+        if not statistics["sd"] > 0:
+            raise ValueError("image: expected values that vary inside the body, but it is constant there")
+        scaled = np.clip((image - statistics["mean"]) / statistics["sd"], -Z_LIMIT, Z_LIMIT)
+    else:
+        raise ValueError(f"method: expected window, log or zscore, got {method!r}")
+    return np.where(present, scaled, 0).astype(np.float32)
+
+
+def normalize_all(
+    images: np.ndarray,
+    presence: np.ndarray,
+    *,
+    modalities: Mapping[str, Mapping[str, Any]],
+    statistics: Mapping[str, Mapping[str, float]],
+) -> np.ndarray:
+    """Normalize every image of a stack, each modality by its own rule.
+
+    Args:
+        images: (M, ...) in physical units, in the order of `modalities`.
+        presence: (M, ...) boolean.
+        modalities: name to its block of `config/datasets.yaml`.
+        statistics: name to `mean` and `sd` of the whole image inside the body.
+
+    Returns:
+        (M, ...) float32, 0 where absent.
+    """
+    return np.stack(
+        [
+            normalize(image, present, settings=block["normalization"], statistics=statistics[name])
+            if present.any()
+            else np.zeros_like(image)
+            for image, present, (name, block) in zip(images, presence, modalities.items(), strict=True)
+        ]
+    )

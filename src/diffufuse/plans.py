@@ -1,0 +1,86 @@
+"""A plan is every setting of a run after the config was read, enough to train it again and to use its weights."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from diffufuse.cases import Cohort
+from diffufuse.models import build_model
+from diffufuse.seeds import seed_of
+
+
+def make_plan(
+    cohort: Cohort,
+    *,
+    dataset: str,
+    model: str,
+    fold: int | str,
+    seed: int | str,
+    study_seed: int,
+    block: Mapping[str, Any],
+    modalities: Mapping[str, Any],
+    regions: Mapping[str, list[int]],
+) -> dict[str, Any]:
+    """Every setting of a run, enough to train it again without the config.
+
+    Args:
+        cohort: the dataset's cases and folds.
+        dataset: name of the dataset that is trained on.
+        model: name of the block in `config/models.yaml`.
+        fold: whose test cases stay unseen; a number, or its text in a path.
+        seed: one of the study's seeds, likewise.
+        study_seed: the study's one seed.
+        block: the model's block.
+        modalities: the dataset's modalities, in channel order.
+        regions: the dataset's regions, in output order.
+
+    Returns:
+        A record for `plan.json`.
+    """
+    fold, seed = int(fold), int(seed)
+    return {
+        "path": f"train/{dataset}/{model}/fold-{fold}_seed-{seed}",
+        "dataset": dataset,
+        "model": model,
+        "fold": fold,
+        "seed": seed,
+        "study_seed": study_seed,
+        "block": dict(block),
+        "modalities": [{"name": name, **settings} for name, settings in modalities.items()],
+        "regions": [{"name": name, "labels": values} for name, values in regions.items()],
+        "training_cases": cohort.training(fold),
+        "validation_cases": cohort.validation(fold),
+    }
+
+
+def plan_modalities(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The modalities of a plan, in channel order."""
+    return {entry["name"]: entry for entry in plan["modalities"]}
+
+
+def plan_regions(plan: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The regions of a plan, in output order."""
+    return {entry["name"]: entry["labels"] for entry in plan["regions"]}
+
+
+def network_of(plan: Mapping[str, Any]) -> nn.Module:
+    """The untrained network of a plan; its weights follow from the plan's seeds alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run_seed(plan))
+        return build_model(plan["block"], modalities=len(plan["modalities"]), regions=len(plan["regions"]))
+
+
+def load_model(plan: Mapping[str, Any], weights: str | os.PathLike[str]) -> nn.Module:
+    """The trained network of a plan, in evaluation mode, on the GPU if there is one."""
+    network = network_of(plan)
+    network.load_state_dict(load_file(weights))
+    return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def run_seed(plan: Mapping[str, Any]) -> int:
+    """The seed of a run, from which its initial weights, slices and augmentation follow."""
+    return seed_of(plan["study_seed"], plan["dataset"], plan["model"], plan["fold"], plan["seed"])

@@ -1,0 +1,31 @@
+"""With what a result was made: commit, versions, device."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+import diffufuse
+
+PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "antspyx", "pydicom", "nibabel", "snakemake")
+
+
+def commit() -> str:
+    """The Git commit of the code that runs, with `-dirty` if it was edited; `unknown` outside a repository."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return told.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Version of Python, of this library and of the packages that numbers depend on."""
+    found = {"python": platform.python_version(), "diffufuse": diffufuse.__version__}
+    return found | {name.lower(): importlib.metadata.version(name) for name in PACKAGES}

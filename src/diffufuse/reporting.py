@@ -1,0 +1,175 @@
+"""From one value per case to what is reported: statistics over patients, a record, and tables to be read."""
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from diffufuse import tables
+from diffufuse.files import atomic_path
+from diffufuse.metrics import COUNTED
+from diffufuse.seeds import seed_of
+from diffufuse.statistics import bootstrap_interval
+
+SYSTEM = ["dataset", "condition", "trained_on", "model", "region"]
+QUANTITY = [*SYSTEM, "metric", "unit"]
+VALUE = [name for name in tables.METRICS.names if name not in ("value", "unit")]
+PERFORMANCE = ("dice", "iou", "hd95", "precision", "recall")
+DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1)}
+
+
+def per_patient(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
+    """One value per patient: the mean over the examinations of a person and over the seeds and folds of a model.
+
+    Patients are independent, their examinations and the runs of one model are not; so these are averaged first.
+
+    Args:
+        metrics: a frame in the schema `tables.METRICS`.
+        patients: case → patient, from the cohort.
+
+    Returns:
+        Columns dataset, condition, trained_on, model, region, metric, unit, patient, value, in order of first
+        appearance. The value is NaN if it is undefined for any examination or run of the patient.
+
+    Raises:
+        ValueError: a case belongs to no patient, or a value stands twice.
+    """
+    strangers = sorted(set(metrics["case"]) - set(patients))
+    if strangers:
+        raise ValueError(f"patients: expected every case of the metrics, got none for {', '.join(strangers)}")
+    twice = metrics[metrics.duplicated(VALUE)]
+    if len(twice):
+        raise ValueError(f"metrics: expected each value once, got twice {twice.iloc[0][VALUE].to_dict()}")
+    owned = metrics.assign(patient=metrics["case"].map(dict(patients)))
+    values = owned.groupby([*QUANTITY, "patient"], sort=False, observed=True)["value"]
+    return values.agg(lambda value: value.mean(skipna=False)).reset_index()
+
+
+def summarize(metrics: pd.DataFrame, patients: Mapping[str, str], *, study_seed: int) -> pd.DataFrame:
+    """Statistics over patients of every metric, region, model and condition.
+
+    Args:
+        metrics: a frame in the schema `tables.METRICS`.
+        patients: case → patient, from the cohort.
+        study_seed: the study's one seed, for the bootstrap.
+
+    Returns:
+        A frame in the schema `tables.SUMMARY`. `patients` counts all, `undefined` those of them without a value,
+        who are left out of the statistics; the interval is that of `bootstrap_interval` at 95 %.
+
+    Raises:
+        ValueError: a case belongs to no patient, or a value stands twice.
+    """
+    rows = [
+        dict(zip(QUANTITY, key, strict=True))
+        | _statistics(group["value"], seed_of(study_seed, "bootstrap", *map(str, key)))
+        for key, group in per_patient(metrics, patients).groupby(QUANTITY, sort=False, observed=True)
+    ]
+    return pd.DataFrame(rows, columns=tables.SUMMARY.names)
+
+
+def summary_record(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The summary as a record: `dataset/condition/trained_on/model/region/metric` → its statistics.
+
+    Args:
+        summary: a frame in the schema `tables.SUMMARY`.
+
+    Returns:
+        Plain numbers and text; an undefined statistic is None.
+    """
+    path = ["dataset", "condition", "trained_on", "model", "region", "metric"]
+    return {
+        "/".join(row[name] for name in path): {
+            str(name): tables.none_if_nan(value) if isinstance(value, float) else value
+            for name, value in row.items()
+            if name not in path
+        }
+        for row in summary.to_dict("records")
+    }
+
+
+def format_table(summary: pd.DataFrame, metrics: Sequence[str] = PERFORMANCE) -> pd.DataFrame:
+    """A table to be read: one row per model and condition, one column per metric.
+
+    Args:
+        summary: a frame in the schema `tables.SUMMARY`.
+        metrics: names of metrics, in the order of the columns.
+
+    Returns:
+        Text. A cell is `mean [interval]`, with `n=` where undefined values were left out, or `undefined`. The columns
+        missed, spurious and both_empty tell the number of such patients, averaged over the runs of a model.
+
+    Raises:
+        ValueError: a metric, or one that is counted always, is not in the summary.
+    """
+    absent = [name for name in (*metrics, *COUNTED) if name not in set(summary["metric"])]
+    if absent:
+        raise ValueError(f"metrics: expected metrics of the summary, got {', '.join(absent)}")
+    headings = {name: _heading(name, summary) for name in metrics}
+    rows = []
+    for key, group in summary.groupby(SYSTEM, sort=False, observed=True):
+        found = {row["metric"]: row for row in group.to_dict("records")}
+        cells = {headings[name]: _cell(found.get(name)) for name in metrics}
+        counts = {name: _count(found.get(name)) for name in COUNTED}
+        patients = max(row["patients"] for row in found.values())
+        rows.append(dict(zip(SYSTEM, key, strict=True)) | {"patients": str(patients)} | cells | counts)
+    return pd.DataFrame(rows).fillna("")
+
+
+def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as comma-separated text, whole or not at all; undefined is an empty cell."""
+    with atomic_path(path) as partial:
+        frame.to_csv(partial, index=False, lineterminator="\n")
+
+
+def write_markdown(frame: pd.DataFrame, path: str | os.PathLike[str], *, note: str = "") -> None:
+    """Write a table as Markdown, whole or not at all.
+
+    Args:
+        frame: text as it should stand.
+        path: ends in `.md`.
+        note: a paragraph below the table: license, meaning of the intervals.
+    """
+    table = frame.to_markdown(index=False, disable_numparse=True)
+    with atomic_path(path) as partial:
+        partial.write_text(f"{table}\n" + (f"\n{note}\n" if note else ""))
+
+
+def _statistics(values: pd.Series, seed: int) -> dict[str, float]:
+    defined = values.dropna()
+    low, high = bootstrap_interval(defined.to_numpy(), seed=seed)
+    return {
+        "patients": len(values),
+        "undefined": len(values) - len(defined),
+        "mean": float(defined.mean()),
+        "mean_low": low,
+        "mean_high": high,
+        "median": float(defined.median()),
+        "minimum": float(defined.min()),
+        "maximum": float(defined.max()),
+    }
+
+
+def _heading(name: str, summary: pd.DataFrame) -> str:
+    unit = summary.loc[summary["metric"] == name, "unit"].iloc[0]
+    return name if unit == "1" else f"{name} ({unit})"
+
+
+def _cell(row: Mapping[Hashable, Any] | None) -> str:
+    if row is None:
+        return ""
+    if pd.isna(row["mean"]):
+        return "undefined"
+    point, ends = DECIMALS.get(row["unit"], (3, 3))
+    text = f"{row['mean']:.{point}f}"
+    if not pd.isna(row["mean_low"]):
+        text += f" [{row['mean_low']:.{ends}f}, {row['mean_high']:.{ends}f}]"
+    return f"{text} (n={row['patients'] - row['undefined']})" if row["undefined"] else text
+
+
+def _count(row: Mapping[Hashable, Any] | None) -> str:
+    return "" if row is None else f"{row['mean'] * row['patients']:.3g}"
+
+
+TABLES = {"segmentation": format_table}

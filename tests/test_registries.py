@@ -1,0 +1,76 @@
+"""A name in the config has its code, and a piece of code has its place in the config: both ways."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffufuse.cases import read_cohort
+from diffufuse.corruptions import CORRUPTIONS
+from diffufuse.datasets import DATASETS
+from diffufuse.fetching import SOURCES
+from diffufuse.figures import FIGURES
+from diffufuse.metrics import METRICS
+from diffufuse.models import MODELS
+from diffufuse.reporting import TABLES
+from diffufuse.study import check_study
+
+CONFIG = Path(__file__).parents[1] / "config"
+CATALOG = {
+    part: yaml.safe_load((CONFIG / f"{part}.yaml").read_text())[part] for part in ("datasets", "conditions", "models")
+}
+STUDY = yaml.safe_load((CONFIG / "config.yaml").read_text())["study"]
+STUDIES = sorted({"config.yaml", *(path.name for path in CONFIG.glob("*.yaml"))} - {f"{part}.yaml" for part in CATALOG})
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_makes_sense(name):
+    study = STUDY | yaml.safe_load((CONFIG / name).read_text())["study"]
+    check_study(CATALOG | {"study": study}, CONFIG / "cohorts")
+    assert set(study["metrics"]) <= set(METRICS)
+    assert set(study["figures"]) <= set(FIGURES)
+    assert set(study["tables"]) <= set(TABLES)
+    assert name in ("config.yaml", f"{study['name']}.yaml")
+
+
+def test_datasets_have_an_adapter_a_source_and_a_cohort_and_the_other_way_round():
+    assert set(CATALOG["datasets"]) == set(DATASETS)
+    assert {block["source"]["kind"] for block in CATALOG["datasets"].values()} == set(SOURCES)
+    assert {path.stem for path in (CONFIG / "cohorts").glob("*.tsv")} == set(DATASETS)
+
+
+def test_models_and_corruptions_have_a_block_and_the_other_way_round():
+    assert {block["architecture"] for block in CATALOG["models"].values()} == set(MODELS)
+    used = {block["corruption"] for block in CATALOG["conditions"].values() if "corruption" in block}
+    assert used == set(CORRUPTIONS)
+
+
+def test_regions_join_labels_that_exist_and_references_are_modalities():
+    for name, block in CATALOG["datasets"].items():
+        for values in block["regions"].values():
+            assert set(values) <= set(block["labels"].values()), name
+        assert block["reference"] in block["modalities"], name
+        for modality in block["modalities"].values():
+            assert modality.get("follows", block["reference"]) in block["modalities"], name
+
+
+def test_every_metric_and_architecture_names_its_source():
+    assert all(metric.source for metric in METRICS.values())
+    for model in MODELS.values():
+        assert "arXiv" in (inspect.getmodule(model).__doc__ or ""), model
+
+
+def test_every_figure_has_a_caption():
+    captions = CONFIG.parent / "workflow" / "report"
+    assert all((captions / f"{name}.rst").exists() for name in FIGURES)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_no_fold_tests_what_it_learned_from(name):
+    cohort = read_cohort(CONFIG / "cohorts" / f"{name}.tsv")
+    patients = {case.name: case.patient for case in cohort.cases}
+    for fold in cohort.folds:
+        tested = {patients[case] for case in cohort.test(fold)}
+        learned = {patients[case] for case in cohort.training(fold) + cohort.validation(fold)}
+        assert not tested & learned

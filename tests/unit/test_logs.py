@@ -1,0 +1,62 @@
+"""What a job leaves in its log, what it shows, and how it ends; each in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+HEAD = "import logging, sys\nfrom diffufuse.logs import job_log, PROGRESS\nfrom diffufuse.errors import BadInput\n"
+
+
+def job(tmp_path, body):
+    script = HEAD + f"with job_log({str(tmp_path / 'job.log')!r}):\n" + "".join(f"    {line}\n" for line in body)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+def test_output_goes_into_the_log_and_progress_onto_the_screen_too(tmp_path):
+    done = job(
+        tmp_path, ["print('printed')", "logging.getLogger('diffufuse.x').info('noted')", "PROGRESS.info('half way')"]
+    )
+    log = (tmp_path / "job.log").read_text()
+    assert done.returncode == 0
+    assert all(text in log for text in ("printed", "noted", "half way"))
+    assert done.stderr.strip() == "half way"
+    assert done.stdout == ""
+
+
+def test_bad_input_ends_in_one_sentence_without_a_traceback(tmp_path):
+    done = job(tmp_path, ["raise BadInput('scan.nii.gz: expected a head, got a foot; scan again.')"])
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Stopped: scan.nii.gz: expected a head, got a foot; scan again."
+    assert "Traceback" not in (tmp_path / "job.log").read_text()
+
+
+def test_a_fault_of_the_program_leaves_its_traceback_in_the_log(tmp_path):
+    done = job(tmp_path, ["1 / 0"])
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in (tmp_path / "job.log").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
+def test_a_job_ends_soon_after_its_workflow_was_killed(tmp_path):
+    marker = tmp_path / "written"
+    script = tmp_path / "job.py"
+    script.write_text(
+        HEAD + f"import time, pathlib\nwith job_log({str(tmp_path / 'job.log')!r}):\n"
+        f"    pathlib.Path({str(tmp_path / 'started')!r}).touch()\n    time.sleep(20)\n"
+        f"    pathlib.Path({str(marker)!r}).touch()\n"
+    )
+    engine = tmp_path / "snakemake"
+    engine.write_text(f"import subprocess\nsubprocess.run(['bash', '-c', '{sys.executable} {script}; true'])\n")
+    workflow = subprocess.Popen([sys.executable, str(engine)])
+    while not (tmp_path / "started").exists():
+        time.sleep(0.1)
+    [job_process] = [p for p in psutil.Process(workflow.pid).children(recursive=True) if str(script) in p.cmdline()]
+    os.kill(workflow.pid, signal.SIGKILL)
+    workflow.wait()
+    assert not psutil.wait_procs([job_process], timeout=5)[1]
+    assert not marker.exists()

@@ -1,0 +1,261 @@
+"""Contours of known area fill the right voxels; contours that do not belong to the image are refused."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+
+from diffufuse.dicom.rtstruct import Contours, rasterize, read_contours, read_rois
+from diffufuse.dicom.series import find_series, read_series
+from diffufuse.errors import BadInput
+from diffufuse.volumes import Volume, read_volume
+
+FRAME = "1.2.4"
+PLANES = {0: (1, 2), 1: (0, 2), 2: (0, 1)}
+
+
+def grid_of(shape=(40, 36, 12), spacing_mm=(1.0, 1.5, 3.0), origin_mm=(-7.0, 11.0, -100.0)) -> Volume:
+    affine = np.diag([*spacing_mm, 1.0])
+    affine[:3, 3] = origin_mm
+    return Volume(np.zeros(shape, np.float32), affine)
+
+
+def polygon(grid: Volume, corners, *, slice_index: float = 5, axis: int = 2) -> np.ndarray:
+    """Corners in voxel coordinates of one slice, as RAS points."""
+    index = np.full((len(corners), 3), float(slice_index))
+    index[:, PLANES[axis]] = corners
+    return index @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+
+
+def box(low: float, high: float) -> list[tuple[float, float]]:
+    return [(low, low), (high, low), (high, high), (low, high)]
+
+
+def fill(grid: Volume, *polygons: np.ndarray, frame: str | None = FRAME) -> np.ndarray:
+    return rasterize(Contours("GTV", FRAME, polygons), grid, frame_of_reference=frame)
+
+
+def write_rtstruct(path: Path, rois: dict[str, list[tuple[str, np.ndarray]]]) -> Path:
+    """Each ROI is a list of geometric type and RAS points; ROI numbers start at 1, contours are stored in reverse."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = RTStructureSetStorage, generate_uid()
+    dataset.SeriesInstanceUID, dataset.Modality = "1.2.7", "RTSTRUCT"
+    dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
+    for number, (name, contours) in enumerate(rois.items(), start=1):
+        entry, drawn = Dataset(), Dataset()
+        entry.ROINumber, entry.ROIName, entry.ReferencedFrameOfReferenceUID = number, name.rstrip("*"), FRAME
+        drawn.ReferencedROINumber = number
+        if contours:
+            drawn.ContourSequence = [contour_item(kind, points) for kind, points in contours]
+        dataset.StructureSetROISequence.append(entry)
+        dataset.ROIContourSequence.insert(0, drawn)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def contour_item(kind: str, points: np.ndarray) -> Dataset:
+    item = Dataset()
+    item.ContourGeometricType, item.NumberOfContourPoints = kind, len(points)
+    item.ContourData = [f"{value:.3f}" for value in (points * [-1, -1, 1]).ravel()]
+    return item
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_box_fills_the_voxels_whose_centers_it_holds(axis):
+    grid = grid_of()
+    expected = np.zeros(grid.shape, bool)
+    cut = [slice(3, 8)] * 3
+    cut[axis] = slice(5, 6)
+    expected[tuple(cut)] = True
+    assert (fill(grid, polygon(grid, box(2.6, 7.4), axis=axis)) == expected).all()
+
+
+@pytest.mark.parametrize("radius", [5.0, 10.0, 15.0])
+def test_circle_has_the_area_of_a_circle(radius):
+    angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    grid = grid_of((40, 40, 12))
+    areas = []
+    for shift in np.random.default_rng(3).uniform(0, 1, (60, 2)):
+        corners = 19 + shift + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        areas.append(fill(grid, polygon(grid, corners)).sum())
+    assert np.mean(areas) == pytest.approx(np.pi * radius**2, rel=0.005)
+    assert np.abs(np.array(areas) / (np.pi * radius**2) - 1).max() < 0.5 / radius
+
+
+def test_drawing_direction_and_first_point_do_not_matter():
+    grid = grid_of()
+    corners = np.random.default_rng(1).uniform(2, 30, (25, 2))
+    expected = fill(grid, polygon(grid, corners))
+    assert 0 < expected.sum() < expected.size
+    assert (fill(grid, polygon(grid, corners[::-1])) == expected).all()
+    assert (fill(grid, polygon(grid, np.roll(corners, 7, axis=0))) == expected).all()
+
+
+def test_crossing_contours_agree_with_a_point_by_point_winding_parity():
+    grid = grid_of((20, 20, 3))
+    corners = np.random.default_rng(2).uniform(0, 19, (15, 2))
+    found = fill(grid, polygon(grid, corners, slice_index=1))[:, :, 1]
+    ahead = np.roll(corners, -1, axis=0)
+    for x, y in np.ndindex(20, 20):
+        angle = np.arctan2(ahead[:, 1] - y, ahead[:, 0] - x) - np.arctan2(corners[:, 1] - y, corners[:, 0] - x)
+        turns = np.round(((angle + np.pi) % (2 * np.pi) - np.pi).sum() / (2 * np.pi))
+        assert found[x, y] == (turns % 2 == 1)
+
+
+@pytest.mark.parametrize("edge", [4.0, 4.5, 4.3])
+def test_shared_edges_are_neither_doubled_nor_lost(edge):
+    grid = grid_of()
+    left = [(1, 1), (edge, 1), (edge, 9), (1, 9)]
+    right = [(edge, 1), (9, 1), (9, 9), (edge, 9)]
+    parts = [fill(grid, polygon(grid, corners)) for corners in (left, right)]
+    assert not (parts[0] & parts[1]).any()
+    assert ((parts[0] | parts[1]) == fill(grid, polygon(grid, box(1, 9)))).all()
+    assert fill(grid, polygon(grid, box(1, 9))).sum() == 64
+
+
+def test_slanted_shared_edge_through_voxel_centers_is_neither_doubled_nor_lost():
+    grid = grid_of()
+    below, above = [(2, 2), (10, 2), (10, 10)], [(2, 2), (10, 10), (2, 10)]
+    parts = [fill(grid, polygon(grid, corners)) for corners in (below, above)]
+    assert (parts[0] ^ parts[1]).sum() == 64
+    assert not (parts[0] & parts[1]).any()
+
+
+def test_inner_ring_is_a_hole_and_its_island_is_inside():
+    grid = grid_of()
+    rings = [polygon(grid, box(low - 0.5, high + 0.5)) for low, high in ((2, 20), (5, 15), (8, 10))]
+    assert fill(grid, *rings).sum() == 19**2 - 11**2 + 3**2
+
+
+def test_keyhole_is_a_hole_and_its_channel_leaves_no_trace():
+    grid = grid_of()
+    outer, inner = box(1.5, 20.5), box(5.5, 10.5)[::-1]
+    keyhole = [*outer, outer[0], *inner, inner[0]]
+    assert fill(grid, polygon(grid, keyhole)).sum() == 19**2 - 5**2
+
+
+def test_contours_of_several_slices_stay_in_their_slices():
+    grid = grid_of()
+    mask = fill(grid, *(polygon(grid, box(1.5, 2.5 + k), slice_index=k + 0.2) for k in range(4)))
+    assert mask.sum(axis=(0, 1)).tolist()[:5] == [1, 4, 9, 16, 0]
+
+
+def test_contours_that_do_not_fit_the_slices_are_refused():
+    grid = grid_of()
+    square = box(3, 9)
+    tilted = polygon(grid, square)
+    tilted[:, 2] += [0, 0, 4, 4]
+    faults = {
+        "midway between two": [polygon(grid, square, slice_index=4.5)],
+        "within the image": [polygon(grid, square, slice_index=12)],
+        "reach voxels": [polygon(grid, box(30, 39))],
+        "in planes of the image": [tilted],
+        "fall into one": [polygon(grid, square, slice_index=k) for k in (3.7, 4.3)],
+        "2 or more slices apart": [polygon(grid, square, slice_index=k) for k in (2, 4, 6)],
+    }
+    for reason, polygons in faults.items():
+        with pytest.raises(BadInput, match=reason):
+            fill(grid, *polygons)
+
+
+def test_frames_of_reference_must_agree(caplog):
+    grid = grid_of()
+    square = polygon(grid, box(3, 9))
+    with pytest.raises(BadInput, match="drawn in another"):
+        fill(grid, square, frame="1.2.5")
+    with caplog.at_level(logging.WARNING):
+        assert fill(grid, square, frame=None).sum() == 36
+    assert "frame of reference is unknown" in caplog.text
+
+
+def test_no_polygons_are_a_programming_error():
+    with pytest.raises(ValueError, match="at least one polygon"):
+        fill(grid_of())
+
+
+def test_written_contours_are_read_in_our_orientation(tmp_path):
+    square = polygon(grid_of(), box(3, 9))
+    path = write_rtstruct(
+        tmp_path / "rs.dcm", {"Skin": [("CLOSED_PLANAR", square * 2)], "GTV": [("CLOSED_PLANAR", square)]}
+    )
+    assert read_rois(path) == ["Skin", "GTV"]
+    contours = read_contours(path, "gtv")
+    assert (contours.roi, contours.frame_of_reference, len(contours.polygons)) == ("GTV", FRAME, 1)
+    assert np.abs(contours.polygons[0] - square).max() < 1e-3
+
+
+def test_names_are_reported_when_none_or_several_match(tmp_path):
+    square = [("CLOSED_PLANAR", polygon(grid_of(), box(3, 9)))]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV_Mass": square, "GTV_Edema": square, "Skin": square})
+    with pytest.raises(BadInput, match=r"0 do .*'GTV_Mass', 'GTV_Edema', 'Skin'"):
+        read_contours(path, "tumor")
+    with pytest.raises(BadInput, match=r"2 do .*'GTV_Mass', 'GTV_Edema'\)"):
+        read_contours(path, "^GTV")
+    assert read_contours(path, "^gtv_m").roi == "GTV_Mass"
+
+
+def test_one_name_borne_by_two_regions_is_refused(tmp_path):
+    square = [("CLOSED_PLANAR", polygon(grid_of(), box(3, 9)))]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV": square, "GTV*": square})
+    with pytest.raises(BadInput, match="'GTV', 'GTV'"):
+        read_contours(path, "GTV")
+
+
+@pytest.mark.parametrize("contours", [[], [("POINT", np.ones((1, 3)))], [("CLOSED_PLANAR", np.ones((2, 3)))]])
+def test_empty_region_is_refused(tmp_path, contours):
+    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV": contours})
+    with pytest.raises(BadInput, match="ROI GTV: expected closed planar contours"):
+        read_contours(path, "GTV")
+
+
+def test_contours_without_area_are_skipped_with_their_type(tmp_path, caplog):
+    square = polygon(grid_of(), box(3, 9))
+    kinds = ("POINT", "CLOSED_PLANAR", "OPEN_PLANAR", "CLOSEDPLANAR_XOR")
+    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV": [(kind, square) for kind in kinds]})
+    with caplog.at_level(logging.WARNING):
+        assert len(read_contours(path, "GTV").polygons) == 2
+    assert "1 (POINT), 3 (OPEN_PLANAR)" in caplog.text
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "rs.dcm").write_bytes(b"nothing")
+    with pytest.raises(BadInput, match="its 7 bytes"):
+        read_rois(tmp_path / "rs.dcm")
+
+
+@pytest.mark.real
+def test_another_modality_holds_no_contours(shared_data):
+    path = next((shared_data / "sts_raw/STS_001/MR_T1/image").iterdir())
+    with pytest.raises(BadInput, match="got MR"):
+        read_contours(path, "GTV")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("modality", ["PET", "MR_T1", "CT"])
+def test_real_contours_fill_exactly_the_published_mask(shared_data, modality):
+    folder = shared_data / "sts_ibsi/dicom/STS_002" / modality
+    (series,) = find_series(folder / "image")
+    contours = read_contours(folder / "mask/RS.dcm", "GTV_Mass")
+    mask = rasterize(contours, read_series(series), frame_of_reference=series.frame_of_reference)
+    published = read_volume(shared_data / "sts_ibsi/nifti/STS_002" / f"{modality}_mask.nii.gz").array > 0
+    assert mask.sum() == published.sum() > 0
+    assert 2 * (mask & published).sum() / (mask.sum() + published.sum()) == 1.0
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("modality", ["FDG_PET", "MR_T1", "MR_T2"])
+@pytest.mark.parametrize("roi", ["GTV_Mass", "GTV_Edema"])
+def test_real_mask_has_the_volume_inside_its_contours(shared_data, modality, roi):
+    folder = shared_data / "sts_raw/STS_001" / modality
+    (series,) = find_series(folder / "image")
+    image, contours = read_series(series), read_contours(folder / "mask/1-1.dcm", roi)
+    mask = rasterize(contours, image, frame_of_reference=series.frame_of_reference)
+    shifted = [(points - points[0], np.roll(points - points[0], -1, axis=0)) for points in contours.polygons]
+    areas_mm2 = [np.linalg.norm(np.cross(here, ahead).sum(axis=0)) / 2 for here, ahead in shifted]
+    volume_mm3 = mask.sum() * np.prod(image.spacing_mm)
+    assert volume_mm3 == pytest.approx(sum(areas_mm2) * image.spacing_mm[2], rel=5e-3)

@@ -1,0 +1,65 @@
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from diffufuse.tables import read_record
+from diffufuse.tracking import flatten, follow_live, init_store, replay
+
+PLAN = {"path": "train/d/m/fold-0_seed-0", "dataset": "d", "block": {"training": {"steps": 20}}}
+RUN = {"commit": "abc", "versions": {"diffufuse": "0"}, "device": "cpu", "duration_s": 3.0, "started_unix_s": 1.0}
+HISTORY = pd.DataFrame({"step": [10, 20], "quantity": "loss", "value": [0.5, 0.25], "unit": "1"})
+METRICS = pd.DataFrame({"condition": "clean", "region": "mass", "metric": "dice", "value": [0.6, 0.8]})
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    init_store(tmp_path / "store.json", experiments=["d"])
+    return tmp_path / "store.json"
+
+
+def shown(store, tmp_path):
+    (tmp_path / "case.png").write_bytes(b"png")
+    return replay(
+        store,
+        PLAN,
+        RUN,
+        history=HISTORY,
+        metrics=METRICS,
+        tags={"license": "CC0"},
+        artifacts={"overlays": [tmp_path / "case.png"]},
+    )
+
+
+def test_replaying_twice_leaves_one_complete_run(store, tmp_path):
+    first, second = shown(store, tmp_path), shown(store, tmp_path)
+    assert first == second
+    client = MlflowClient(read_record(store)["uri"])
+    [run] = client.search_runs([client.get_experiment_by_name("d").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["license"] == "CC0"
+    assert run.data.params["block.training.steps"] == "20"
+    assert run.data.metrics["test.clean.mass.dice"] == pytest.approx(0.7)
+    assert [m.value for m in client.get_metric_history(run.info.run_id, "loss")] == [0.5, 0.25]
+    assert [a.path for a in client.list_artifacts(run.info.run_id, "overlays")] == ["overlays/case.png"]
+
+
+def test_a_live_curve_and_its_replay_are_one_curve_in_one_run(store, tmp_path):
+    follow = follow_live(store, PLAN, started_unix_s=1.0)
+    follow(10, {"loss": 0.5})
+    follow(20, {"loss": 0.25, "undefined": float("nan")})
+    identity = shown(store, tmp_path)["run_id"]
+    client = MlflowClient(read_record(store)["uri"])
+    assert len(client.search_runs([client.get_experiment_by_name("d").experiment_id])) == 1
+    assert [m.value for m in client.get_metric_history(identity, "loss")] == [0.5, 0.25]
+
+
+def test_training_goes_on_when_the_store_is_out_of_reach(tmp_path, caplog):
+    (tmp_path / "store.json").write_text('{"uri": "sqlite:////proc/nowhere/mlflow.db"}')
+    follow_live(tmp_path / "store.json", PLAN, started_unix_s=1.0)(10, {"loss": 1.0})
+    assert "not shown live" in caplog.text
+
+
+def test_nested_settings_become_dotted_names():
+    nested = {"a": {"b": 1}, "m": [{"name": "ct", "kind": "ct"}], "l": [1, 2]}
+    assert flatten(nested) == {"a.b": "1", "m.ct.name": "ct", "m.ct.kind": "ct", "l": "[1, 2]"}

@@ -1,0 +1,49 @@
+# From a source's own files to one NIfTI per image, in patient coordinates and physical units.
+
+
+rule ingest:
+    input:
+        [
+            f"results/ingest/{dataset}/{case}"
+            for dataset, cohort in COHORTS.items()
+            for case in cohort.names
+        ],
+
+
+rule ingest_case:
+    input:
+        manifest="data/raw/{dataset}.manifest.tsv",
+    output:
+        directory("results/ingest/{dataset}/{case}"),
+    log:
+        "results/logs/ingest/{dataset}/{case}.log",
+    params:
+        raw="data/raw/{dataset}",
+        modalities=modalities_of,
+        reference=lookup("datasets/{dataset}/reference", within=config),
+        source=source_hash(
+            "ingestion.py", "datasets/{dataset}.py", "dicom", "volumes.py", "tables.py"
+        ),
+    message:
+        "Ingest {wildcards.case} of {wildcards.dataset}."
+    script:
+        "../scripts/ingest_case.py"
+
+
+rule draft_cohort:
+    input:
+        manifest="data/raw/{dataset}.manifest.tsv",
+    output:
+        "results/ingest/{dataset}/cohort.tsv",
+    log:
+        "results/logs/ingest/{dataset}.log",
+    params:
+        raw="data/raw/{dataset}",
+        study_seed=lookup("study/seed", within=config),
+        source=source_hash(
+            "cases.py", "seeds.py", "datasets/{dataset}.py", "dicom", "volumes.py"
+        ),
+    message:
+        "Propose folds for the cases of {wildcards.dataset}; review them into config/cohorts/."
+    script:
+        "../scripts/draft_cohort.py"

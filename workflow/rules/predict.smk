@@ -1,0 +1,57 @@
+# The test cases of a fold, as a model sees them under a condition. The condition is applied in memory.
+
+PREDICTION_CODE = (
+    "models/{architecture}.py",
+    "corruptions/{corruption}.py",
+    "conditions.py",
+    "inference.py",
+    "plans.py",
+    "normalization.py",
+    "prepared.py",
+    "scan.py",
+    "slices.py",
+    "cases.py",
+    "seeds.py",
+    "tables.py",
+    "volumes.py",
+)
+
+
+rule predict:
+    input:
+        expand(
+            "results/predict/{dataset}/{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}",
+            dataset=STUDY["datasets"],
+            condition=STUDY["conditions"],
+            model=STUDY["models"],
+            fold=STUDY["folds"],
+            seed=STUDY["seeds"],
+        ),
+
+
+rule predict_cohort:
+    input:
+        cases=collect(
+            "results/prepare/{{dataset}}/{case}/{case}.json", case=cases_tested
+        ),
+        slices=collect(
+            "results/prepare/{{dataset}}/{case}/{case}_slices.b2nd", case=cases_tested
+        ),
+        plan="results/train/{trained_on}/{model}/fold-{fold}_seed-{seed}/plan.json",
+        weights="results/train/{trained_on}/{model}/fold-{fold}_seed-{seed}/weights.safetensors",
+    output:
+        directory(
+            "results/predict/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}"
+        ),
+    log:
+        "results/logs/predict/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/predict/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
+    params:
+        study_seed=lookup("study/seed", within=config),
+        condition=lookup("conditions/{condition}", within=config),
+        source=source_hash(*PREDICTION_CODE),
+    message:
+        "Predict {wildcards.dataset} with {wildcards.model}, condition {wildcards.condition}, fold {wildcards.fold}."
+    script:
+        "../scripts/predict_cohort.py"

@@ -1,0 +1,67 @@
+# Every case on one grid: registered to its reference modality, bias-corrected, with body and presence masks.
+
+CASE_CODE = ("prepared.py", "scan.py", "slices.py", "tables.py", "volumes.py")
+IMAGE_CODE = ("ingestion.py", "resampling.py", "figures/style.py")
+
+
+rule prepare:
+    input:
+        [
+            f"results/prepare/{dataset}/{case}/{case}_registration.png"
+            for dataset, cohort in COHORTS.items()
+            for case in cohort.names
+        ],
+        expand("results/prepare/{dataset}/patches.parquet", dataset=STUDY["datasets"]),
+
+
+rule prepare_case:
+    input:
+        "results/ingest/{dataset}/{case}",
+    output:
+        images=directory("results/prepare/{dataset}/{case}/images"),
+        labels="results/prepare/{dataset}/{case}/{case}_labels.nii.gz",
+        body="results/prepare/{dataset}/{case}/{case}_body.nii.gz",
+        slices="results/prepare/{dataset}/{case}/{case}_slices.b2nd",
+        record="results/prepare/{dataset}/{case}/{case}.json",
+        picture=report(
+            "results/prepare/{dataset}/{case}/{case}_registration.png",
+            caption="../report/registration.rst",
+            category="3 Registration",
+            labels={"dataset": "{dataset}", "case": "{case}"},
+        ),
+    log:
+        "results/logs/prepare/{dataset}/{case}.log",
+    params:
+        modalities=geometry_of_modalities,
+        reference=lookup("datasets/{dataset}/reference", within=config),
+        spacing_mm=lookup("datasets/{dataset}/spacing_mm", within=config),
+        source=source_hash(
+            "preparation.py",
+            "registration.py",
+            "figures/registration.py",
+            *CASE_CODE,
+            *IMAGE_CODE,
+        ),
+    message:
+        "Register and prepare {wildcards.case} of {wildcards.dataset}."
+    script:
+        "../scripts/prepare_case.py"
+
+
+rule index_slices:
+    input:
+        cases=collect("results/prepare/{{dataset}}/{case}/{case}.json", case=cases_of),
+        slices=collect(
+            "results/prepare/{{dataset}}/{case}/{case}_slices.b2nd", case=cases_of
+        ),
+    output:
+        "results/prepare/{dataset}/patches.parquet",
+    log:
+        "results/logs/prepare/{dataset}/patches.log",
+    params:
+        regions=lookup("datasets/{dataset}/regions", within=config),
+        source=source_hash(*CASE_CODE),
+    message:
+        "Index the slices of {wildcards.dataset}."
+    script:
+        "../scripts/index_slices.py"

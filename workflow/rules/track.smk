@@ -1,0 +1,54 @@
+# MLflow as a window on the runs; deleting results/track/ and asking for `track` rebuilds it from the files.
+
+
+rule track:
+    input:
+        expand(
+            "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
+            dataset=STUDY["datasets"],
+            model=STUDY["models"],
+            fold=STUDY["folds"],
+            seed=STUDY["seeds"],
+        ),
+
+
+rule init_tracking:
+    output:
+        "results/track/store.json",
+    log:
+        "results/logs/track/store.log",
+    params:
+        experiments=lookup("study/datasets", within=config),
+    message:
+        "Create the MLflow store."
+    script:
+        "../scripts/init_tracking.py"
+
+
+rule track_run:
+    input:
+        store=ancient("results/track/store.json"),
+        plan="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/plan.json",
+        record="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json",
+        history="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet",
+        metrics=collect(
+            "results/evaluate/{{dataset}}/{condition}/{{dataset}}/{{model}}/fold-{{fold}}_seed-{{seed}}/metrics.parquet",
+            condition=STUDY["conditions"],
+        ),
+        overlays=collect(
+            f"results/report/{STUDY['name']}/overlays/{{{{dataset}}}}/{{{{model}}}}/{{case}}.png",
+            case=cases_tested,
+        ),
+    output:
+        "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
+    log:
+        "results/logs/track/{dataset}/{model}/fold-{fold}_seed-{seed}.log",
+    resources:
+        mlflow_writer=1,
+    params:
+        license=lookup("datasets/{dataset}/license", within=config),
+        source=source_hash("tracking.py", "tables.py"),
+    message:
+        "Show {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}, seed {wildcards.seed}, in MLflow."
+    script:
+        "../scripts/track_run.py"

@@ -1,0 +1,66 @@
+# One run per dataset, model, fold and seed.
+
+TRAINING_CODE = (
+    "models/{architecture}.py",
+    "runs.py",
+    "plans.py",
+    "training.py",
+    "batches.py",
+    "augmentation.py",
+    "losses.py",
+    "inference.py",
+    "normalization.py",
+    "conditions.py",
+    "prepared.py",
+    "scan.py",
+    "slices.py",
+    "cases.py",
+    "seeds.py",
+    "tables.py",
+    "volumes.py",
+    "metrics/overlap.py",
+)
+
+
+rule train:
+    input:
+        expand(
+            "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights.safetensors",
+            dataset=STUDY["datasets"],
+            model=STUDY["models"],
+            fold=STUDY["folds"],
+            seed=STUDY["seeds"],
+        ),
+
+
+rule train_model:
+    input:
+        cohort="config/cohorts/{dataset}.tsv",
+        index="results/prepare/{dataset}/patches.parquet",
+        cases=collect(
+            "results/prepare/{{dataset}}/{case}/{case}.json", case=cases_learned_from
+        ),
+        slices=collect(
+            "results/prepare/{{dataset}}/{case}/{case}_slices.b2nd",
+            case=cases_learned_from,
+        ),
+        store=ancient("results/track/store.json"),
+    output:
+        weights="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights.safetensors",
+        plan="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/plan.json",
+        history="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet",
+        record="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json",
+    log:
+        "results/logs/train/{dataset}/{model}/fold-{fold}_seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/train/{dataset}/{model}/fold-{fold}_seed-{seed}.tsv"
+    params:
+        study_seed=lookup("study/seed", within=config),
+        model=lookup("models/{model}", within=config),
+        modalities=lookup("datasets/{dataset}/modalities", within=config),
+        regions=lookup("datasets/{dataset}/regions", within=config),
+        source=source_hash(*TRAINING_CODE),
+    message:
+        "Train {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}, seed {wildcards.seed}."
+    script:
+        "../scripts/train_model.py"

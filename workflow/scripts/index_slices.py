@@ -1,0 +1,15 @@
+"""List every slice of a dataset's prepared cases with what it holds."""
+
+from diffufuse.logs import job_log
+from diffufuse.prepared import read_prepared
+from diffufuse.slices import index_slices
+from diffufuse.tables import PATCHES, write_table
+
+with job_log(snakemake.log[0]):
+    cases = [read_prepared(*files) for files in zip(snakemake.input.cases, snakemake.input.slices, strict=True)]
+    index = index_slices(
+        {case.name: case.slices for case in cases},
+        dataset=snakemake.wildcards.dataset,
+        regions=snakemake.params.regions,
+    )
+    write_table(index, snakemake.output[0], PATCHES)

@@ -1,0 +1,30 @@
+"""Train one model on one fold with one seed."""
+
+from time import time
+
+from diffufuse.cases import read_cohort
+from diffufuse.logs import job_log
+from diffufuse.plans import make_plan
+from diffufuse.prepared import read_all_prepared
+from diffufuse.runs import train_run, write_run
+from diffufuse.tables import PATCHES, read_table
+from diffufuse.tracking import follow_live
+
+with job_log(snakemake.log[0]):
+    source, params, started = snakemake.input, snakemake.params, time()
+    plan = make_plan(
+        read_cohort(source.cohort),
+        **snakemake.wildcards,
+        study_seed=params.study_seed,
+        block=params.model,
+        modalities=params.modalities,
+        regions=params.regions,
+    )
+    run = train_run(
+        plan,
+        read_all_prepared(source.cases, source.slices),
+        read_table(source.index, PATCHES),
+        follow=follow_live(source.store, plan, started_unix_s=started),
+        started_unix_s=started,
+    )
+    write_run(run, **snakemake.output)
