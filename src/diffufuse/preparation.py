@@ -23,8 +23,8 @@ from diffufuse.volumes import Volume, same_grid
 
 Modalities: TypeAlias = Mapping[str, Mapping[str, Any]]
 
-BIAS_SHRINK = 4
-BIAS_SHRUNK_MM = 4.0
+BIAS_SHRINK = 5
+BIAS_SHRUNK_MM = 6.0
 BODY_THRESHOLD_HU = -250.0
 BODY_FRACTION = 0.15
 OPENING_MM = 4.0

@@ -39,10 +39,12 @@ def bootstrap_interval(
         raise ValueError(f"values: expected finite numbers, got {np.count_nonzero(~np.isfinite(values))} that are not")
     if values.size < 2:
         return math.nan, math.nan
-    if np.ptp(values) <= CONSTANT_TOLERANCE * np.abs(values).max():
+    center, width = values.mean(), np.ptp(values)
+    if width <= CONSTANT_TOLERANCE * np.abs(values).max():
         return float(values.min()), float(values.max())
+    # the third powers inside BCa underflow for tiny values, so it sees them scaled; the interval scales back exactly
     found = stats.bootstrap(
-        (values,),
+        ((values - center) / width,),
         np.mean,
         confidence_level=level,
         n_resamples=resamples,
@@ -50,4 +52,5 @@ def bootstrap_interval(
         method="BCa",
         rng=np.random.default_rng(seed),
     )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    low, high = (float(center + width * end) for end in found.confidence_interval)
+    return low, high

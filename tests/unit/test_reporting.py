@@ -122,6 +122,12 @@ def test_a_cell_tells_mean_interval_and_how_many_when_some_are_undefined():
     assert row["patients"] == "3"
 
 
+def test_a_metric_that_one_model_lacks_is_an_empty_cell():
+    without = {name: value for name, value in full().items() if name != "hd95"}
+    table = format_table(summary_of(("A-1", "clean", "unet2d", 0, full()), ("A-1", "clean", "average", 0, without)))
+    assert table["hd95 (mm)"].tolist() == ["0.5", ""]
+
+
 def test_one_patient_has_a_mean_without_interval():
     assert format_table(summary_of(("A-1", "clean", "unet2d", 0, full(dice=0.7)))).loc[0, "dice"] == "0.700"
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from diffufuse.statistics import bootstrap_interval
 
@@ -16,10 +17,16 @@ def test_many_normal_values_give_the_interval_of_theory():
     assert high == pytest.approx(values.mean() + half, abs=0.02)
 
 
-def test_the_interval_leans_to_the_side_of_the_long_tail():
-    values = np.random.default_rng(2).lognormal(sigma=1, size=40)
-    low, high = bootstrap_interval(values, seed=3)
-    assert high - values.mean() > 1.2 * (values.mean() - low)
+def test_skewed_values_shift_the_percentiles_as_efron_says():
+    values = np.random.default_rng(2).lognormal(sigma=1, size=25)
+    means = np.random.default_rng(9).choice(values, (100_000, 25)).mean(axis=1)
+    bias = stats.norm.ppf((means < values.mean()).mean())
+    acceleration = stats.skew(values) / (6 * math.sqrt(25))
+    normal = bias + stats.norm.ppf([0.025, 0.975])
+    expected = np.quantile(means, stats.norm.cdf(bias + normal / (1 - acceleration * normal)))
+    found = bootstrap_interval(values, seed=3, resamples=50_000)
+    assert found == pytest.approx(expected, abs=0.03 * np.ptp(expected))
+    assert abs(found[1] - np.quantile(means, 0.975)) > 0.1 * np.ptp(expected)
 
 
 def test_some_95_of_100_intervals_hold_the_true_mean():
@@ -29,6 +36,13 @@ def test_some_95_of_100_intervals_hold_the_true_mean():
         low, high = bootstrap_interval(generator.normal(size=50), seed=seed, resamples=500)
         held += low <= 0 <= high
     assert 0.89 <= held / 200 <= 0.99
+
+
+def test_the_interval_moves_and_scales_with_the_values():
+    values = np.random.default_rng(2).lognormal(size=20)
+    low, high = bootstrap_interval(values, seed=3)
+    assert bootstrap_interval(1e-150 * values, seed=3) == pytest.approx((1e-150 * low, 1e-150 * high), rel=1e-9, abs=0)
+    assert bootstrap_interval(7 + values, seed=3) == pytest.approx((7 + low, 7 + high))
 
 
 def test_a_higher_level_is_wider():

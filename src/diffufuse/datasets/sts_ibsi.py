@@ -1,7 +1,7 @@
 """Soft-tissue sarcomas of the extremities, as the IBSI cropped and published them.
 
 Each case is a folder with `CT`, `MR_T1` and `PET` (SUV already), each an `_image` and a `_mask` (GTV_Mass) on its own
-grid, cropped 5 cm around the tumor. The reference is the mask of the reference modality.
+grid, cropped 5 cm around the tumor. The labels are the mask on T1: contours were drawn on MR.
 """
 
 import re
@@ -14,7 +14,7 @@ from diffufuse.errors import BadInput
 from diffufuse.volumes import Volume, read_volume, same_grid
 
 FILES = {"pet": "PET", "ct": "CT", "t1": "MR_T1"}
-REFERENCE = "CT"
+DRAWN_ON = "MR_T1"
 
 
 def find_cases(raw: Path) -> list[str]:
@@ -37,9 +37,9 @@ def read_labels(raw: Path, case: str, reference: Volume) -> Volume:
     Raises:
         BadInput: the mask is missing, lies on another grid than its image, or holds other values than 0 and 1.
     """
-    path = raw / case.replace("-", "_") / f"{REFERENCE}_mask.nii.gz"
+    path = raw / case.replace("-", "_") / f"{DRAWN_ON}_mask.nii.gz"
     if not path.exists():
-        raise BadInput(f"{path}: expected the mask of the reference modality, but there is none; fetch the data again.")
+        raise BadInput(f"{path}: expected the mask on T1, but there is none; fetch the data again.")
     mask = read_volume(path)
     if not same_grid(mask, reference):
         raise BadInput(

@@ -65,8 +65,12 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 def write_figure(figure: Figure, path_pdf: str | os.PathLike[str], path_png: str | os.PathLike[str]) -> None:
     """Write a figure as PDF with embedded fonts and as PNG; the same figure gives the same bytes on any day."""
-    with house_style():
-        with atomic_path(path_pdf) as partial:
-            figure.savefig(partial, format="pdf", metadata={"CreationDate": None})
-        with atomic_path(path_png) as partial:
-            figure.savefig(partial, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    with house_style(), atomic_path(path_pdf) as partial:
+        figure.savefig(partial, format="pdf", metadata={"CreationDate": None})
+    write_png(figure, path_png)
+
+
+def write_png(figure: Figure, path: str | os.PathLike[str], *, dpi: int = PNG_DPI) -> None:
+    """Write a figure as PNG."""
+    with house_style(), atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from diffufuse.dicom.headers import Injection, Person, Polygon, Series, Written, uid_of
 from diffufuse.dicom.writing import write_ct, write_mr, write_pet, write_structures
 from diffufuse.files import atomic_folder
+from diffufuse.logs import Progress
 from diffufuse.phantom.anatomy import Anatomy, draw_anatomy
 from diffufuse.phantom.grids import FINE_SPACING_MM, Grid, centered_grid, fine_grid, moved, random_displacement, sample
 from diffufuse.phantom.scanners import SpinEcho, ct_hu, mr_signal, pet_suv
@@ -84,8 +85,10 @@ def write_phantom_cohort(folder: Path, truth_folder: Path, *, patients: int, stu
         patients: how many.
         study_seed: the study's one seed.
     """
+    progress = Progress("Write phantom patients", patients)
     for number in range(1, patients + 1):
         write_phantom_patient(folder, truth_folder, f"PH-{number:03d}", study_seed)
+        progress.step(number)
 
 
 def write_phantom_patient(folder: Path, truth_folder: Path, case: str, seed: int) -> None:
