@@ -31,7 +31,12 @@ def tree_of(path):
 def imports_of(path):
     """Full names of the modules that a file imports, at any depth of its code."""
     names = set()
-    for node in ast.walk(tree_of(path)):
+    tree = tree_of(path)
+    for_types = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    never_run = {inner for node in for_types for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if node in never_run:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -16,15 +16,15 @@ from scipy.ndimage import binary_fill_holes, binary_opening, label
 
 from diffufuse.errors import BadInput
 from diffufuse.normalization import intensity_statistics
-from diffufuse.registration import Registration, register_rigid
+from diffufuse.registration import Registration, assess, register_rigid
 from diffufuse.resampling import common_grid, resample, resample_labels
-from diffufuse.types import Affine, Mask
+from diffufuse.types import Mask
 from diffufuse.volumes import Volume, same_grid
 
 Modalities: TypeAlias = Mapping[str, Mapping[str, Any]]
 
-BIAS_SHRINK = 5
-BIAS_SHRUNK_MM = 6.0
+BIAS_VOXEL_MM = 8.0
+BIAS_ITERATIONS = (50, 50, 50)
 BODY_THRESHOLD_HU = -250.0
 BODY_FRACTION = 0.15
 OPENING_MM = 4.0
@@ -70,7 +70,8 @@ def prepare_case(
         images: modality to image, each on its own grid.
         labels: on the reference image's grid.
         modalities: modality to `kind` (`pet`, `ct` or `mr`) and optionally `follows`, the modality whose transform
-            it shares; where that one is absent, it is registered by itself.
+            it shares; where that one is absent, it is registered by itself. What follows the reference stays where
+            its header puts it.
         reference: the modality in whose frame the case lies.
         spacing_mm: of the common grid along the reference's axes; None keeps the reference's own.
 
@@ -92,9 +93,7 @@ def prepare_case(
     resampled = {name: resample(image, grid, matrix=found[name].matrix) for name, image in corrected.items()}
     on_grid = {name: grid.with_array(values) for name, (values, _) in resampled.items()}
     presence = {name: resampled[name][1] if name in resampled else np.zeros(grid.shape, bool) for name in modalities}
-    body = body_mask(
-        on_grid, presence, kinds={name: modalities[name]["kind"] for name in on_grid}, reference=reference
-    )
+    body = body_mask(on_grid, presence, kinds={name: modalities[name]["kind"] for name in on_grid}, reference=reference)
     moved_labels = grid.with_array(resample_labels(labels, grid))
     return Prepared(
         images=on_grid,
@@ -116,7 +115,7 @@ def prepare_case(
 
 
 def correct_bias(volume: Volume, mask: Mask) -> Volume:
-    """Divide an MR image by its smooth receive field, estimated by N4 on a shrunk image.
+    """Divide an MR image by its smooth receive field, estimated by N4 on voxels of about 8 mm.
 
     The logarithm of the field is made on the full grid from the estimate, and has mean 0 within the mask, so that
     the intensities keep their scale.
@@ -134,9 +133,10 @@ def correct_bias(volume: Volume, mask: Mask) -> Volume:
     if not mask.any():
         return volume
     image = _itk(volume, volume.array.astype(np.float32))
-    shrink = [max(1, min(BIAS_SHRINK, round(BIAS_SHRUNK_MM / mm))) for mm in volume.spacing_mm]
+    shrink = [max(1, round(BIAS_VOXEL_MM / mm)) for mm in volume.spacing_mm]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfThreads(1)
+    n4.SetMaximumNumberOfIterations(BIAS_ITERATIONS)
     n4.Execute(sitk.Shrink(image, shrink), sitk.Shrink(_itk(volume, mask.astype(np.uint8)), shrink))
     field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).transpose(2, 1, 0)
     corrected = volume.array / np.exp(field - field[mask].mean())
@@ -195,36 +195,21 @@ def _require_usable(images: Mapping[str, Volume], labels: Volume, reference: str
 def _registered(images: Mapping[str, Volume], modalities: Modalities, reference: str) -> dict[str, Registration]:
     """The transform of each image; each is sought once, and shared by those that follow it."""
     views = {name: _matching_view(image, modalities[name]["kind"]) for name, image in images.items()}
-    leaders = {name: _leader(name, modalities, images) for name in images}
-    found = {
-        name: _in_place() if name == reference else register_rigid(views[name], views[reference])
-        for name in dict.fromkeys(leaders.values())
-    }
-    for name, registration in found.items():
-        if not registration.accepted:
+    leaders = {name: name if name == reference else _leader(name, modalities, images) for name in images}
+    found = {reference: assess(views[reference], views[reference], matrix=np.eye(4))}
+    for name in set(leaders.values()) - {reference}:
+        found[name] = register_rigid(views[name], views[reference])
+        if not found[name].accepted:
             log.warning("%s: no transform beats the position in its header, which is kept", name)
-    return {name: found[leader] for name, leader in leaders.items()}
+    return {
+        name: found[name] if leader == name else assess(views[name], views[reference], matrix=found[leader].matrix)
+        for name, leader in leaders.items()
+    }
 
 
 def _leader(name: str, modalities: Modalities, images: Mapping[str, Volume]) -> str:
-    followed = modalities[name].get("follows")
+    followed = str(modalities[name].get("follows"))
     return followed if followed in images else name
-
-
-def _in_place() -> Registration:
-    """What is already in the reference's frame."""
-    return Registration(
-        matrix=np.eye(4),
-        similarity_before=0.0,
-        similarity_after=0.0,
-        overlap_before=1.0,
-        overlap=1.0,
-        displacement_mm=0.0,
-        rotation_deg=0.0,
-        start="reference",
-        accepted=True,
-        runtime_s=0.0,
-    )
 
 
 def _matching_view(image: Volume, kind: str) -> Volume:
@@ -236,11 +221,8 @@ def _registration_record(
     found: Registration, settings: Mapping[str, Any], images: Mapping[str, Volume]
 ) -> dict[str, Any]:
     follows = settings.get("follows") if settings.get("follows") in images else None
-    return {"matrix": _rounded(found.matrix), "follows": follows, **found.quality()}
-
-
-def _rounded(matrix: Affine) -> list[float]:
-    return [round(float(value), 9) for value in matrix.ravel()]
+    matrix = [round(float(value), 9) for value in found.matrix.ravel()]
+    return {"matrix": matrix, "follows": follows, **found.quality()}
 
 
 def _statistics(image: np.ndarray, inside: Mask) -> dict[str, float]:

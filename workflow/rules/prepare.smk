@@ -1,7 +1,7 @@
 # Every case on one grid: registered to its reference modality, bias-corrected, with body and presence masks.
 
 CASE_CODE = ("prepared.py", "scan.py", "slices.py", "tables.py", "volumes.py")
-IMAGE_CODE = ("ingestion.py", "resampling.py", "figures/style.py")
+IMAGE_CODE = ("ingestion.py", "normalization.py", "resampling.py", "figures/style.py")
 
 
 rule prepare:

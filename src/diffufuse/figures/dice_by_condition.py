@@ -1,6 +1,7 @@
 """Dice under each condition, one panel per model and region: every patient, the mean, and how sure it is."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ ROW = ["dataset", "region"]
 COLUMN = ["trained_on", "model"]
 STATISTICS = ["mean", "mean_low", "mean_high"]
 SPREAD = 0.16
+CHARACTERS_PER_INCH = 16
 GOLDEN_ANGLE = (math.sqrt(5) - 1) / 2
 
 
@@ -48,7 +50,7 @@ def draw(table: pd.DataFrame) -> Figure:
     rows, columns = list(table.groupby(ROW, sort=False)), list(table.groupby(COLUMN, sort=False))
     conditions = list(dict.fromkeys(table["condition"]))
     with house_style():
-        panel_in = max(1.8, 0.55 + 0.5 * len(conditions))
+        panel_in = max(2.2, 0.55 + 0.5 * len(conditions))
         figure = new_figure(0.6 + panel_in * len(columns), 0.9 + 2.3 * len(rows))
         grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
         for axes_row, (row, _) in zip(grid, rows, strict=True):
@@ -58,7 +60,8 @@ def draw(table: pd.DataFrame) -> Figure:
                 _draw_panel(axes, table[inside], conditions, number)
         for axes, (column, _) in zip(grid[0], columns, strict=True):
             axes.set_title(_title(*map(str, column), datasets=set(table["dataset"])))
-        figure.supxlabel(_caption(table), fontsize=7, color=INK)
+        line = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+        figure.supxlabel(textwrap.fill(_caption(table), line), fontsize=7, color=INK)
     return figure
 
 
@@ -113,4 +116,4 @@ def _caption(table: pd.DataFrame) -> str:
     counts = table.groupby([*ROW, *COLUMN, "condition"], sort=False)["patient"].nunique()
     low, high = int(np.min(counts)), int(np.max(counts))
     n = str(low) if low == high else f"{low} to {high}"
-    return f"condition\nn = {n} patients; mean over patients with 95 % bootstrap interval"
+    return f"n = {n} patients; mean over patients with 95 % bootstrap interval"

@@ -64,7 +64,7 @@ def checkerboard(first: np.ndarray, second: np.ndarray, *, tile: tuple[int, int]
 def _draw_reference(row: np.ndarray, prepared: Prepared, reference: str, center: np.ndarray) -> None:
     image, body = prepared.images[reference], prepared.body
     for plane in range(3):
-        shown = _cut(_scaled(image.array, prepared.presence[reference]), center, plane)
+        shown = _cut(_scaled(prepared, reference, image.array), center, plane)
         _draw_plane(row[plane], shown, prepared, center, plane)
         _draw_plane(row[plane + 3], shown, prepared, center, plane)
         _contour(row[plane + 3], _cut(body.array, center, plane), _extent_mm(body, plane), color=PALETTE[4])
@@ -74,11 +74,12 @@ def _draw_reference(row: np.ndarray, prepared: Prepared, reference: str, center:
 
 def _draw_row(row: np.ndarray, prepared: Prepared, name: str, center: np.ndarray) -> None:
     reference = prepared.record["reference"]
-    fixed = _scaled(prepared.images[reference].array, prepared.presence[reference])
+    fixed = _scaled(prepared, reference, prepared.images[reference].array)
     for first, moving in ((0, prepared.unregistered[name].array), (3, prepared.images[name].array)):
-        shown = _scaled(moving, moving != 0)
+        shown = _scaled(prepared, name, moving)
         for plane in range(3):
-            tile = tuple(max(2, round(TILE_MM / mm)) for mm in _steps_mm(prepared.body, plane)[::-1])
+            columns_mm, rows_mm = _steps_mm(prepared.body, plane)
+            tile = max(2, round(TILE_MM / rows_mm)), max(2, round(TILE_MM / columns_mm))
             tiles = checkerboard(_cut(fixed, center, plane), _cut(shown, center, plane), tile=tile)
             _draw_plane(row[first + plane], tiles, prepared, center, plane)
     before, after = _captions(prepared.record["registration"][name])
@@ -91,7 +92,7 @@ def _captions(quality: dict[str, Any]) -> tuple[str, str]:
     moved = f"moved {quality['displacement_mm']:.1f} mm, {quality['rotation_deg']:.1f}°"
     after = f"after: MI {quality['similarity_after']:.2f} bit, {moved}"
     if quality["follows"]:
-        return f"before (as {quality['follows']})", f"after, follows {quality['follows']}: {moved}"
+        after = f"{after} (follows {quality['follows']})"
     return before, after if quality["accepted"] else "no better position found: header's kept"
 
 
@@ -136,9 +137,10 @@ def _extent_mm(volume: Volume, plane: int) -> tuple[float, float]:
     return columns * across, rows * up
 
 
-def _scaled(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Gray values between 0 and 1."""
-    if not inside.any():
+def _scaled(prepared: Prepared, name: str, array: np.ndarray) -> np.ndarray:
+    """Gray values between 0 and 1; the modality's range within the body, before registration as after."""
+    values = prepared.images[name].array[prepared.body.array & prepared.presence[name]]
+    if not values.size:
         return np.zeros(array.shape)
-    low, high = np.percentile(array[inside], SHOWN_PERCENTILES)
-    return np.where(inside, np.clip((array - low) / max(high - low, 1e-6), 0, 1), 0)
+    low, high = np.percentile(values, SHOWN_PERCENTILES)
+    return np.where(array != 0, np.clip((array - low) / max(high - low, 1e-6), 0, 1), 0)
