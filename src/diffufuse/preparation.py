@@ -222,7 +222,7 @@ def _registration_record(
 ) -> dict[str, Any]:
     follows = settings.get("follows") if settings.get("follows") in images else None
     matrix = [round(float(value), 9) for value in found.matrix.ravel()]
-    return {"matrix": matrix, "follows": follows, **found.quality()}
+    return {"kind": settings["kind"], "matrix": matrix, "follows": follows, **found.quality()}
 
 
 def _statistics(image: np.ndarray, inside: Mask) -> dict[str, float]:

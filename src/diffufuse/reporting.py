@@ -16,6 +16,18 @@ SYSTEM = ["dataset", "condition", "trained_on", "model", "region"]
 QUANTITY = [*SYSTEM, "metric", "unit"]
 VALUE = [name for name in tables.METRICS.names if name not in ("value", "unit")]
 PERFORMANCE = ("dice", "iou", "hd95", "precision", "recall")
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>
+body {{ font: 13px/1.5 system-ui, sans-serif; color: #222; margin: 1.5em; overflow-x: auto; }}
+table {{ border-collapse: collapse; white-space: nowrap; }}
+th, td {{ padding: .35em .8em .35em 0; text-align: left; border-bottom: 1px solid #ddd; }}
+th {{ border-bottom: 2px solid #222; }}
+</style></head>
+<body><h1>{title}</h1>
+{table}
+</body></html>
+"""
 DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1)}
 
 
@@ -134,6 +146,19 @@ def write_markdown(frame: pd.DataFrame, path: str | os.PathLike[str], *, note: s
     table = frame.to_markdown(index=False, disable_numparse=True)
     with atomic_path(path) as partial:
         partial.write_text(f"{table}\n" + (f"\n{note}\n" if note else ""))
+
+
+def write_html(frame: pd.DataFrame, path: str | os.PathLike[str], *, title: str) -> None:
+    """Write a table as a page that stands alone, whole or not at all.
+
+    Args:
+        frame: text as it should stand.
+        path: ends in `.html`.
+        title: the page's title and heading.
+    """
+    rows = frame.rename(columns=lambda name: name.replace("_", " ")).to_html(index=False, border=0)
+    with atomic_path(path) as partial:
+        partial.write_text(PAGE.format(title=title, table=rows))
 
 
 def _statistics(values: pd.Series, seed: int) -> dict[str, float]:

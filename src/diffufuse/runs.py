@@ -125,7 +125,7 @@ def _run_record(
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "started_unix_s": round(started_unix_s, 3),
+        "started_unix_s": started_unix_s,
         "duration_s": round(time.time() - started_unix_s, 1),
         "last_validation": {name: none_if_nan(value) for name, value in last.items()},
     }

@@ -79,9 +79,9 @@ class Comparison:
         return _mutual_information_bits(self.reference_bins[inside], bins), overlap
 
     def worth(self, matrix: Affine) -> float:
-        """Bits, but 0 where so little is shared that chance could pass for similarity."""
+        """Bits times overlap: few shared voxels fill the histogram sparsely, which looks like information."""
         bits, overlap = self.at(matrix)
-        return bits if overlap >= LEAST_OVERLAP else 0.0
+        return bits * overlap if overlap >= LEAST_OVERLAP else 0.0
 
 
 def _bins(array: np.ndarray) -> np.ndarray:

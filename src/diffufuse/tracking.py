@@ -147,7 +147,7 @@ def _forget(client: MlflowClient, experiment: str, path: str) -> None:
 
 def _find_or_create(client: MlflowClient, experiment: str, path: str) -> Run:
     identity, runs = _runs(client, experiment, path)
-    return runs[0] if runs else client.create_run(identity, run_name=path, tags={"path": path})
+    return runs[0] if runs else client.create_run(identity, run_name=path.split("/", 2)[-1], tags={"path": path})
 
 
 def _metrics(step: int, values: Mapping[str, float], started_unix_s: float) -> list[Metric]:

@@ -27,7 +27,8 @@ rule prepare_case:
             "results/prepare/{dataset}/{case}/{case}_registration.png",
             caption="../report/registration.rst",
             category="3 Registration",
-            labels={"dataset": "{dataset}", "case": "{case}"},
+            subcategory="{dataset}",
+            labels={"case": "{case}"},
         ),
     log:
         "results/logs/prepare/{dataset}/{case}.log",

@@ -74,13 +74,14 @@ rule write_table:
     input:
         "results/report/{study}/summary.parquet",
     output:
-        csv=report(
-            "results/report/{study}/tables/{table}.csv",
+        csv="results/report/{study}/tables/{table}.csv",
+        markdown="results/report/{study}/tables/{table}.md",
+        html=report(
+            "results/report/{study}/tables/{table}.html",
             caption="../report/table.rst",
             category="1 Results",
-            labels={"what": "table", "name": "{table}"},
+            labels={"result": "table: {table}"},
         ),
-        markdown="results/report/{study}/tables/{table}.md",
     log:
         "results/logs/report/{study}/{table}.log",
     params:
@@ -100,9 +101,9 @@ rule draw_figure:
         pdf="results/report/{study}/figures/{figure}.pdf",
         png=report(
             "results/report/{study}/figures/{figure}.png",
-            caption="../report/{figure}.rst",
+            caption="../report/figure.rst",
             category="1 Results",
-            labels={"what": "figure", "name": "{figure}"},
+            labels={"result": "figure: {figure}"},
         ),
         csv="results/report/{study}/figures/{figure}.csv",
     log:
@@ -126,7 +127,8 @@ rule draw_overlay:
             "results/report/{study}/overlays/{dataset}/{model}/{case}.png",
             caption="../report/overlay.rst",
             category="2 Test cases",
-            labels={"dataset": "{dataset}", "model": "{model}", "case": "{case}"},
+            subcategory="{dataset}, {model}",
+            labels={"case": "{case}"},
         ),
     log:
         "results/logs/report/{study}/overlays/{dataset}/{model}/{case}.log",

@@ -1,11 +1,10 @@
 """Bring the images of one case onto its common grid."""
 
 from diffufuse.figures.registration import draw
-from diffufuse.preparation import prepare_case
-
 from diffufuse.figures.style import write_png
 from diffufuse.ingestion import read_ingested
 from diffufuse.logs import job_log
+from diffufuse.preparation import prepare_case
 from diffufuse.prepared import write_prepared
 
 with job_log(snakemake.log[0]):

@@ -14,6 +14,7 @@ WIDTH_IN = 7.2
 TILE_MM = 24.0
 PLANES = ("axial", "coronal", "sagittal")
 SHOWN_PERCENTILES = (1.0, 99.0)
+SHOWN_CT_HU = (-160.0, 240.0)
 CONTOUR = PALETTE[1]
 
 
@@ -138,9 +139,10 @@ def _extent_mm(volume: Volume, plane: int) -> tuple[float, float]:
 
 
 def _scaled(prepared: Prepared, name: str, array: np.ndarray) -> np.ndarray:
-    """Gray values between 0 and 1; the modality's range within the body, before registration as after."""
+    """Gray values between 0 and 1: CT by its window, others by their range in the body, before and after alike."""
     values = prepared.images[name].array[prepared.body.array & prepared.presence[name]]
     if not values.size:
         return np.zeros(array.shape)
-    low, high = np.percentile(values, SHOWN_PERCENTILES)
+    is_ct = prepared.record["registration"][name]["kind"] == "ct"
+    low, high = SHOWN_CT_HU if is_ct else np.percentile(values, SHOWN_PERCENTILES)
     return np.where(array != 0, np.clip((array - low) / max(high - low, 1e-6), 0, 1), 0)

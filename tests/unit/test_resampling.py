@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from diffufuse.resampling import center_mm, common_grid, resample, resample_labels
+from diffufuse.volumes import Volume, same_grid
+
+
+def volume_of(array, spacing_mm=(1, 1, 1), corner_mm=(0, 0, 0)):
+    affine = np.diag([*spacing_mm, 1.0]).astype(float)
+    affine[:3, 3] = corner_mm
+    return Volume(np.asarray(array), affine)
+
+
+def rigid(shift_mm, rotation_deg=(0, 0, 0)):
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
+    matrix[:3, 3] = shift_mm
+    return matrix
+
+
+@pytest.fixture
+def noise():
+    return volume_of(np.random.default_rng(0).normal(size=(9, 10, 11)).astype(np.float32), (1, 1.5, 3), (-40, 7, 100))
+
+
+def test_the_common_grid_at_the_references_own_spacing_is_the_reference(noise):
+    assert same_grid(common_grid(noise, spacing_mm=(None, None, None)), noise)
+    assert same_grid(common_grid(noise, spacing_mm=noise.spacing_mm), noise)
+
+
+def test_the_common_grid_covers_the_field_of_view_from_within_along_tilted_axes(noise):
+    tilted = Volume(noise.array, rigid((5, 6, 7), (10, 20, 30)) @ noise.affine)
+    grid = common_grid(tilted, spacing_mm=(2.0, 2.0, None))
+    assert grid.spacing_mm == pytest.approx((2.0, 2.0, 3.0))
+    assert (np.array(grid.shape) * grid.spacing_mm >= np.array(tilted.shape) * tilted.spacing_mm - 1e-6).all()
+    assert center_mm(grid) == pytest.approx(center_mm(tilted))
+    assert resample(tilted, grid)[1].all()
+
+
+def test_a_grid_of_zero_spacing_is_refused(noise):
+    with pytest.raises(ValueError, match="spacing_mm"):
+        common_grid(noise, spacing_mm=(0.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_resampling_onto_the_own_grid_changes_nothing(noise, interpolation):
+    values, inside = resample(noise, noise, interpolation=interpolation)
+    np.testing.assert_array_equal(values, noise.array)
+    assert inside.all()
+
+
+def test_an_unknown_interpolation_is_refused(noise):
+    with pytest.raises(ValueError, match="interpolation"):
+        resample(noise, noise, interpolation="cubic")
+
+
+def test_a_matrix_maps_points_of_the_grid_to_points_of_the_volume():
+    slope = np.array([2.0, -3.0, 5.0])
+    x, y, z = np.indices((20, 20, 20))
+    ramp = volume_of((slope[0] * x + slope[1] * y + slope[2] * z).astype(np.float32))
+    grid = volume_of(np.zeros((4, 5, 6)), (1.2, 1.1, 1.3), (6, 7, 6))
+    matrix = rigid((0.4, -0.7, 1.9), (5, -8, 3))
+    values, inside = resample(ramp, grid, matrix=matrix)
+    i, j, k = np.indices(grid.shape).reshape(3, -1)
+    points = matrix @ grid.affine @ np.stack([i, j, k, np.ones(i.size)])
+    assert inside.all()
+    np.testing.assert_allclose(values.ravel(), slope @ points[:3], atol=1e-3)
+
+
+def test_outside_the_field_of_view_is_exactly_zero_and_absent():
+    ones = volume_of(np.full((4, 4, 4), 7, np.float32))
+    grid = volume_of(np.zeros((12, 4, 4)), (0.5, 1, 1), (-2, 0, 0))
+    values, inside = resample(ones, grid)
+    x_mm = -2 + 0.5 * np.arange(12)
+    np.testing.assert_array_equal(inside[:, 0, 0], (x_mm >= -0.5) & (x_mm <= 3.5))
+    np.testing.assert_array_equal(values, np.where(inside, 7, 0))
+
+
+def test_fields_of_view_that_do_not_meet_give_nothing(noise):
+    values, inside = resample(noise, noise, matrix=rigid((500, 0, 0)))
+    assert not inside.any()
+    assert not values.any()
+
+
+def test_strong_downsampling_averages_instead_of_picking():
+    stripes = np.zeros((64, 8, 8), np.float32)
+    stripes[::2] = 1
+    fine = volume_of(stripes)
+    values, _ = resample(fine, common_grid(fine, spacing_mm=(4.0, None, None)))
+    np.testing.assert_allclose(values[2:-2], 0.5, atol=0.05)
+    picked, _ = resample(fine, common_grid(fine, spacing_mm=(4.0, None, None)), interpolation="nearest")
+    assert np.ptp(np.abs(picked - 0.5)) == 0
+
+
+def test_labels_keep_their_volume_on_a_coarser_grid():
+    x, y, z = np.indices((60, 60, 40))
+    ball = ((x - 30) ** 2 + (y - 29) ** 2 + (z - 20) ** 2 * 4 < 15**2).astype(np.uint8)
+    fine = volume_of(ball, (1, 1, 2))
+    grid = common_grid(fine, spacing_mm=(2.3, 2.3, None))
+    coarse = resample_labels(fine, grid)
+    assert coarse.dtype == np.uint8
+    assert coarse.sum() * np.prod(grid.spacing_mm) == pytest.approx(ball.sum() * 2, rel=0.02)
+
+
+def test_a_voxel_shared_by_two_labels_is_labeled_where_together_they_fill_half():
+    # 40 % of label 1, 30 % of label 2 and 30 % background: neither is above a half, but the tumor is
+    labels = volume_of(np.zeros((11, 3, 3), np.uint8))
+    labels.array[2:6], labels.array[6:9] = 1, 2
+    grid = volume_of(np.zeros((1, 1, 1)), (1, 1, 1), (5.49, 1, 1))
+    assert resample_labels(labels, grid).item() == 1
+    assert resample_labels(labels, volume_of(np.zeros((1, 1, 1)), (1, 1, 1), (5.51, 1, 1))).item() == 2
+    assert resample_labels(labels, volume_of(np.zeros((1, 1, 1)), (1, 1, 1), (8.45, 1, 1))).item() == 2
+    assert resample_labels(labels, volume_of(np.zeros((1, 1, 1)), (1, 1, 1), (8.55, 1, 1))).item() == 0
+
+
+def test_no_labels_stay_no_labels(noise):
+    empty = noise.with_array(np.zeros(noise.shape, np.uint8))
+    assert not resample_labels(empty, common_grid(empty, spacing_mm=(2.0, 2.0, 2.0))).any()

@@ -1,0 +1,181 @@
+"""The whole line, from DICOM to MLflow, run by Snakemake on a small phantom study in an empty folder."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from diffufuse.files import sha256_of
+from diffufuse.tables import METRICS, read_record, read_table
+from diffufuse.volumes import read_volume
+
+pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+SHEET = "case\tpatient\tfold\tvalidates\tsite\nPH-001\tPH-001\t0\t-\t\nPH-002\tPH-002\t1\t0\t\nPH-003\tPH-003\t-\t-\t\n"
+RUN = "results/train/phantom/unet2d_tiny/fold-0_seed-0"
+
+
+def snakemake(folder, *arguments):
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        [SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def shrink(folder):
+    """Three patients, two folds, a training of seconds."""
+    (folder / "config" / "cohorts" / "phantom.tsv").write_text(SHEET)
+    for name, change in {
+        "config": lambda c: c["study"].update(folds=[0, 1]),
+        "datasets": lambda c: c["datasets"]["phantom"]["source"].update(patients=3),
+        "models": lambda c: c["models"]["unet2d_tiny"]["training"].update(steps=40, validate_every=20, batch=4),
+    }.items():
+        path = folder / "config" / f"{name}.yaml"
+        content = yaml.safe_load(path.read_text())
+        change(content)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    for name in ("Snakefile", "config", "workflow", "src", "profiles"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    shrink(folder)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(study):
+    return read_table(study / "results/report/phantom/metrics.parquet", METRICS)
+
+
+def test_every_test_patient_has_every_metric_under_every_condition(metrics):
+    dice = metrics[metrics["metric"] == "dice"]
+    assert sorted(zip(dice["case"], dice["condition"], strict=True)) == [
+        ("PH-001", "clean"),
+        ("PH-001", "no-pet"),
+        ("PH-002", "clean"),
+        ("PH-002", "no-pet"),
+    ]
+    assert dice["value"].between(0, 1).all()
+    assert {"dice", "iou", "hd95", "precision", "recall", "missed"} <= set(metrics["metric"])
+
+
+def test_iou_lies_between_its_bounds(metrics):
+    wide = metrics.pivot_table(index=["case", "condition"], columns="metric", values="value")
+    assert (wide["iou"] <= wide["dice"] + 1e-12).all()
+    assert (wide["iou"] >= wide["dice"] / (2 - wide["dice"]) - 1e-12).all()
+
+
+def test_the_report_has_its_table_figure_and_pictures(study):
+    report = study / "results/report/phantom"
+    assert {"tables/segmentation.md", "figures/dice_by_condition.png", "figures/dice_by_condition.csv"} <= {
+        path.relative_to(report).as_posix() for path in report.rglob("*") if path.is_file()
+    }
+    assert all((report / f"overlays/phantom/unet2d_tiny/{case}.png").stat().st_size for case in ("PH-001", "PH-002"))
+    html = snakemake(study, "--report", "report.html", "--quiet")
+    assert html.returncode == 0, html.stderr
+    assert "ERROR/" not in html.stderr
+    assert (study / "report.html").stat().st_size > 500_000
+
+
+def test_mlflow_shows_both_runs_with_curves_and_pictures(study):
+    client = MlflowClient(f"sqlite:///{study}/results/track/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
+    assert {run.data.tags["path"] for run in runs} == {
+        "train/phantom/unet2d_tiny/fold-0_seed-0",
+        "train/phantom/unet2d_tiny/fold-1_seed-0",
+    }
+    for run in runs:
+        assert len(client.get_metric_history(run.info.run_id, "loss")) == 4
+        assert "test.clean.mass.dice" in run.data.metrics
+        assert run.data.params["block.training.steps"] == "40"
+        assert client.list_artifacts(run.info.run_id, "overlays")
+
+
+def test_a_second_run_does_nothing(study):
+    again = snakemake(study)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_registration_finds_the_true_displacement_to_a_millimeter(study):
+    for case in ("PH-001", "PH-002", "PH-003"):
+        found = read_record(study / f"results/prepare/phantom/{case}/{case}.json")["registration"]
+        truth = np.array(json.loads((study / f"data/raw/phantom_truth/{case}.json").read_text())["mr_to_petct"])
+        body = read_volume(study / f"results/prepare/phantom/{case}/{case}_body.nii.gz")
+        voxels = np.argwhere(body.array > 0)[::50]
+        points = np.c_[voxels, np.ones(len(voxels))] @ body.affine.T
+        for modality, true in {"ct": truth, "pet": truth, "t2fs": np.eye(4)}.items():
+            error_mm = np.linalg.norm((points @ (np.reshape(found[modality]["matrix"], (4, 4)) - true).T), axis=1)
+            assert error_mm.mean() <= 1.0, (case, modality)
+
+
+def test_the_labels_are_the_true_mass(study):
+    for case in ("PH-001", "PH-002", "PH-003"):
+        ours = read_volume(study / f"results/ingest/phantom/{case}/{case}_labels.nii.gz")
+        true = read_volume(study / f"data/raw/phantom_truth/{case}_mass.nii.gz")
+        volumes = [(v.array == 1).sum() * np.prod(v.spacing_mm) for v in (ours, true)]
+        assert volumes[0] == pytest.approx(volumes[1], rel=0.06)
+
+
+def test_no_name_of_a_patient_leaves_the_raw_data(study):
+    raw = next((study / "data/raw/phantom/PH-001/CT").glob("*.dcm")).read_bytes()
+    assert b"Phantom^" in raw
+    results = [path for path in (study / "results").rglob("*") if path.is_file()]
+    assert not [path for path in results if b"Phantom^" in path.read_bytes()]
+
+
+def test_a_missing_slice_stops_its_case_in_one_sentence_and_leaves_nothing(study):
+    slices = sorted((study / "data/raw/phantom/PH-003/CT").glob("*.dcm"))
+    hidden = slices[20].rename(study / "hidden.dcm")
+    shutil.rmtree(study / "results/ingest/phantom/PH-003")
+    try:
+        stopped = snakemake(study, "results/ingest/phantom/PH-003")
+        told = stopped.stdout + stopped.stderr
+        assert stopped.returncode != 0
+        assert "Stopped: " in told
+        assert "missing slice" in told
+        assert "Traceback" not in told
+        assert sorted(path.name for path in (study / "results/ingest/phantom").iterdir()) == ["PH-001", "PH-002"]
+    finally:
+        hidden.rename(slices[20])
+    assert snakemake(study, "--", "ingest").returncode == 0
+    assert snakemake(study, "--touch", "--quiet").returncode == 0
+
+
+def test_a_killed_training_is_finished_by_the_next_run_with_the_same_weights(study):
+    weights = study / RUN / "weights.safetensors"
+    expected = sha256_of(weights)
+    weights.unlink()
+    log = study / "results/logs/train/phantom/unet2d_tiny/fold-0_seed-0.log"
+    log.unlink()
+    workflow = subprocess.Popen(
+        [SNAKEMAKE, "--", "train"], cwd=study, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not log.exists():
+        time.sleep(0.1)
+        assert workflow.poll() is None
+    time.sleep(1)
+    os.kill(workflow.pid, signal.SIGKILL)
+    workflow.wait()
+    time.sleep(3)
+    assert not weights.exists()
+    assert snakemake(study, "--unlock").returncode == 0
+    finished = snakemake(study)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert sha256_of(weights) == expected
