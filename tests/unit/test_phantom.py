@@ -11,7 +11,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from diffufuse.dicom.headers import Person, Polygon, Series, uid_of
+from diffufuse.dicom.headers import Person, Polygon, SeriesHeader, uid_of
 from diffufuse.dicom.writing import write_ct, write_structures
 from diffufuse.files import sha256_of
 from diffufuse.phantom import fetch, write_phantom_patient
@@ -317,7 +317,7 @@ def test_random_displacements_differ_and_stay_within_bounds():
 def header_of(name, frame="frame"):
     moment = datetime(2001, 1, 1, 9)
     person = Person("PH-999", "Phantom^999", "O", 70.0, 1.7)
-    return Series(person, uid_of("study"), uid_of(name), uid_of(frame), 1, name, moment, moment)
+    return SeriesHeader(person, uid_of("study"), uid_of(name), uid_of(frame), 1, name, moment, moment)
 
 
 @pytest.mark.parametrize("directions", [(-1, -1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, -1)])

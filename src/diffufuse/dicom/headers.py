@@ -30,7 +30,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Series:
+class SeriesHeader:
     """One series of one study.
 
     Attributes:
@@ -75,7 +75,7 @@ class Injection:
 class Written:
     """What a structure set needs to know of an image series: the series, its kind, its images by slice index."""
 
-    series: Series
+    series: SeriesHeader
     storage_uid: str
     image_uids: tuple[str, ...]
 
@@ -98,7 +98,7 @@ def uid_of(*names: str | int) -> str:
     return generate_uid(entropy_srcs=[str(name) for name in names])
 
 
-def common_header(modality: str, storage_uid: str, series: Series) -> Dataset:
+def common_header(modality: str, storage_uid: str, series: SeriesHeader) -> Dataset:
     """What an image and a structure set alike say of patient, study and series."""
     header = Dataset()
     header.file_meta = FileMetaDataset()

@@ -17,7 +17,7 @@ from pydicom.uid import (
 from diffufuse.dicom.headers import (
     Injection,
     Polygon,
-    Series,
+    SeriesHeader,
     Written,
     common_header,
     dataset,
@@ -35,7 +35,7 @@ STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, which 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def write_ct(hu: Volume, folder: Path, series: Series) -> Written:
+def write_ct(hu: Volume, folder: Path, series: SeriesHeader) -> Written:
     """Write a CT series, stored as unsigned 12-bit numbers with intercept -1024.
 
     Args:
@@ -55,7 +55,7 @@ def write_ct(hu: Volume, folder: Path, series: Series) -> Written:
 def write_mr(
     signal: Volume,
     folder: Path,
-    series: Series,
+    series: SeriesHeader,
     *,
     repetition_ms: float,
     echo_ms: float,
@@ -87,7 +87,7 @@ def write_mr(
     return _write_slices(stored, signal, folder, series, header)
 
 
-def write_pet(activity: Volume, folder: Path, series: Series, injection: Injection) -> Written:
+def write_pet(activity: Volume, folder: Path, series: SeriesHeader, injection: Injection) -> Written:
     """Write a PET series in Bq/mL, decay-corrected to the start of the series, with its own slope for each slice.
 
     Args:
@@ -115,7 +115,7 @@ def write_pet(activity: Volume, folder: Path, series: Series, injection: Injecti
 
 
 def write_structures(
-    regions: Mapping[str, Sequence[Polygon]], path: Path, series: Series, *, drawn_on: Written
+    regions: Mapping[str, Sequence[Polygon]], path: Path, series: SeriesHeader, *, drawn_on: Written
 ) -> None:
     """Write a structure set.
 
@@ -157,7 +157,7 @@ def write_structures(
     header.save_as(path, enforce_file_format=True)
 
 
-def _image_header(modality: str, volume: Volume, series: Series, *, bits_stored: int) -> Dataset:
+def _image_header(modality: str, volume: Volume, series: SeriesHeader, *, bits_stored: int) -> Dataset:
     """Everything about an image series that is the same in all its slices."""
     header = common_header(modality, STORAGE[modality], series)
     axes = RAS_TO_LPS @ volume.affine[:3, :3] / volume.spacing_mm
@@ -180,7 +180,7 @@ def _write_slices(
     stored: np.ndarray,
     volume: Volume,
     folder: Path,
-    series: Series,
+    series: SeriesHeader,
     header: Dataset,
     *,
     rows: Sequence[Mapping[str, Any]] = (),

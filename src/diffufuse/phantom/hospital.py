@@ -10,7 +10,7 @@ import contourpy
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from diffufuse.dicom.headers import Injection, Person, Polygon, Series, Written, uid_of
+from diffufuse.dicom.headers import Injection, Person, Polygon, SeriesHeader, Written, uid_of
 from diffufuse.dicom.writing import write_ct, write_mr, write_pet, write_structures
 from diffufuse.files import atomic_folder
 from diffufuse.logs import Progress
@@ -61,10 +61,10 @@ class _Visit:
         """Random numbers for one purpose."""
         return np.random.default_rng(seed_of(self.seed, "phantom", self.case, what))
 
-    def series(self, what: str, *, study: str, number: int, minutes: float) -> Series:
+    def series(self, what: str, *, study: str, number: int, minutes: float) -> SeriesHeader:
         """Header of a series that began some minutes after its study, which is `petct` or `mr`."""
         study_start = self.petct_start if study == "petct" else self.mr_start
-        return Series(
+        return SeriesHeader(
             person=self.person,
             study_uid=uid_of("phantom", self.seed, self.case, study, "study"),
             series_uid=uid_of("phantom", self.seed, self.case, what),
