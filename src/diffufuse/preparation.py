@@ -27,7 +27,7 @@ BIAS_VOXEL_MM = 8.0
 BIAS_ITERATIONS = (50, 50, 50)
 BODY_THRESHOLD_HU = -250.0
 BODY_FRACTION = 0.15
-OPENING_MM = 4.0
+OPENING_MM = 6.0
 COMPONENT_FRACTION = 0.1
 MATCH_WINDOW_HU = (-250.0, 350.0)
 PERCENTILES = (0.5, 1, 50, 99, 99.5)
@@ -256,8 +256,8 @@ def _signal_threshold(values: np.ndarray) -> float:
 
 
 def _opened(mask: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
-    """The mask without what is thinner than 4 mm in the axial plane; the array's border counts as body."""
-    x, y = (max(1, round(OPENING_MM / mm)) for mm in spacing_mm[:2])
+    """The mask without what is thinner than 6 mm, or 2 voxels, in the axial plane; the array's border continues it."""
+    x, y = (max(2, round(OPENING_MM / mm)) for mm in spacing_mm[:2])
     padded = np.pad(mask, ((x, x), (y, y), (0, 0)), mode="edge")
     return binary_opening(padded, np.ones((x, y, 1)))[x:-x, y:-y]
 

@@ -45,7 +45,8 @@ class Registration:
 
     Attributes:
         matrix: (4, 4), RAS mm of the reference to RAS mm of the moving image.
-        similarity_before: mutual information with the positions of the file headers, bits; 0 without overlap.
+        similarity_before: mutual information with the positions of the file headers, bits, of the images as they
+            are registered (coarser and lightly smoothed); 0 without overlap.
         similarity_after: the same with `matrix`.
         overlap_before: shared field of view over the smaller of the two, 0..1, with the headers' positions.
         overlap: the same with `matrix`.
