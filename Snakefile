@@ -53,3 +53,5 @@ rule all:
     input:
         rules.report.input,
         rules.track.input,
+    message:
+        "The study is complete."

@@ -45,3 +45,8 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def raw_folder_of(manifest: str | os.PathLike[str]) -> Path:
+    """The raw folder that a manifest describes: `phantom` beside `phantom.manifest.tsv`."""
+    return Path(manifest).with_name(Path(manifest).name.removesuffix(".manifest.tsv"))

@@ -19,9 +19,10 @@ try:
 except BadInput as error:
     raise WorkflowError(str(error)) from None
 
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# Jobs inherit these; the mirror says where data lies, not what it is, so no result may depend on it.
+os.environ.update(MLFLOW_DISABLE_TELEMETRY="true")
 if "mirror" in config:
-    os.environ["DIFFUFUSE_MIRROR"] = config["mirror"]
+    os.environ.update(DIFFUFUSE_MIRROR=config["mirror"])
 
 
 wildcard_constraints:

@@ -11,6 +11,8 @@ rule evaluate:
             fold=STUDY["folds"],
             seed=STUDY["seeds"],
         ),
+    message:
+        "All predictions are evaluated."
 
 
 rule evaluate_predictions:

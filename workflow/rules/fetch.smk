@@ -4,6 +4,8 @@
 rule fetch:
     input:
         expand("data/raw/{dataset}.manifest.tsv", dataset=STUDY["datasets"]),
+    message:
+        "All raw data is in place."
 
 
 rule fetch_dataset:
@@ -12,7 +14,6 @@ rule fetch_dataset:
     log:
         "results/logs/fetch/{dataset}.log",
     params:
-        raw="data/raw/{dataset}",
         source=lookup("datasets/{dataset}/source", within=config),
         license=lookup("datasets/{dataset}/license", within=config),
         citation=lookup("datasets/{dataset}/citation", within=config),

@@ -8,6 +8,8 @@ rule ingest:
             for dataset, cohort in COHORTS.items()
             for case in cohort.names
         ],
+    message:
+        "All cases are ingested."
 
 
 rule ingest_case:
@@ -18,7 +20,6 @@ rule ingest_case:
     log:
         "results/logs/ingest/{dataset}/{case}.log",
     params:
-        raw="data/raw/{dataset}",
         modalities=modalities_of,
         reference=lookup("datasets/{dataset}/reference", within=config),
         source=source_hash(
@@ -38,7 +39,6 @@ rule draft_cohort:
     log:
         "results/logs/ingest/{dataset}.log",
     params:
-        raw="data/raw/{dataset}",
         study_seed=lookup("study/seed", within=config),
         source=source_hash(
             "cases.py", "seeds.py", "datasets/{dataset}.py", "dicom", "volumes.py"

@@ -27,6 +27,8 @@ rule predict:
             fold=STUDY["folds"],
             seed=STUDY["seeds"],
         ),
+    message:
+        "All test cases are predicted."
 
 
 rule predict_cohort:

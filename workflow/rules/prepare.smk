@@ -1,7 +1,13 @@
 # Every case on one grid: registered to its reference modality, bias-corrected, with body and presence masks.
 
 CASE_CODE = ("prepared.py", "scan.py", "slices.py", "tables.py", "volumes.py")
-IMAGE_CODE = ("ingestion.py", "normalization.py", "resampling.py", "figures/style.py")
+IMAGE_CODE = (
+    "ingestion.py",
+    "normalization.py",
+    "resampling.py",
+    "similarity.py",
+    "figures/style.py",
+)
 
 
 rule prepare:
@@ -12,6 +18,8 @@ rule prepare:
             for case in cohort.names
         ],
         expand("results/prepare/{dataset}/patches.parquet", dataset=STUDY["datasets"]),
+    message:
+        "All cases are prepared."
 
 
 rule prepare_case:

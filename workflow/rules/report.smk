@@ -35,6 +35,8 @@ rule report:
             figure=STUDY["figures"],
         ),
         overlays_of_the_study,
+    message:
+        "The tables, figures and pictures of the study are there."
 
 
 rule collect_metrics:

@@ -10,6 +10,8 @@ rule track:
             fold=STUDY["folds"],
             seed=STUDY["seeds"],
         ),
+    message:
+        "All runs are shown in MLflow."
 
 
 rule init_tracking:

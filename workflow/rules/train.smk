@@ -31,6 +31,8 @@ rule train:
             fold=STUDY["folds"],
             seed=STUDY["seeds"],
         ),
+    message:
+        "All models are trained."
 
 
 rule train_model:

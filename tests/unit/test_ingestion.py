@@ -1,0 +1,124 @@
+"""Ingesting one case: what is written, and what a faulty one is answered with."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from diffufuse.datasets import DATASETS, phantom, sts_ibsi
+from diffufuse.errors import BadInput
+from diffufuse.ingestion import ingest_case, read_ingested
+
+AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
+MODALITIES = ("pet", "ct", "t1")
+
+
+def save(path, array, affine=AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """One sarcoma patient as the source lays files out."""
+    draw = np.random.default_rng(0)
+    folder = tmp_path / "raw" / "STS_001"
+    for name in ("CT", "MR_T1", "PET"):
+        save(folder / f"{name}_image.nii.gz", draw.normal(10, 2, (6, 5, 4)).astype(np.float32))
+        save(folder / f"{name}_mask.nii.gz", (draw.random((6, 5, 4)) > 0.5).astype(np.uint8))
+    return tmp_path / "raw"
+
+
+def ingest(raw, tmp_path, case="STS-001"):
+    (tmp_path / "out").mkdir(exist_ok=True)
+    ingest_case(sts_ibsi, raw, case, modalities=MODALITIES, reference="t1", folder=tmp_path / "out")
+    return read_ingested(tmp_path / "out", case, modalities=MODALITIES)
+
+
+def test_every_image_and_the_mask_on_t1_are_written(raw, tmp_path):
+    images, labels = ingest(raw, tmp_path)
+    assert list(images) == list(MODALITIES)
+    drawn = nib.load(raw / "STS_001" / "MR_T1_mask.nii.gz").get_fdata()
+    assert np.array_equal(labels.array, drawn)
+
+
+def test_a_modality_that_the_case_lacks_is_not_written(raw, tmp_path):
+    (raw / "STS_001" / "PET_image.nii.gz").unlink()
+    images, _ = ingest(raw, tmp_path)
+    assert list(images) == ["ct", "t1"]
+
+
+def lose_the_reference(folder):
+    (folder / "MR_T1_image.nii.gz").unlink()
+
+
+def lose_the_mask(folder):
+    (folder / "MR_T1_mask.nii.gz").unlink()
+
+
+def move_the_mask(folder):
+    shifted = AFFINE.copy()
+    shifted[0, 3] = 4
+    save(folder / "MR_T1_mask.nii.gz", np.ones((6, 5, 4), np.uint8), shifted)
+
+
+def crop_the_mask(folder):
+    save(folder / "MR_T1_mask.nii.gz", np.ones((5, 5, 4), np.uint8))
+
+
+def label_with_seven(folder):
+    save(folder / "MR_T1_mask.nii.gz", np.full((6, 5, 4), 7, np.uint8))
+
+
+def plant_a_nan(folder):
+    save(folder / "CT_image.nii.gz", np.full((6, 5, 4), np.nan, np.float32))
+
+
+def cut_the_file(folder):
+    path = folder / "CT_image.nii.gz"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            lose_the_reference,
+            r"case STS-001: expected an image of the reference modality t1, but there is none; add it",
+        ),
+        (lose_the_mask, r"MR_T1_mask\.nii\.gz: expected the mask on T1"),
+        (move_the_mask, r"MR_T1_mask\.nii\.gz: expected the mask on its image's grid"),
+        (crop_the_mask, r"got \(5, 5, 4\) or another place"),
+        (label_with_seven, r"expected the values 0 and 1, got \[7\]"),
+        (plant_a_nan, r"CT_image\.nii\.gz: expected finite values, but 120 voxels are NaN"),
+        (cut_the_file, r"CT_image\.nii\.gz: expected a whole NIfTI file"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_faulty_case_is_answered_in_one_sentence(raw, tmp_path, fault, told):
+    fault(raw / "STS_001")
+    with pytest.raises(BadInput, match=told):
+        ingest(raw, tmp_path)
+
+
+def test_a_case_that_is_not_there_is_told_with_what_to_do(raw, tmp_path):
+    with pytest.raises(BadInput, match="expected the case STS-999, .* correct the cohort sheet"):
+        ingest(raw, tmp_path, case="STS-999")
+
+
+def test_two_series_where_one_is_expected_are_refused(tmp_path):
+    (tmp_path / "PH-001" / "CT").mkdir(parents=True)
+    with pytest.raises(BadInput, match="expected one DICOM series, found 0"):
+        phantom.read_image(tmp_path, "PH-001", "ct")
+
+
+@pytest.mark.real
+def test_the_27_patients_are_found_with_all_three_modalities(shared_data):
+    raw = shared_data / "sts_ibsi" / "nifti"
+    cases = DATASETS["sts_ibsi"].find_cases(raw)
+    assert len(cases) == 27
+    assert all(case.startswith("STS-") for case in cases)
+    image, facts = DATASETS["sts_ibsi"].read_image(raw, "STS-002", "ct")
+    labels = DATASETS["sts_ibsi"].read_labels(raw, "STS-002", DATASETS["sts_ibsi"].read_image(raw, "STS-002", "t1")[0])
+    assert image.array.min() >= -1024
+    assert facts == {}
+    assert labels.array.sum() == 17090
