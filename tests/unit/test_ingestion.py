@@ -101,13 +101,13 @@ def test_a_faulty_case_is_answered_in_one_sentence(raw, tmp_path, fault, told):
 
 
 def test_a_case_that_is_not_there_is_told_with_what_to_do(raw, tmp_path):
-    with pytest.raises(BadInput, match="expected the case STS-999, .* correct the cohort sheet"):
+    with pytest.raises(BadInput, match=r"expected the case STS-999, .* correct the cohort sheet"):
         ingest(raw, tmp_path, case="STS-999")
 
 
-def test_two_series_where_one_is_expected_are_refused(tmp_path):
+def test_a_folder_without_dicom_is_refused_by_name(tmp_path):
     (tmp_path / "PH-001" / "CT").mkdir(parents=True)
-    with pytest.raises(BadInput, match="expected one DICOM series, found 0"):
+    with pytest.raises(BadInput, match="PH-001/CT: expected DICOM files, but found none"):
         phantom.read_image(tmp_path, "PH-001", "ct")
 
 
