@@ -1,4 +1,7 @@
 # Two commands: `make demo` and `make test`. Both build what they need, and go on where they were stopped.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
@@ -47,9 +50,10 @@ restore: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "Building the environment .venv from requirements.lock: a few minutes, once."
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --progress-bar off -r requirements.lock 2>&1 | grep -v '^WARNING'
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -m venv .venv
+	@while sleep 10; do echo "  ... installing"; done & beat=$$!; trap "kill $$beat" EXIT; \
+	  $(BIN)/pip install --disable-pip-version-check -qq -r requirements.lock && $(BIN)/pip check
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Resolve requirements.in anew; the lock names no CUDA packages, torch's own metadata brings them where they belong.

@@ -41,6 +41,15 @@ rule track_run:
             f"results/report/{STUDY['name']}/overlays/{{{{dataset}}}}/{{{{model}}}}/{{case}}.png",
             case=cases_tested,
         ),
+        figures=expand(
+            "results/report/{study}/figures/{figure}.png",
+            study=STUDY["name"],
+            figure=STUDY["figures"],
+        ),
+        registrations=collect(
+            "results/prepare/{{dataset}}/{case}/{case}_registration.png",
+            case=cases_tested,
+        ),
     output:
         "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
     log:

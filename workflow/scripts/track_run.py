@@ -13,6 +13,11 @@ with job_log(snakemake.log[0]):
         history=read_table(source.history, HISTORY),
         metrics=read_tables(source.metrics, METRICS),
         tags={"license": snakemake.params.license},
-        artifacts={"overlays": source.overlays, "": [source.plan, source.record]},
+        artifacts={
+            "": [source.plan, source.record],
+            "figures": source.figures,
+            "overlays": source.overlays,
+            "registrations": source.registrations,
+        },
     )
     write_record(shown, snakemake.output[0])
