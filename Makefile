@@ -26,7 +26,7 @@ demo: .venv/ready
 run:
 	@$(SNAKEMAKE) --configfile config/$(STUDY).yaml --unlock $(ARGS) >/dev/null 2>&1 || true
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
-	@$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet
+	@$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet all
 
 test: .venv/ready lint
 	$(BIN)/pytest
@@ -35,7 +35,7 @@ lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check --quiet Snakefile workflow
+	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/codespell
 	@$(SNAKEMAKE) --lint
 
