@@ -1,5 +1,6 @@
 """Fetch one archive over HTTPS and take a folder out of it."""
 
+import http.client
 import shutil
 import urllib.error
 import urllib.request
@@ -48,7 +49,7 @@ def _download(url: str, path: Path) -> None:
                     progress.step(file.tell())
             if expected and partial.stat().st_size != expected:
                 raise BadInput(f"{url}: expected {expected} bytes, got {partial.stat().st_size}; fetch again.")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise BadInput(
             f"{url}: the download failed ({error}); fetch again, or name a local copy with --config mirror=FOLDER."
         ) from error

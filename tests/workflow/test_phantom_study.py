@@ -38,7 +38,7 @@ def shrink(folder):
     for name, change in {
         "config": lambda c: c["study"].update(folds=[0, 1]),
         "datasets": lambda c: c["datasets"]["phantom"]["source"].update(patients=3),
-        "models": lambda c: c["models"]["unet2d_tiny"]["training"].update(steps=40, validate_every=20, batch=4),
+        "models": lambda c: c["models"]["unet2d_tiny"]["training"].update(steps=200, validate_every=100, batch=4),
     }.items():
         path = folder / "config" / f"{name}.yaml"
         content = yaml.safe_load(path.read_text())
@@ -101,9 +101,9 @@ def test_mlflow_shows_both_runs_with_curves_and_pictures(study):
         "train/phantom/unet2d_tiny/fold-1_seed-0",
     }
     for run in runs:
-        assert len(client.get_metric_history(run.info.run_id, "loss")) == 4
+        assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
         assert "test.clean.mass.dice" in run.data.metrics
-        assert run.data.params["block.training.steps"] == "40"
+        assert run.data.params["block.training.steps"] == "200"
         assert client.list_artifacts(run.info.run_id, "overlays")
 
 
@@ -170,7 +170,6 @@ def test_a_killed_training_is_finished_by_the_next_run_with_the_same_weights(stu
     while not log.exists():
         time.sleep(0.1)
         assert workflow.poll() is None
-    time.sleep(1)
     os.kill(workflow.pid, signal.SIGKILL)
     workflow.wait()
     time.sleep(3)
