@@ -10,7 +10,7 @@ STRENGTH = {"gaussian_noise": "noise_sd"}
 
 @pytest.fixture
 def image():
-    return np.random.default_rng(0).normal(40, 25, (20, 20, 12)).astype(np.float32)
+    return np.abs(np.random.default_rng(0).normal(40, 25, (20, 20, 12))).astype(np.float32)
 
 
 INSIDE = np.zeros((20, 20, 12), bool)
