@@ -116,4 +116,4 @@ def _caption(table: pd.DataFrame) -> str:
     counts = table.groupby([*ROW, *COLUMN, "condition"], sort=False)["patient"].nunique()
     low, high = int(np.min(counts)), int(np.max(counts))
     n = str(low) if low == high else f"{low} to {high}"
-    return f"n = {n} patients; mean over patients with 95 % bootstrap interval"
+    return f"n = {n} patients; mean over patients with 95\u00a0% bootstrap interval"
