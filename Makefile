@@ -61,4 +61,5 @@ restore: .venv/ready
 lock: .venv/ready
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile requirements.in --python-version 3.11 --no-annotate --no-header --quiet \
-	  --no-emit-package uv | sed -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' -e 's/+cpu//' > requirements.lock
+	  | sed -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' -e 's/+cpu//' > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
