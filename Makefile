@@ -26,7 +26,7 @@ demo: .venv/ready
 run:
 	@$(SNAKEMAKE) --configfile config/$(STUDY).yaml --unlock $(ARGS) >/dev/null 2>&1 || true
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
-	@test -f $(REPORT)/report.html -a -z "$$(find $(REPORT) -type f -newer $(REPORT)/report.html)" || \
+	@{ test -f $(REPORT)/report.html && test -z "$$(find $(REPORT) -type f -newer $(REPORT)/report.html)"; } || \
 	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet all
 
 test: .venv/ready lint
