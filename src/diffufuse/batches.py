@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,18 @@ class SliceSampler:
 
     def draw(self, size: int, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A batch of normalized images and presence, (B, M, X, Y) each, and reference, (B, R, X, Y)."""
-        slices = self.index.groupby(["case", "slice"], as_index=False)[["body_voxels", "region_voxels"]].sum()
-        seen = slices[slices.region_voxels > 0]
-        anywhere = slices[slices.body_voxels > 0]
+        seen = self._slices[self._slices.region_voxels > 0]
+        anywhere = self._slices[self._slices.body_voxels > 0]
         with_region = round(size * self.foreground_share) if len(seen) else 0
         picked = [seen.iloc[i] for i in generator.integers(len(seen), size=with_region)] if with_region else []
         picked += [anywhere.iloc[i] for i in generator.integers(len(anywhere), size=size - with_region)]
         patches = [self._patch(row["case"], int(row["slice"]), generator) for row in picked]
         images, presence, reference = (torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True))
         return images, presence, reference
+
+    @cached_property
+    def _slices(self) -> pd.DataFrame:
+        return self.index.groupby(["case", "slice"], as_index=False)[["body_voxels", "region_voxels"]].sum()
 
     def _patch(self, name: str, z: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         case = self.cases[name]

@@ -80,6 +80,6 @@ def _copy(mirror: Path, raw: Path) -> None:
     PROGRESS.info("Copying from the mirror %s", mirror.name)
     for file in sorted(mirror.rglob("*")):
         copy = raw / file.relative_to(mirror)
-        if file.is_file() and not (copy.exists() and copy.stat().st_size == file.stat().st_size):
+        if file.is_file() and not (copy.exists() and sha256_of(copy) == sha256_of(file)):
             with atomic_path(copy) as partial:
                 shutil.copyfile(file, partial)

@@ -39,12 +39,12 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
             screen_line(screen, f"\nStopped: {error}\n")
             raise SystemExit(1) from None
         except Exception:
-            logging.getLogger(__name__).exception("The job failed; this is a fault of the program, not of the data.")
+            logging.getLogger(__name__).exception("The job failed in a way that nobody foresaw.")
             raise SystemExit(1) from None
 
 
 class Progress:
-    """Says how far a long piece of work is, at most every few seconds."""
+    """Says how far a long piece of work is, at most every few seconds; a total of 0 is an unknown one."""
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total = what, total
@@ -53,11 +53,12 @@ class Progress:
     def step(self, done: int, detail: str = "") -> None:
         """Tell that `done` of the total are done, if the last line is long enough ago."""
         now = time.monotonic()
-        if now - self.told < SECONDS_BETWEEN_LINES and done < self.total:
+        if now - self.told < SECONDS_BETWEEN_LINES and done != self.total:
             return
         self.told = now
         left_s = (now - self.started) / max(done, 1) * (self.total - done)
-        PROGRESS.info("%s: %d of %d%s, %.0f s left", self.what, done, self.total, detail and f", {detail}", left_s)
+        rest = f" of {self.total}{detail and f', {detail}'}, {left_s:.0f} s left" if self.total else ""
+        PROGRESS.info("%s: %d%s", self.what, done, rest)
 
 
 def screen_line(screen: int, text: str) -> None:

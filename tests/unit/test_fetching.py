@@ -110,6 +110,15 @@ def test_a_mirror_takes_the_place_of_the_download_and_gives_the_same_manifest(se
     assert all(row["license"] == "CC BY 3.0" for row in rows)
 
 
+def test_a_damaged_copy_of_equal_size_is_copied_anew(tmp_path):
+    (tmp_path / "mirror" / "sts").mkdir(parents=True)
+    (tmp_path / "mirror" / "sts" / "a.nii.gz").write_bytes(b"whole")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.nii.gz").write_bytes(b"broke")
+    fetch(source("http://127.0.0.1:9/a.zip", mirror="sts"), tmp_path / "raw", mirror=str(tmp_path / "mirror"))
+    assert (tmp_path / "raw" / "a.nii.gz").read_bytes() == b"whole"
+
+
 def test_a_mirror_without_the_dataset_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no such folder"):
         fetch(source("http://127.0.0.1:9/a.zip", mirror="sts"), tmp_path / "raw", mirror=str(tmp_path))

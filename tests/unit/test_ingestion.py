@@ -7,6 +7,8 @@ import pytest
 from diffufuse.datasets import DATASETS, phantom, sts_ibsi
 from diffufuse.errors import BadInput
 from diffufuse.ingestion import ingest_case, read_ingested
+from diffufuse.resampling import resample
+from diffufuse.volumes import read_volume
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 MODALITIES = ("pet", "ct", "t1")
@@ -122,3 +124,14 @@ def test_the_27_patients_are_found_with_all_three_modalities(shared_data):
     assert image.array.min() >= -1024
     assert facts == {}
     assert labels.array.sum() == 17090
+
+
+@pytest.mark.real
+def test_the_publisher_aligned_t1_to_ct_in_all_patients_but_one(shared_data):
+    raw = shared_data / "sts_ibsi" / "nifti"
+    apart = {}
+    for folder in sorted(raw.iterdir()):
+        ct, t1 = (read_volume(folder / f"{name}_mask.nii.gz") for name in ("CT", "MR_T1"))
+        moved, reference = resample(ct, t1, interpolation="nearest")[0] > 0.5, t1.array > 0
+        apart[folder.name] = 2 * np.count_nonzero(moved & reference) / (moved.sum() + reference.sum())
+    assert [name for name, dice in apart.items() if dice < 0.98] == ["STS_019"]

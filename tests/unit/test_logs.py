@@ -28,6 +28,12 @@ def test_output_goes_into_the_log_and_progress_onto_the_screen_too(tmp_path):
     assert done.stdout == ""
 
 
+def test_progress_without_a_total_tells_no_end_and_does_not_flood(tmp_path):
+    body = ["from diffufuse.logs import Progress", "progress = Progress('Download', 0)", "progress.told -= 60"]
+    done = job(tmp_path, [*body, "[progress.step(bytes) for bytes in range(1, 100)]"])
+    assert done.stderr.strip() == "Download: 1"
+
+
 def test_bad_input_ends_in_one_sentence_without_a_traceback(tmp_path):
     done = job(tmp_path, ["raise BadInput('scan.nii.gz: expected a head, got a foot; scan again.')"])
     assert done.returncode == 1

@@ -4,17 +4,10 @@ The key is the dataset's name everywhere: in `config/datasets.yaml`, in paths an
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from diffufuse.datasets import phantom, sts_ibsi
 from diffufuse.volumes import Volume
-
-
-class Ingested(NamedTuple):
-    """An image as it was acquired, and the few facts about it that no patient can be recognized by."""
-
-    volume: Volume
-    facts: dict[str, Any]
 
 
 class Dataset(Protocol):
