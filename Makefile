@@ -11,7 +11,7 @@ ARGS ?=
 REPORT := results/report/$(STUDY)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint lock restore ui
+.PHONY: demo test lint bench lock restore ui
 
 # One run at a time in one folder; the lock goes with the process that holds it, however that one ends.
 demo: .venv/ready
@@ -39,6 +39,14 @@ lint: .venv/ready
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/codespell
 	@$(SNAKEMAKE) --lint
+
+# Ours against others, one thread each: prints what it finds and writes docs/benchmarks.md. An hour, on an idle machine.
+BENCHMARKS ?= $(filter-out benchmarks/compare.py benchmarks/report.py,$(wildcard benchmarks/*.py))
+bench: .venv/ready
+	@for script in $(BENCHMARKS); do \
+	  echo "== $$script"; OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 $(BIN)/python $$script; \
+	done
+	@$(BIN)/python benchmarks/report.py
 
 # The runs as MLflow shows them.
 ui: .venv/ready

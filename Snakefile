@@ -26,7 +26,9 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/pictures.smk"
 include: "workflow/rules/track.smk"
+include: "workflow/rules/stopped.smk"
 
 
 localrules:

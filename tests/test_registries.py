@@ -8,9 +8,9 @@ import yaml
 
 from diffufuse.cases import read_cohort
 from diffufuse.corruptions import CORRUPTIONS
-from diffufuse.datasets import DATASETS
 from diffufuse.fetching import SOURCES
 from diffufuse.figures import FIGURES
+from diffufuse.formats import FORMATS
 from diffufuse.metrics import METRICS
 from diffufuse.models import MODELS
 from diffufuse.reporting import TABLES
@@ -23,10 +23,17 @@ CATALOG = {
 STUDY = yaml.safe_load((CONFIG / "config.yaml").read_text())["study"]
 STUDIES = sorted({"config.yaml", *(path.name for path in CONFIG.glob("*.yaml"))} - {f"{part}.yaml" for part in CATALOG})
 
+SHEETS = {path.stem for path in (CONFIG / "cohorts").glob("*.tsv")}
+
+
+def study_of(name):
+    """A study as Snakemake sees it: laid over the default one."""
+    return STUDY | yaml.safe_load((CONFIG / name).read_text())["study"]
+
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_makes_sense(name):
-    study = STUDY | yaml.safe_load((CONFIG / name).read_text())["study"]
+    study = study_of(name)
     check_study(CATALOG | {"study": study}, CONFIG / "cohorts")
     assert set(study["metrics"]) <= set(METRICS)
     assert set(study["figures"]) <= set(FIGURES)
@@ -34,10 +41,14 @@ def test_every_study_makes_sense(name):
     assert name in ("config.yaml", f"{study['name']}.yaml")
 
 
-def test_datasets_have_an_adapter_a_source_and_a_cohort_and_the_other_way_round():
-    assert set(CATALOG["datasets"]) == set(DATASETS)
+def test_datasets_have_a_format_and_a_source_and_the_other_way_round():
+    assert {block["format"] for block in CATALOG["datasets"].values()} == set(FORMATS)
     assert {block["source"]["kind"] for block in CATALOG["datasets"].values()} == set(SOURCES)
-    assert {path.stem for path in (CONFIG / "cohorts").glob("*.tsv")} == set(DATASETS)
+
+
+def test_cohort_sheets_are_those_of_the_studies():
+    studied = {name for study in STUDIES for name in study_of(study)["datasets"]}
+    assert SHEETS == studied <= set(CATALOG["datasets"])
 
 
 def test_models_and_corruptions_have_a_block_and_the_other_way_round():
@@ -51,6 +62,10 @@ def test_regions_join_labels_that_exist_and_references_are_modalities():
         for values in block["regions"].values():
             assert set(values) <= set(block["labels"].values()), name
         assert block["reference"] in block["modalities"], name
+        named = {*block["annotation"].get("rois", ()), *block["annotation"].get("values", {}).values()}
+        assert named == set(block["labels"]), name
+        assert {*block["annotation"].get("optional", ())} < named, name
+        assert block["annotation"].get("drawn_on", block["reference"]) in block["modalities"], name
         for modality in block["modalities"].values():
             assert modality.get("follows", block["reference"]) in block["modalities"], name
 
@@ -66,7 +81,7 @@ def test_every_figure_has_a_caption():
     assert all(f'"{name}":' in captions for name in FIGURES)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", sorted(SHEETS))
 def test_no_fold_tests_what_it_learned_from(name):
     cohort = read_cohort(CONFIG / "cohorts" / f"{name}.tsv")
     patients = {case.name: case.patient for case in cohort.cases}

@@ -36,26 +36,33 @@ class SliceSampler:
 
     def draw(self, size: int, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A batch of normalized images and presence, (B, M, X, Y) each, and reference, (B, R, X, Y)."""
-        seen = self._slices[self._slices.region_voxels > 0]
-        anywhere = self._slices[self._slices.body_voxels > 0]
-        with_region = round(size * self.foreground_share) if len(seen) else 0
-        picked = [seen.iloc[i] for i in generator.integers(len(seen), size=with_region)] if with_region else []
-        picked += [anywhere.iloc[i] for i in generator.integers(len(anywhere), size=size - with_region)]
-        patches = [self._patch(row["case"], int(row["slice"]), generator) for row in picked]
+        seen, anywhere = self._slices
+        with_region = round(size * self.foreground_share) if seen else 0
+        picked = [seen[i] for i in generator.integers(len(seen), size=with_region)] if with_region else []
+        picked += [anywhere[i] for i in generator.integers(len(anywhere), size=size - with_region)]
+        patches = [self._patch(name, z, generator) for name, z in picked]
         images, presence, reference = (torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True))
         return images, presence, reference
 
     @cached_property
-    def _slices(self) -> pd.DataFrame:
-        return self.index.groupby(["case", "slice"], as_index=False)[["body_voxels", "region_voxels"]].sum()
+    def _slices(self) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """Case and number of every slice with a region, and of every slice with body."""
+        held = self.index.groupby(["case", "slice"], as_index=False)[["body_voxels", "region_voxels"]].sum()
+        seen, anywhere = held[held.region_voxels > 0], held[held.body_voxels > 0]
+        return tuple(list(zip(part["case"], part["slice"].tolist(), strict=True)) for part in (seen, anywhere))  # type: ignore[return-value]
 
     def _patch(self, name: str, z: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         case = self.cases[name]
-        presence, labels = case.slices.presence(z), case.slices.labels(z)
-        images = normalize_all(case.slices.images(z), presence, modalities=self.modalities, statistics=case.statistics)
+        x, y = _corner(np.isin(case.slices.labels(z), self._labels), self.patch, generator)
+        patch = case.slices.patch((x, y, z), (*self.patch, 1))
+        presence, labels = patch.presence[..., 0], patch.labels[..., 0]
+        images = normalize_all(patch.images[..., 0], presence, modalities=self.modalities, statistics=case.statistics)
         reference = np.stack([np.isin(labels, values) for values in self.regions.values()]).astype(np.float32)
-        corner = _corner(reference.max(axis=0), self.patch, generator)
-        return tuple(_crop(part, corner, self.patch) for part in (images, presence, reference))  # type: ignore[return-value]
+        return images, presence, reference
+
+    @property
+    def _labels(self) -> list[int]:
+        return sorted({value for values in self.regions.values() for value in values})
 
 
 def _corner(target: np.ndarray, patch: tuple[int, int], generator: np.random.Generator) -> tuple[int, int]:
@@ -67,11 +74,3 @@ def _corner(target: np.ndarray, patch: tuple[int, int], generator: np.random.Gen
         for a, w, n, size in zip(anchor, within, target.shape, patch, strict=True)
     ]
     return corner[0], corner[1]
-
-
-def _crop(stack: np.ndarray, corner: tuple[int, int], patch: tuple[int, int]) -> np.ndarray:
-    cropped = np.zeros((*stack.shape[:-2], *patch), stack.dtype)
-    (x, y), (nx, ny) = corner, stack.shape[-2:]
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + patch[0], nx), min(y + patch[1], ny)
-    cropped[..., x0 - x : x1 - x, y0 - y : y1 - y] = stack[..., x0:x1, y0:y1]
-    return cropped

@@ -3,8 +3,8 @@
 import csv
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from diffufuse.errors import BadInput
 from diffufuse.files import atomic_path
 from diffufuse.seeds import seed_of
 
-COLUMNS = ("case", "patient", "fold", "validates", "site")
+COLUMNS = ("case", "patient", "fold", "validates", "site", "excluded")
+NONE = "-"
 NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
@@ -26,6 +27,7 @@ class Case:
         fold: the fold in which the case is tested; None if it is always trained on.
         validates: the fold in which the case is validated on; None if in none.
         site: where it was acquired.
+        excluded: why the case takes no part; None if it does.
     """
 
     name: str
@@ -33,13 +35,20 @@ class Case:
     fold: int | None
     validates: int | None
     site: str
+    excluded: str | None = None
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """The cases of one dataset."""
+    """The cases of one dataset.
+
+    Attributes:
+        cases: those that take part.
+        excluded: those that do not, each with its reason.
+    """
 
     cases: tuple[Case, ...]
+    excluded: tuple[Case, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -68,11 +77,12 @@ def read_cohort(path: str | os.PathLike[str]) -> Cohort:
     """Read and check a cohort sheet.
 
     Args:
-        path: tab-separated, with the columns case, patient, fold, validates, site; `-` means none.
+        path: tab-separated, with the columns case, patient, fold, validates, site, excluded; `-` means none. A reason
+            in `excluded` keeps the case out of everything but the count of such cases.
 
     Raises:
-        BadInput: the sheet is empty, a column or name is malformed, a case stands twice, or the examinations of
-            one patient are spread over test, validation and training.
+        BadInput: the sheet is empty or excludes all, a column or name is malformed, a case stands twice, or the
+            examinations of one patient are spread over test, validation and training.
     """
     path = Path(path)
     try:
@@ -85,8 +95,11 @@ def read_cohort(path: str | os.PathLike[str]) -> Cohort:
         raise BadInput(f"{path}: the cohort is empty; expected a header and one row per case.")
     if columns != COLUMNS:
         raise BadInput(f"{path}: expected the columns {', '.join(COLUMNS)}, got {', '.join(map(str, columns))}.")
-    cohort = Cohort(tuple(_case(row, path, line) for line, row in enumerate(rows, start=2)))
-    _require_unique_names(cohort, path)
+    cases = [_case(row, path, line) for line, row in enumerate(rows, start=2)]
+    _require_unique_names([case.name for case in cases], path)
+    cohort = Cohort(*(tuple(case for case in cases if bool(case.excluded) is out) for out in (False, True)))
+    if not cohort.cases:
+        raise BadInput(f"{path}: every case is excluded; expected at least one that takes part.")
     _require_patients_apart(cohort, path)
     return cohort
 
@@ -103,19 +116,26 @@ def _case(row: dict[str, str], path: Path, line: int) -> Case:
         fold=_fold(row["fold"], path, line, "fold"),
         validates=_fold(row["validates"], path, line, "validates"),
         site=row["site"] or "",
+        excluded=_reason(row["excluded"], path, line),
     )
 
 
 def _fold(text: str | None, path: Path, line: int, column: str) -> int | None:
-    if text == "-":
+    if text == NONE:
         return None
     if text is None or not text.isdigit():
         raise BadInput(f"{path}, line {line}: expected a fold number or `-` in column {column}, got {text!r}.")
     return int(text)
 
 
-def _require_unique_names(cohort: Cohort, path: Path) -> None:
-    twice = sorted({name for name in cohort.names if cohort.names.count(name) > 1})
+def _reason(text: str | None, path: Path, line: int) -> str | None:
+    if not (text or "").strip():
+        raise BadInput(f"{path}, line {line}: expected `-` or a reason in column excluded, but it is empty.")
+    return None if text == NONE else text
+
+
+def _require_unique_names(names: list[str], path: Path) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise BadInput(f"{path}: each case stands once, but {', '.join(twice)} stands twice; remove one row.")
 
@@ -161,11 +181,28 @@ def write_cohort(cohort: Cohort, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(COLUMNS)
-        for case in cohort.cases:
-            numbers = ["-" if number is None else number for number in (case.fold, case.validates)]
-            writer.writerow([case.name, case.patient, *numbers, case.site])
+        for case in sorted([*cohort.cases, *cohort.excluded], key=lambda case: case.name):
+            writer.writerow(cells_of(case))
+
+
+def cells_of(case: Case) -> list[str]:
+    """The cells of a case's line in a cohort sheet, in the order of `COLUMNS`."""
+    numbers = [NONE if number is None else str(number) for number in (case.fold, case.validates)]
+    return [case.name, case.patient, *numbers, case.site, case.excluded or NONE]
 
 
 def read_patients(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
-    """Case to patient, over several cohort sheets."""
+    """Case to patient, over several cohort sheets, of the cases that take part."""
     return {case.name: case.patient for path in paths for case in read_cohort(path).cases}
+
+
+def count_excluded(paths: Iterable[str | os.PathLike[str]]) -> dict[str, int]:
+    """Dataset to the number of its cases that are excluded, over several cohort sheets `{dataset}.tsv`."""
+    return {Path(path).stem: len(read_cohort(path).excluded) for path in paths}
+
+
+def evenly_chosen(names: Sequence[str], count: int = 12) -> list[str]:
+    """At most `count` of the names, evenly spread over their order, the first and the last among them."""
+    if len(names) <= count:
+        return list(names)
+    return [names[round(i * (len(names) - 1) / max(count - 1, 1))] for i in range(count)]

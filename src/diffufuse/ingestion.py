@@ -1,49 +1,49 @@
 """From a source's raw files to one NIfTI file per image, in patient coordinates and physical units."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from diffufuse.datasets import Dataset
 from diffufuse.errors import BadInput
-from diffufuse.tables import write_record
+from diffufuse.fetching.manifest import require_unchanged
+from diffufuse.files import raw_folder_of
+from diffufuse.formats import Format
+from diffufuse.tables import write_record, write_rows
 from diffufuse.volumes import Volume, read_volume, write_volume
 
 
-def ingest_case(
-    dataset: Dataset, raw: Path, case: str, *, modalities: Iterable[str], reference: str, folder: Path
-) -> None:
+def ingest_case(format: Format, manifest: str | Path, case: str, *, block: Mapping[str, Any], folder: Path) -> None:
     """Write the images that a case has, their facts, and its labels.
 
     Args:
-        dataset: knows the source's files.
-        raw: the source's folder.
+        format: reads the source's files.
+        manifest: of the dataset's raw files; the case's must be as it says.
         case: name of the case.
-        modalities: which images to look for; one that the case lacks is simply not written.
-        reference: the modality on whose grid the labels lie.
-        folder: receives `{case}_{modality}.nii.gz` and `.json`, and `{case}_labels.nii.gz`.
+        block: of the dataset: `modalities`, `reference`, `annotation` and `labels`.
+        folder: receives `{case}_{modality}.nii.gz` and `.json` of each image that the case has, `{case}_labels` alike,
+            and `{case}_choice.tsv`, what was chosen for every modality and what was left.
 
     Raises:
-        BadInput: the case is not there, or lacks the reference modality.
+        BadInput: the case is not there, lacks the reference modality, or a file is not as it was fetched.
     """
-    if case not in dataset.find_cases(raw):
-        raise BadInput(f"{raw}: expected the case {case}, but the folder does not hold it; correct the cohort sheet.")
-    for modality in modalities:
-        found = dataset.read_image(raw, case, modality)
+    raw, reference = raw_folder_of(manifest), block["reference"]
+    raw_case = format.open_case(raw, case, block)
+    require_unchanged(manifest, raw_case.files)
+    for modality in block["modalities"]:
+        found = raw_case.read_image(modality)
         if found is not None:
-            image, facts = found
-            write_volume(image, folder / f"{case}_{modality}.nii.gz")
-            write_record(facts, folder / f"{case}_{modality}.json")
+            _write(found, folder / f"{case}_{modality}")
     if not (folder / f"{case}_{reference}.nii.gz").exists():
         raise BadInput(
             f"{raw}, case {case}: expected an image of the reference modality {reference}, but there is none; "
-            "add it or remove the case from the cohort sheet."
+            "add it or exclude the case in the cohort sheet."
         )
-    labels = dataset.read_labels(raw, case, read_volume(folder / f"{case}_{reference}.nii.gz"))
-    write_volume(labels, folder / f"{case}_labels.nii.gz")
+    write_rows(raw_case.choice, folder / f"{case}_choice.tsv")
+    labels = raw_case.read_labels(read_volume(folder / f"{case}_{reference}.nii.gz"))
+    _write(labels, folder / f"{case}_labels")
 
 
-def read_ingested(folder: str | Path, case: str, *, modalities: Iterable[str]) -> tuple[dict[str, Volume], Volume]:
-    """The images that a case has, by modality, and its labels."""
-    paths = {modality: Path(folder) / f"{case}_{modality}.nii.gz" for modality in modalities}
-    images = {modality: read_volume(path) for modality, path in paths.items() if path.exists()}
-    return images, read_volume(Path(folder) / f"{case}_labels.nii.gz")
+def _write(found: tuple[Volume, dict[str, Any]], stem: Path) -> None:
+    volume, facts = found
+    write_volume(volume, stem.with_name(f"{stem.name}.nii.gz"))
+    write_record(facts, stem.with_name(f"{stem.name}.json"))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -46,8 +47,8 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
 class Progress:
     """Says how far a long piece of work is, at most every few seconds; a total of 0 is an unknown one."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total = what, total
+    def __init__(self, what: str, total: int, *, unit: Literal["", "bytes"] = "", begun_at: int = 0) -> None:
+        self.what, self.total, self.unit, self.begun_at = what, total, unit, begun_at
         self.started = self.told = time.monotonic()
 
     def step(self, done: int, detail: str = "") -> None:
@@ -56,9 +57,20 @@ class Progress:
         if now - self.told < SECONDS_BETWEEN_LINES and done != self.total:
             return
         self.told = now
-        left_s = (now - self.started) / max(done, 1) * (self.total - done)
-        rest = f" of {self.total}{detail and f', {detail}'}, {left_s:.0f} s left" if self.total else ""
-        PROGRESS.info("%s: %d%s", self.what, done, rest)
+        per_s = (done - self.begun_at) / max(now - self.started, 1e-9)
+        shown = bytes_text if self.unit == "bytes" else str
+        rate = f", {bytes_text(int(per_s))}/s" if self.unit == "bytes" else ""
+        left = f", {(self.total - done) / per_s:.0f} s left" if self.total and per_s > 0 else ""
+        total = f" of {shown(self.total)}{detail and f', {detail}'}" if self.total else ""
+        PROGRESS.info("%s: %s%s%s%s", self.what, shown(done), total, rate, left)
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes as a person reads it, in powers of 1000: 9.87 GB."""
+    if count < 1000:
+        return f"{count} bytes"
+    power = min((len(str(count)) - 1) // 3, 4)
+    return f"{count / 1000**power:.3g} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
 
 
 def screen_line(screen: int, text: str) -> None:

@@ -38,15 +38,17 @@ def normalize(
     Args:
         image: values in physical units (HU, SUV, MR intensity).
         present: where the modality was acquired.
-        settings: `method` is `window` (with `low` and `high` in the image's unit, mapped to -1..1), `log`
-            (log(1 + SUV), for PET) or `zscore`.
+        settings: `method` is `zscore`, `cohort` (with `mean`, `sd` and, if it is clipped, `low` and `high` of the
+            training patients, from `constants.fit_constants`), `window` (with `low` and `high` in the image's unit,
+            mapped to -1..1) or `log` (log(1 + SUV), for PET).
         statistics: `mean` and `sd` inside the body, of the same image; read by `zscore` alone.
 
     Returns:
         float32 of the same shape.
 
     Raises:
-        ValueError: the method is unknown, or a z-score is asked of an image that is constant inside the body.
+        ValueError: the method is unknown, a z-score is asked of an image that is constant inside the body, or the
+            cohort's constants are missing.
     """
     method = settings["method"]
     if method == "window":
@@ -54,12 +56,17 @@ def normalize(
         scaled = (np.clip(image, low, high) - low) / (high - low) * 2 - 1
     elif method == "log":
         scaled = np.log1p(np.clip(image, 0, LOG_CEILING_SUV))
+    elif method == "cohort":
+        if not settings.get("sd"):
+            raise ValueError("settings: expected the training patients' constants, got none; none has this modality")
+        clipped = image if settings["low"] is None else np.clip(image, settings["low"], settings["high"])
+        scaled = (clipped - settings["mean"]) / settings["sd"]
     elif method == "zscore":
         if not statistics["sd"] > 0:
             raise ValueError("image: expected values that vary inside the body, but it is constant there")
         scaled = np.clip((image - statistics["mean"]) / statistics["sd"], -Z_LIMIT, Z_LIMIT)
     else:
-        raise ValueError(f"method: expected window, log or zscore, got {method!r}")
+        raise ValueError(f"method: expected zscore, cohort, window or log, got {method!r}")
     return np.where(present, scaled, 0).astype(np.float32)
 
 

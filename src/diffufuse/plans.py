@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diffufuse.cases import Cohort
+from diffufuse.constants import with_constants
 from diffufuse.models import build_model
 from diffufuse.seeds import seed_of
 
@@ -23,6 +24,7 @@ def make_plan(
     study_seed: int,
     block: Mapping[str, Any],
     modalities: Mapping[str, Any],
+    constants: Mapping[str, Any],
     regions: Mapping[str, list[int]],
 ) -> dict[str, Any]:
     """Every setting of a run, enough to train it again without the config.
@@ -36,12 +38,15 @@ def make_plan(
         study_seed: the study's one seed.
         block: the model's block.
         modalities: the dataset's modalities, in channel order.
+        constants: what the fold's training cases tell about their values, from `constants.fit_constants`.
         regions: the dataset's regions, in output order.
 
     Returns:
         A record for `plan.json`.
     """
     fold, seed = int(fold), int(seed)
+    training = cohort.training(fold)
+    normalized = with_constants(modalities, constants, training_cases=training)
     return {
         "path": f"train/{dataset}/{model}/fold-{fold}_seed-{seed}",
         "dataset": dataset,
@@ -50,9 +55,10 @@ def make_plan(
         "seed": seed,
         "study_seed": study_seed,
         "block": dict(block),
-        "modalities": [{"name": name, **settings} for name, settings in modalities.items()],
+        "modalities": [{"name": name, **settings} for name, settings in normalized.items()],
         "regions": [{"name": name, "labels": values} for name, values in regions.items()],
-        "training_cases": cohort.training(fold),
+        "training_cases": training,
+        "split_sha256": constants["split_sha256"],
         "validation_cases": cohort.validation(fold),
     }
 

@@ -1,7 +1,7 @@
 """From ingested images, each on its own grid, to one case on one grid.
 
 Images stay in physical units (HU, SUV, MR intensity after bias correction) and are exactly 0 outside their field of
-view. A transform is a (4, 4) matrix from RAS mm of the reference to RAS mm of the moving image.
+view. A transform leads from RAS mm of the reference to RAS mm of the moving image.
 """
 
 import logging
@@ -11,24 +11,19 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
-from scipy.ndimage import binary_fill_holes, binary_opening, label
 
+from diffufuse.bias import correct_bias
+from diffufuse.body import body_mask, foreground
 from diffufuse.errors import BadInput
 from diffufuse.normalization import intensity_statistics
-from diffufuse.registration import Registration, assess, register_rigid
+from diffufuse.registration import Kind, Registration, assess, first_fault, register
 from diffufuse.resampling import common_grid, resample, resample_labels
+from diffufuse.transforms import Transform
 from diffufuse.types import Mask
 from diffufuse.volumes import Volume, same_grid
 
 Modalities: TypeAlias = Mapping[str, Mapping[str, Any]]
 
-BIAS_VOXEL_MM = 8.0
-BIAS_ITERATIONS = (50, 50, 50)
-BODY_THRESHOLD_HU = -250.0
-BODY_FRACTION = 0.15
-OPENING_MM = 6.0
-COMPONENT_FRACTION = 0.1
 MATCH_WINDOW_HU = (-250.0, 350.0)
 PERCENTILES = (0.5, 1, 50, 99, 99.5)
 
@@ -45,6 +40,7 @@ class Prepared:
         labels: uint8.
         body: boolean.
         unregistered: modality to the image at the position that its header claims, for the picture.
+        registrations: modality to its transform and quality.
         record: what JSON keeps: grid, transforms, quality, statistics.
     """
 
@@ -53,7 +49,13 @@ class Prepared:
     labels: Volume
     body: Volume
     unregistered: dict[str, Volume]
+    registrations: dict[str, Registration]
     record: dict[str, Any]
+
+    @property
+    def transforms(self) -> dict[str, Transform]:
+        """Modality to its transform."""
+        return {name: found.transform for name, found in self.registrations.items()}
 
 
 def prepare_case(
@@ -63,6 +65,7 @@ def prepare_case(
     modalities: Modalities,
     reference: str,
     spacing_mm: tuple[float | None, float | None, float | None],
+    transform: Kind = "rigid",
 ) -> Prepared:
     """Register, correct and resample all images of a case to one grid.
 
@@ -71,12 +74,14 @@ def prepare_case(
         labels: on the reference image's grid.
         modalities: modality to `kind` (`pet`, `ct` or `mr`) and optionally `follows`, the modality whose transform
             it shares; where that one is absent, it is registered by itself. What follows the reference stays where
-            its header puts it.
+            its header puts it. `bias_correction` is `n4` (the default of MR) or `none` (of the others).
         reference: the modality in whose frame the case lies.
         spacing_mm: of the common grid along the reference's axes; None keeps the reference's own.
+        transform: what registration may do: `rigid`, `affine` or `syn`.
 
     Returns:
-        The case; its labels are moved by no transform, as they are drawn on the reference.
+        The case; its labels are moved by no transform, as they are drawn on the reference. Whether its registrations
+        can be trusted is asked by `require_sound`.
 
     Raises:
         BadInput: the reference is absent, an image is constant or not finite, or the labels have another grid.
@@ -84,13 +89,10 @@ def prepare_case(
     began = time.perf_counter()
     _require_usable(images, labels, reference)
     images = {name: images[name] for name in modalities if name in images}
-    corrected = {
-        name: correct_bias(image, foreground(image)) if modalities[name]["kind"] == "mr" else image
-        for name, image in images.items()
-    }
-    found = _registered(corrected, modalities, reference)
+    corrected = {name: _corrected(image, modalities[name]) for name, image in images.items()}
+    found = _registered(corrected, modalities, reference, transform)
     grid = common_grid(images[reference], spacing_mm=spacing_mm)
-    resampled = {name: resample(image, grid, matrix=found[name].matrix) for name, image in corrected.items()}
+    resampled = {name: resample(image, grid, transform=found[name].transform) for name, image in corrected.items()}
     on_grid = {name: grid.with_array(values) for name, (values, _) in resampled.items()}
     presence = {name: resampled[name][1] if name in resampled else np.zeros(grid.shape, bool) for name in modalities}
     body = body_mask(on_grid, presence, kinds={name: modalities[name]["kind"] for name in on_grid}, reference=reference)
@@ -101,6 +103,7 @@ def prepare_case(
         labels=moved_labels,
         body=grid.with_array(body),
         unregistered={name: grid.with_array(resample(image, grid)[0]) for name, image in corrected.items()},
+        registrations=found,
         record={
             "reference": reference,
             "shape": list(grid.shape),
@@ -114,66 +117,28 @@ def prepare_case(
     )
 
 
-def correct_bias(volume: Volume, mask: Mask) -> Volume:
-    """Divide an MR image by its smooth receive field, estimated by N4 on voxels of about 8 mm.
+def require_sound(prepared: Prepared, case: str, *, gate: Mapping[str, float | None], picture: object) -> None:
+    """Stop a case of which a registration cannot be trusted.
 
-    The logarithm of the field is made on the full grid from the estimate, and has mean 0 within the mask, so that
-    the intensities keep their scale.
-
-    Args:
-        volume: MR intensity, at least 0.
-        mask: where there is signal; shaped like the volume.
-
-    Returns:
-        The corrected image on the same grid, float32; unchanged if nothing is in the mask.
-
-    Source:
-        Tustison et al. 2010, N4ITK: improved N3 bias correction.
-    """
-    if not mask.any():
-        return volume
-    image = _itk(volume, volume.array.astype(np.float32))
-    shrink = [max(1, round(BIAS_VOXEL_MM / mm)) for mm in volume.spacing_mm]
-    n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetNumberOfThreads(1)
-    n4.SetMaximumNumberOfIterations(BIAS_ITERATIONS)
-    n4.Execute(sitk.Shrink(image, shrink), sitk.Shrink(_itk(volume, mask.astype(np.uint8)), shrink))
-    field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).transpose(2, 1, 0)
-    corrected = volume.array / np.exp(field - field[mask].mean())
-    return volume.with_array(corrected.astype(np.float32))
-
-
-def foreground(volume: Volume) -> Mask:
-    """Where an MR or PET image has signal: above Otsu's threshold, or above 15 % of its 99th percentile if lower."""
-    return volume.array > _signal_threshold(volume.array)
-
-
-def body_mask(
-    images: Mapping[str, Volume], presence: Mapping[str, Mask], *, kinds: Mapping[str, str], reference: str
-) -> Mask:
-    """Where the patient is.
-
-    Above -250 HU where there is CT, elsewhere above the reference's threshold of signal; thin things like the couch
-    are opened away, parts smaller than a tenth of the largest are dropped, holes are filled slice by slice.
+    What follows another modality was placed by somebody's decision, so that only its field of view is asked about.
 
     Args:
-        images: modality to image, all on one grid.
-        presence: modality to field of view.
-        kinds: modality to `pet`, `ct` or `mr`.
-        reference: the modality that decides where there is no CT.
+        prepared: from `prepare_case`.
+        case: name of the case.
+        gate: measure to its limit in place of the default, see `registration.LIMITS`; None switches a measure off.
+        picture: where the picture of the case is, for the sentence.
 
-    Returns:
-        Boolean, shaped like the images; the reference's field of view if nothing else remains.
+    Raises:
+        BadInput: the case, the modality, the measure with its value and limit, and what to do.
     """
-    inside = np.zeros(images[reference].shape, bool)
-    if kinds[reference] != "ct":
-        image, seen = images[reference].array, presence[reference]
-        inside = seen & (image > _signal_threshold(image[seen]))
-    for name, kind in kinds.items():
-        if kind == "ct" and name in images:
-            inside = np.where(presence[name], images[name].array > BODY_THRESHOLD_HU, inside)
-    filled = _filled(_large_parts(_opened(inside, images[reference].spacing_mm)))
-    return filled if filled.any() else presence[reference].copy()
+    for name, found in prepared.registrations.items():
+        only = ("overlap",) if found.kind == "given" else None
+        fault = None if name == prepared.record["reference"] else first_fault(found, gate=gate, only=only)
+        if fault:
+            raise BadInput(
+                f"{case}, {name}: expected a registration with {fault}; look at {picture}, then exclude the case in "
+                "its cohort sheet, let the modality follow another, or loosen the gate in config/datasets.yaml."
+            )
 
 
 def _require_usable(images: Mapping[str, Volume], labels: Volume, reference: str) -> None:
@@ -192,17 +157,26 @@ def _require_usable(images: Mapping[str, Volume], labels: Volume, reference: str
         )
 
 
-def _registered(images: Mapping[str, Volume], modalities: Modalities, reference: str) -> dict[str, Registration]:
+def _corrected(image: Volume, settings: Mapping[str, Any]) -> Volume:
+    how = settings.get("bias_correction", "n4" if settings["kind"] == "mr" else "none")
+    return correct_bias(image, foreground(image)) if how == "n4" else image
+
+
+def _registered(
+    images: Mapping[str, Volume], modalities: Modalities, reference: str, transform: Kind
+) -> dict[str, Registration]:
     """The transform of each image; each is sought once, and shared by those that follow it."""
-    views = {name: _matching_view(image, modalities[name]["kind"]) for name, image in images.items()}
+    views = {name: matching_view(image, modalities[name]["kind"]) for name, image in images.items()}
     leaders = {name: name if name == reference else _leader(name, modalities, images) for name in images}
-    found = {reference: assess(views[reference], views[reference], matrix=np.eye(4))}
+    found = {reference: assess(views[reference], views[reference], transform=Transform((np.eye(4),)))}
     for name in set(leaders.values()) - {reference}:
-        found[name] = register_rigid(views[name], views[reference])
+        found[name] = register(views[name], views[reference], kind=transform)
         if not found[name].accepted:
             log.warning("%s: no transform beats the position in its header, which is kept", name)
     return {
-        name: found[name] if leader == name else assess(views[name], views[reference], matrix=found[leader].matrix)
+        name: found[name]
+        if leader == name
+        else assess(views[name], views[reference], transform=found[leader].transform)
         for name, leader in leaders.items()
     }
 
@@ -212,16 +186,26 @@ def _leader(name: str, modalities: Modalities, images: Mapping[str, Volume]) -> 
     return followed if followed in images else name
 
 
-def _matching_view(image: Volume, kind: str) -> Volume:
-    """The image as registration sees it: CT without the range of air and metal, where MR and PET show nothing."""
-    return image.with_array(np.clip(image.array, *MATCH_WINDOW_HU)) if kind == "ct" else image
+def matching_view(image: Volume, kind: str) -> Volume:
+    """The image as registration sees it.
+
+    CT without the range of air and metal, where MR and PET show nothing; the logarithm of PET, so that a hot tumor
+    does not leave the rest of the body in one bin of a histogram.
+
+    Args:
+        image: HU, SUV or MR intensity.
+        kind: `ct`, `pet` or `mr`.
+    """
+    if kind == "ct":
+        return image.with_array(np.clip(image.array, *MATCH_WINDOW_HU))
+    return image.with_array(np.log1p(np.maximum(image.array, 0))) if kind == "pet" else image
 
 
 def _registration_record(
     found: Registration, settings: Mapping[str, Any], images: Mapping[str, Volume]
 ) -> dict[str, Any]:
     follows = settings.get("follows") if settings.get("follows") in images else None
-    matrix = [round(float(value), 9) for value in found.matrix.ravel()]
+    matrix = [round(float(value), 9) for value in found.transform.matrix.ravel()]
     return {"kind": settings["kind"], "matrix": matrix, "follows": follows, **found.quality()}
 
 
@@ -245,38 +229,3 @@ def _label_volumes(before: Volume, after: Volume) -> dict[str, dict[str, float]]
         for value in np.unique(before.array)
         if value
     }
-
-
-def _signal_threshold(values: np.ndarray) -> float:
-    if np.ptp(values) == 0:
-        return float(values.flat[0])
-    otsu = sitk.OtsuThresholdImageFilter()
-    otsu.Execute(sitk.GetImageFromArray(values.reshape(1, -1).astype(np.float32)))
-    return float(min(otsu.GetThreshold(), BODY_FRACTION * np.percentile(values, 99)))
-
-
-def _opened(mask: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
-    """The mask without what is thinner than 6 mm, or 2 voxels, in the axial plane; the array's border continues it."""
-    x, y = (max(2, round(OPENING_MM / mm)) for mm in spacing_mm[:2])
-    padded = np.pad(mask, ((x, x), (y, y), (0, 0)), mode="edge")
-    return binary_opening(padded, np.ones((x, y, 1)))[x:-x, y:-y]
-
-
-def _large_parts(mask: Mask) -> Mask:
-    parts, count = label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray((sizes >= COMPONENT_FRACTION * sizes.max())[parts])
-
-
-def _filled(mask: Mask) -> Mask:
-    return np.stack([binary_fill_holes(mask[..., z]) for z in range(mask.shape[2])], axis=-1)
-
-
-def _itk(volume: Volume, array: np.ndarray) -> sitk.Image:
-    """For N4, which needs distances but no place in the patient."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image.SetSpacing(volume.spacing_mm)
-    return image

@@ -76,10 +76,11 @@ def write_prepared(
     images: str | os.PathLike[str],
     labels: str | os.PathLike[str],
     body: str | os.PathLike[str],
+    masks: str | os.PathLike[str],
     slices: str | os.PathLike[str],
     record: str | os.PathLike[str],
 ) -> None:
-    """Write a prepared case: one NIfTI per image it has, labels, body, slice store and record.
+    """Write a prepared case: one NIfTI per image it has, labels, masks, slice store and record.
 
     Args:
         prepared: from `preparation.prepare_case`.
@@ -88,13 +89,19 @@ def write_prepared(
         images: folder for `{case}_{modality}.nii.gz`.
         labels: NIfTI file.
         body: NIfTI file.
+        masks: folder for `{case}_{modality}.nii.gz`, the field of view of each image it has.
         slices: slice store.
-        record: JSON file; transforms, quality, statistics, and the slice store's SHA-256.
+        record: JSON file; transforms, quality, statistics, and the slice store's SHA-256 and steps. The statistics are
+            those of the images before storing: a mean moves by half a step at most, of which the store demands
+            that 98 % of an image span at least a hundred; usually they span thousands.
     """
     nothing = np.zeros(prepared.body.shape, np.float32)
     with atomic_folder(images) as folder:
         for modality, image in prepared.images.items():
             write_volume(image, folder / f"{case}_{modality}.nii.gz")
+    with atomic_folder(masks) as folder:
+        for modality in prepared.images:
+            write_volume(prepared.body.with_array(prepared.presence[modality]), folder / f"{case}_{modality}.nii.gz")
     write_volume(prepared.labels, labels)
     write_volume(prepared.body, body)
     digest = write_slices(
@@ -104,5 +111,6 @@ def write_prepared(
         body=prepared.body.array,
         labels=prepared.labels.array,
     )
-    grid = {"case": case, "affine": prepared.body.affine.tolist(), "slices_sha256": digest}
-    write_record({**prepared.record, **grid}, record)
+    stored = open_slices(slices, sha256=digest)
+    kept = {"slices_sha256": digest, "slices_step": dict(zip(stored.modalities, stored.steps.tolist(), strict=True))}
+    write_record({**prepared.record, "case": case, "affine": prepared.body.affine.tolist(), **kept}, record)

@@ -58,7 +58,7 @@ def per_patient(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFr
     return values.agg(lambda value: value.mean(skipna=False)).reset_index()
 
 
-def summarize(metrics: pd.DataFrame, patients: Mapping[str, str], *, study_seed: int) -> pd.DataFrame:
+def patient_statistics(metrics: pd.DataFrame, patients: Mapping[str, str], *, study_seed: int) -> pd.DataFrame:
     """Statistics over patients of every metric, region, model and condition.
 
     Args:
@@ -67,8 +67,8 @@ def summarize(metrics: pd.DataFrame, patients: Mapping[str, str], *, study_seed:
         study_seed: the study's one seed, for the bootstrap.
 
     Returns:
-        A frame in the schema `tables.SUMMARY`. `patients` counts all, `undefined` those of them without a value,
-        who are left out of the statistics; the interval is that of `bootstrap_interval` at 95 %.
+        One row per dataset, condition, model, region and metric. `patients` counts all, `undefined` those of them
+        without a value, who are left out of the statistics; the interval is that of `bootstrap_interval` at 95 %.
 
     Raises:
         ValueError: a case belongs to no patient, or a value stands twice.
@@ -78,7 +78,28 @@ def summarize(metrics: pd.DataFrame, patients: Mapping[str, str], *, study_seed:
         | _statistics(group["value"], seed_of(study_seed, "bootstrap", *map(str, key)))
         for key, group in per_patient(metrics, patients).groupby(QUANTITY, sort=False, observed=True)
     ]
-    return pd.DataFrame(rows, columns=tables.SUMMARY.names)
+    return pd.DataFrame(rows)
+
+
+def summarize(
+    metrics: pd.DataFrame, patients: Mapping[str, str], *, excluded: Mapping[str, int], study_seed: int
+) -> pd.DataFrame:
+    """What a study reports: statistics over patients, and beside them the cases that its cohorts exclude.
+
+    Args:
+        metrics: a frame in the schema `tables.METRICS`.
+        patients: case → patient, from the cohort.
+        excluded: dataset → number of cases that its cohort sheet excludes.
+        study_seed: the study's one seed, for the bootstrap.
+
+    Returns:
+        A frame in the schema `tables.SUMMARY`, as `patient_statistics` computes it.
+
+    Raises:
+        ValueError: a case belongs to no patient, or a value stands twice.
+    """
+    statistics = patient_statistics(metrics, patients, study_seed=study_seed)
+    return statistics.assign(excluded=statistics["dataset"].map(dict(excluded)))[tables.SUMMARY.names]
 
 
 def summary_record(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -109,8 +130,9 @@ def format_table(summary: pd.DataFrame, metrics: Sequence[str] = PERFORMANCE) ->
         metrics: names of metrics, in the order of the columns.
 
     Returns:
-        Text. A cell is `mean [interval]`, with `n=` where undefined values were left out, or `undefined`. The columns
-        missed, spurious and both_empty tell the number of such patients, averaged over the runs of a model.
+        Text. A cell is `mean [interval]`, with `n=` where undefined values were left out, or `undefined`. The column
+        excluded tells the cases that the cohort sheet keeps out; missed, spurious and both_empty the number of such
+        patients, averaged over the runs of a model.
 
     Raises:
         ValueError: a metric, or one that is counted always, is not in the summary.
@@ -124,8 +146,8 @@ def format_table(summary: pd.DataFrame, metrics: Sequence[str] = PERFORMANCE) ->
         found = {row["metric"]: row for row in group.to_dict("records")}
         cells = {headings[name]: _cell(found.get(name)) for name in metrics}
         counts = {name: _count(found.get(name)) for name in COUNTED}
-        patients = max(row["patients"] for row in found.values())
-        rows.append(dict(zip(SYSTEM, key, strict=True)) | {"patients": str(patients)} | cells | counts)
+        people = {name: str(max(row[name] for row in found.values())) for name in ("patients", "excluded")}
+        rows.append(dict(zip(SYSTEM, key, strict=True)) | people | cells | counts)
     return pd.DataFrame(rows).fillna("")
 
 

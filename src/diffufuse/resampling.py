@@ -1,14 +1,15 @@
 """Values of a volume at the voxels of another grid.
 
-Every matrix here maps **RAS mm of the grid (the reference) to RAS mm of the volume (the moving image)**, so that the
-resampled value at a point is `volume(matrix @ point)`.
+Every transform here maps **RAS mm of the grid (the reference) to RAS mm of the volume (the moving image)**, so that the
+resampled value at a point is `volume(transform(point))`: one interpolation, however long the chain.
 """
 
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 
+from diffufuse.transforms import Transform
 from diffufuse.types import Labels, Mask
 from diffufuse.volumes import Volume
 
@@ -47,7 +48,7 @@ def resample(
     volume: Volume,
     grid: Volume,
     *,
-    matrix: np.ndarray | None = None,
+    transform: Transform | None = None,
     interpolation: Literal["linear", "nearest"] = "linear",
 ) -> tuple[np.ndarray, Mask]:
     """Values of a volume on a grid, and where the grid lies in the volume's field of view.
@@ -57,7 +58,7 @@ def resample(
     Args:
         volume: what is resampled.
         grid: shape and affine count, values do not.
-        matrix: (4, 4), grid RAS mm to volume RAS mm; identity if None.
+        transform: grid RAS mm to volume RAS mm; identity if None.
         interpolation: between voxel centers; a volume reaches half a voxel beyond its outer centers.
 
     Returns:
@@ -65,18 +66,22 @@ def resample(
     """
     if interpolation not in ("linear", "nearest"):
         raise ValueError(f"interpolation: expected linear or nearest, got {interpolation!r}")
-    indices = index_matrix(volume, grid, matrix=matrix)
-    inside = _inside(indices, grid.shape, volume.shape)
+    transform = Transform() if transform is None else transform
+    indices = index_matrix(volume, grid, matrix=transform.matrix)
     source = volume.array.astype(np.float32)
     if interpolation == "linear":
         source = _antialiased(source, indices)
     order = 1 if interpolation == "linear" else 0
-    # Rounding noise of 1e-15 at exact .5 indices would flip nearest neighbors and blur exact copies.
-    values = affine_transform(source, np.round(indices, 9), output_shape=grid.shape, order=order, mode="nearest")
+    if transform.warps:
+        values, inside = _warped(source, _warped_indices(volume, grid, transform), order=order)
+    else:
+        # Rounding noise of 1e-15 at exact .5 indices would flip nearest neighbors and blur exact copies.
+        values = affine_transform(source, np.round(indices, 9), output_shape=grid.shape, order=order, mode="nearest")
+        inside = _inside(indices, grid.shape, volume.shape)
     return np.where(inside, values, 0).astype(np.float32), inside
 
 
-def resample_labels(labels: Volume, grid: Volume, *, matrix: np.ndarray | None = None) -> Labels:
+def resample_labels(labels: Volume, grid: Volume, *, transform: Transform | None = None) -> Labels:
     """Labels on a grid, keeping volumes and the outline of all labels together.
 
     Each label's indicator is resampled linearly; a voxel is labeled where they sum to at least 1/2, by the largest.
@@ -84,7 +89,7 @@ def resample_labels(labels: Volume, grid: Volume, *, matrix: np.ndarray | None =
     Args:
         labels: integers from 0 (background).
         grid: shape and affine count, values do not.
-        matrix: (4, 4), grid RAS mm to labels RAS mm; identity if None.
+        transform: grid RAS mm to labels RAS mm; identity if None.
 
     Returns:
         uint8, shaped like the grid; 0 outside the field of view of the labels.
@@ -93,7 +98,7 @@ def resample_labels(labels: Volume, grid: Volume, *, matrix: np.ndarray | None =
     if not names:
         return np.zeros(grid.shape, np.uint8)
     shares = np.stack(
-        [resample(labels.with_array(labels.array == value), grid, matrix=matrix)[0] for value in names],
+        [resample(labels.with_array(labels.array == value), grid, transform=transform)[0] for value in names],
     )
     chosen = np.array(names, np.uint8)[shares.argmax(axis=0)]
     return np.where(shares.sum(axis=0) >= 0.5 - EDGE_TOLERANCE, chosen, 0).astype(np.uint8)
@@ -112,6 +117,20 @@ def _inside(indices: np.ndarray, grid_shape: tuple[int, ...], shape: tuple[int, 
         index = row[0] * i + row[1] * j + row[2] * k + row[3]
         inside &= (index >= -0.5 - EDGE_TOLERANCE) & (index <= count - 0.5 + EDGE_TOLERANCE)
     return inside
+
+
+def _warped_indices(volume: Volume, grid: Volume, transform: Transform) -> np.ndarray:
+    """Voxel indices (3, X, Y, Z) of the volume at each voxel of the grid."""
+    index = np.indices(grid.shape).reshape(3, -1)
+    points_mm = transform.apply(grid.affine[:3, :3] @ index + grid.affine[:3, 3:])
+    inverse = np.linalg.inv(volume.affine)
+    return (inverse[:3, :3] @ points_mm + inverse[:3, 3:]).reshape(3, *grid.shape)
+
+
+def _warped(source: np.ndarray, indices: np.ndarray, *, order: int) -> tuple[np.ndarray, Mask]:
+    reach = np.array(source.shape)[:, None, None, None] - 0.5 + EDGE_TOLERANCE
+    inside = np.all((indices >= -0.5 - EDGE_TOLERANCE) & (indices <= reach), axis=0)
+    return map_coordinates(source, indices, order=order, mode="nearest"), inside
 
 
 def _antialiased(array: np.ndarray, indices: np.ndarray) -> np.ndarray:

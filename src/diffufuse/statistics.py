@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-RESAMPLES_AT_ONCE = 1000
+VALUES_AT_ONCE = 100_000
 CONSTANT_TOLERANCE = 1e-12
 
 
@@ -48,7 +48,7 @@ def bootstrap_interval(
         np.mean,
         confidence_level=level,
         n_resamples=resamples,
-        batch=RESAMPLES_AT_ONCE,
+        batch=max(1, VALUES_AT_ONCE // values.size),
         method="BCa",
         rng=np.random.default_rng(seed),
     )

@@ -1,9 +1,10 @@
 """Every table has one schema, declared here; a writer casts to it and refuses what does not fit."""
 
+import csv
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ METRICS = pa.schema(
     [*_RUN, ("region", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
 )
 
-# One row per dataset, condition, model, region and metric; statistics over patients.
+# One row per dataset, condition, model, region and metric; statistics over patients. `excluded` counts the cases that
+# the cohort sheet keeps out.
 SUMMARY = pa.schema(
     [
         ("dataset", pa.string()),
@@ -38,6 +40,7 @@ SUMMARY = pa.schema(
         ("region", pa.string()),
         ("metric", pa.string()),
         ("unit", pa.string()),
+        ("excluded", pa.int32()),
         ("patients", pa.int32()),
         ("undefined", pa.int32()),
         ("mean", pa.float64()),
@@ -91,6 +94,14 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
     if not table.schema.remove_metadata().equals(schema):
         raise ValueError(f"{path}: expected the schema {schema}, got {table.schema.remove_metadata()}")
     return table.to_pandas()
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Write rows as tab-separated text for people to read, whole or not at all; the first row names the columns."""
+    with atomic_path(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:

@@ -14,6 +14,16 @@ from diffufuse.files import atomic_path
 
 ORTHONORMAL_TOLERANCE = 1e-3
 GRID_TOLERANCE_MM = 1e-2
+# A damaged file surfaces as whichever of these gzip or nibabel meets first.
+BROKEN_FILE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,
+)
 
 
 @dataclass(frozen=True)
@@ -62,33 +72,35 @@ def canonical(volume: Volume) -> Volume:
     return Volume(np.ascontiguousarray(image.dataobj), image.affine)
 
 
-def read_volume(path: str | os.PathLike[str]) -> Volume:
+def read_volume(path: str | os.PathLike[str], *, channel: int | None = None) -> Volume:
     """Read a NIfTI file whole, to its gzip trailer, in RAS orientation.
 
     Args:
-        path: a `.nii` or `.nii.gz` file with one 3-D image.
+        path: a `.nii` or `.nii.gz` file.
+        channel: which 3-D image of a 4-D file; None where the file holds one.
 
     Returns:
         float32 values for floating-point and signed files, uint8 where the file holds uint8.
 
     Raises:
-        BadInput: the file is damaged, not 3-D, has NaN or infinite voxels, or axes that are not orthonormal.
+        BadInput: the file is damaged, does not say where it lies or says it twice differently, is 4-D without a
+            channel, has NaN or infinite voxels, or axes that are not orthonormal.
     """
     path = Path(path)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         image = nib.Nifti1Image.from_bytes(content)
         kind = np.uint8 if image.get_data_dtype() == np.uint8 else np.float32
-        array = np.asanyarray(image.dataobj).astype(kind)
-    except (OSError, EOFError, zlib.error, ValueError, nib.filebasedimages.ImageFileError) as error:
+        array = np.asanyarray(image.dataobj)
+    except BROKEN_FILE as error:
         raise BadInput(
             f"{path}: expected a whole NIfTI file, but reading it failed ({error}); fetch it again."
         ) from error
-    if array.ndim != 3:
-        raise BadInput(f"{path}: expected one 3-D image, got shape {array.shape}; save one volume alone.")
+    array = _one_volume(array, channel, path).astype(kind)
     _require_finite(array, path)
-    _require_orthonormal(image.affine, path)
-    return canonical(Volume(array, image.affine))
+    affine = _affine(image, path)
+    _require_orthonormal(affine, path)
+    return canonical(Volume(array, affine))
 
 
 def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
@@ -112,6 +124,32 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
     image.set_sform(volume.affine, code=1)
     with atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
+
+
+def _one_volume(array: np.ndarray, channel: int | None, path: Path) -> np.ndarray:
+    """The 3-D image of a channel; trailing axes of length 1 hold nothing."""
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 3 and channel is None:
+        return array
+    if array.ndim != 4 or channel is None:
+        expected = "one 3-D image" if channel is None else f"a 4-D image with channel {channel}"
+        raise BadInput(f"{path}: expected {expected}, got shape {array.shape}; name a channel or save one volume.")
+    if channel >= array.shape[3]:
+        raise BadInput(f"{path}: expected channel {channel}, but the file has {array.shape[3]}; correct the channel.")
+    return array[..., channel]
+
+
+def _affine(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+    """Where the file says that it lies; its two statements must agree."""
+    (qform, q_code), (sform, s_code) = image.get_qform(coded=True), image.get_sform(coded=True)
+    if not (q_code or s_code):
+        raise BadInput(f"{path}: expected a qform or sform, but the file does not say where it lies; export it again.")
+    if q_code and s_code and not same_grid(*(Volume(np.empty(image.shape[:3], bool), form) for form in (qform, sform))):
+        raise BadInput(
+            f"{path}: expected qform and sform to agree, but they place the image differently; correct the wrong one."
+        )
+    return np.asarray(sform if s_code else qform)
 
 
 def _require_finite(array: np.ndarray, path: Path) -> None:

@@ -1,18 +1,24 @@
-"""Fetching from a real HTTP server on loopback, from a mirror, and by making a phantom."""
+"""Fetching as a whole: the first time, again, from a mirror, and after somebody touched the files."""
 
 import csv
 import io
-import threading
+import os
+import shutil
+import tarfile
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hosts import Page, host
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching import fetch_dataset, write_manifest
+from diffufuse.fetching import SOURCES, fetch_dataset
+from diffufuse.fetching import http as fetching_http
+from diffufuse.fetching.manifest import reference_of, require_unchanged
+from diffufuse.fetching.plan import plan_lines, tell_plan
 from diffufuse.files import sha256_of
 
-FILES = {"STS_001/CT_image.nii.gz": b"image", "STS_001/CT_mask.nii.gz": b"mask" * 1000}
+FILES = {"STS_001/CT_image.nii.gz": b"image", "STS_001/CT_mask.nii.gz": b"mask" * 1000, "STS_002/a.nii.gz": b"a"}
+TOLD = {"study_seed": 1, "license": "CC BY 3.0", "citation": "V 2015"}
 
 
 def zipped(members):
@@ -23,109 +29,254 @@ def zipped(members):
     return content.getvalue()
 
 
+def tarred(members, mode="w:gz"):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode) as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+def below(prefix, files=FILES):
+    return {f"{prefix}/{name}": data for name, data in files.items()}
+
+
+def written(folder, files=FILES):
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def found(raw):
+    return {path.relative_to(raw).as_posix(): path.read_bytes() for path in raw.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(fetching_http, "WAIT_S", 0.0)
+
+
 @pytest.fixture
 def server():
-    """Answers every path with (status, length told, body) of `answers`."""
-    answers = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, length, body = answers[self.path]
-            self.send_response(status)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments):
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield answers, f"http://127.0.0.1:{running.server_address[1]}"
-    running.shutdown()
+    with host() as running:
+        running.pages["/a.zip"] = Page(zipped(below("repo-master/validation/nifti") | {"repo-master/other": b"x"}))
+        yield running
 
 
-def source(url, **more):
-    return {"kind": "archive", "url": url, "folder": "validation/nifti"} | more
+def source(server, **more):
+    return {"kind": "archive", "url": f"{server.url}/a.zip", "folder": "validation/nifti"} | more
 
 
-def fetch(block, raw, mirror=None):
-    fetch_dataset(block, raw, mirror=mirror, study_seed=1)
+def fetch(block, tmp_path, mirror=None):
+    fetch_dataset(block, tmp_path / "sts.manifest.tsv", mirror=mirror and str(mirror), **TOLD)
+    return tmp_path / "sts"
 
 
-def test_a_folder_of_an_archive_becomes_the_raw_folder(server, tmp_path):
-    answers, url = server
-    body = zipped({f"repo-master/validation/nifti/{name}": data for name, data in FILES.items()} | {"repo/other": b"x"})
-    answers["/a.zip"] = (200, len(body), body)
-    fetch(source(f"{url}/a.zip"), tmp_path / "raw")
-    found = {p.relative_to(tmp_path / "raw").as_posix(): p.read_bytes() for p in (tmp_path / "raw").rglob("*.gz")}
-    assert found == FILES
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
+def test_a_folder_of_an_archive_becomes_the_raw_folder_and_nothing_else_is_left(server, tmp_path):
+    raw = fetch(source(server), tmp_path)
+    assert found(raw) == FILES
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sts.manifest.tsv", "sts", "sts.manifest.tsv"]
+
+
+def test_the_manifest_says_what_each_file_is_where_it_came_from_and_what_may_be_done_with_it(server, tmp_path):
+    raw = fetch(source(server), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "sts.manifest.tsv").open(), delimiter="\t"))
+    assert [row["path"] for row in rows] == sorted(FILES)
+    assert all(row["sha256"] == sha256_of(raw / row["path"]) for row in rows)
+    assert all(int(row["bytes"]) == (raw / row["path"]).stat().st_size for row in rows)
+    assert {(row["source"], row["license"], row["citation"]) for row in rows} == {
+        (f"{server.url}/a.zip", "CC BY 3.0", "V 2015")
+    }
+
+
+def test_a_later_fetch_touches_no_network_and_writes_the_same_manifest(server, tmp_path):
+    fetch(source(server), tmp_path)
+    manifest = tmp_path / "sts.manifest.tsv"
+    before, asked = manifest.read_text(), len(server.asked)
+    manifest.unlink()  # as Snakemake does before it runs the rule again
+    fetch(source(server), tmp_path)
+    assert manifest.read_text() == before
+    assert len(server.asked) == asked
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("touch", "told"),
     [
-        ((404, 2, b"no"), "404"),
-        ((200, 30, b"<html>not an archive</html>..."), "expected a zip archive"),
-        ((200, 1000, zipped({"a": b"b"})), "expected 1000 bytes|download failed"),
-        ((200, None, zipped({"a/b": b"b"})), "expected the folder validation/nifti"),
-        ((200, None, zipped({"r/validation/nifti/../../../evil": b"b"})), "points outside"),
-        ((200, None, zipped({"r/validation/nifti/bomb": b"0" * 50_000_000})), "expands beyond reason"),
+        (lambda raw: (raw / "STS_001/CT_image.nii.gz").write_bytes(b"imagf"), r"1 changed \(STS_001/CT_image.nii.gz\)"),
+        (lambda raw: (raw / "STS_001/new.nii.gz").write_bytes(b"x"), r"got 1 extra \(STS_001/new"),
+        (
+            lambda raw: [(raw / "STS_002/a.nii.gz").unlink(), (raw / "b").write_bytes(b"")],
+            r"1 missing \(STS_002/a.nii.gz\) and 1 extra \(b\)",
+        ),
     ],
+    ids=["changed", "extra", "missing and extra"],
 )
-def test_a_bad_answer_is_one_sentence_and_leaves_nothing(server, tmp_path, answer, told):
-    answers, url = server
-    status, length, body = answer
-    answers["/a.zip"] = (status, len(body) if length is None else length, body)
+def test_what_was_changed_or_added_after_the_first_fetch_is_refused_and_listed(server, tmp_path, touch, told):
+    raw = fetch(source(server), tmp_path)
+    touch(raw)
+    before = found(raw)
+    (tmp_path / "sts.manifest.tsv").unlink()
     with pytest.raises(BadInput, match=told):
-        fetch(source(f"{url}/a.zip"), tmp_path / "raw")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+        fetch(source(server), tmp_path)
+    assert found(raw) == before
+    assert not (tmp_path / "sts.manifest.tsv").exists()
 
 
-def test_a_host_that_does_not_answer_is_told_with_what_to_do(tmp_path):
-    with pytest.raises(BadInput, match=r"the download failed .* mirror=FOLDER"):
-        fetch(source("http://127.0.0.1:9/a.zip"), tmp_path / "raw")
+def test_what_is_gone_is_fetched_again_and_must_come_back_equal(server, tmp_path):
+    raw = fetch(source(server), tmp_path)
+    shutil.rmtree(raw / "STS_002")
+    fetch(source(server), tmp_path)
+    assert found(raw) == FILES
+    (raw / "STS_002/a.nii.gz").unlink()
+    server.pages["/a.zip"] = Page(zipped(below("r/validation/nifti", FILES | {"STS_002/a.nii.gz": b"A"})))
+    with pytest.raises(BadInput, match=r"1 changed \(STS_002/a.nii.gz\)"):
+        fetch(source(server), tmp_path)
 
 
-def test_a_mirror_takes_the_place_of_the_download_and_gives_the_same_manifest(server, tmp_path):
-    answers, url = server
-    body = zipped({f"repo/validation/nifti/{name}": data for name, data in FILES.items()})
-    answers["/a.zip"] = (200, len(body), body)
-    for name, data in FILES.items():
-        path = tmp_path / "mirror" / "sts" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    block = source(f"{url}/a.zip", mirror="sts")
-    fetch(block, tmp_path / "downloaded")
-    fetch(block, tmp_path / "copied", mirror=str(tmp_path / "mirror"))
-    manifests = []
-    for name in ("downloaded", "copied"):
-        write_manifest(tmp_path / name, tmp_path / f"{name}.tsv", source=block, license="CC BY 3.0", citation="V 2015")
-        manifests.append((tmp_path / f"{name}.tsv").read_text())
+def test_another_source_is_not_mixed_into_the_files_of_the_first(server, tmp_path):
+    fetch(source(server), tmp_path)
+    with pytest.raises(BadInput, match=r"expected the data of http.*/b.zip, but it holds that of http.*/a.zip"):
+        fetch(source(server, url=f"{server.url}/b.zip"), tmp_path)
+
+
+def test_a_fetch_that_was_killed_before_its_manifest_does_not_download_again(server, tmp_path):
+    raw = fetch(source(server), tmp_path)
+    reference_of(raw).unlink()
+    (tmp_path / ".sts.download").mkdir()
+    (tmp_path / ".sts.download/a.zip").write_bytes(server.pages["/a.zip"].body)
+    asked = len(server.asked)
+    fetch(source(server), tmp_path)
+    assert found(raw) == FILES
+    assert len(server.asked) == asked
+
+
+def test_a_mirror_folder_takes_the_place_of_the_download_and_gives_the_same_manifest(server, tmp_path):
+    written(tmp_path / "mirror/nifti")
+    (tmp_path / "downloaded").mkdir(), (tmp_path / "copied").mkdir()
+    fetch(source(server), tmp_path / "downloaded")
+    raw = fetch(source(server, mirror="nifti"), tmp_path / "copied", mirror=tmp_path / "mirror")
+    assert found(raw) == FILES
+    manifests = [(tmp_path / name / "sts.manifest.tsv").read_text() for name in ("downloaded", "copied")]
     assert manifests[0] == manifests[1]
-    rows = list(csv.DictReader(io.StringIO(manifests[0]), delimiter="\t"))
-    assert {row["path"] for row in rows} == set(FILES)
-    assert all(row["sha256"] == sha256_of(tmp_path / "copied" / row["path"]) for row in rows)
-    assert all(row["license"] == "CC BY 3.0" for row in rows)
+
+
+@pytest.mark.parametrize("name", ["copy.zip", "copy.tar", "copy.tar.gz", "copy.tgz"])
+def test_a_mirror_may_be_an_archive(tmp_path, name):
+    (tmp_path / "mirror").mkdir()
+    mode = "w" if name.endswith("tar") else "w:gz"
+    (tmp_path / "mirror" / name).write_bytes(zipped(FILES) if name.endswith("zip") else tarred(FILES, mode))
+    raw = fetch({"kind": "copy", "mirror": ["absent", name]}, tmp_path, mirror=tmp_path / "mirror")
+    assert found(raw) == FILES
+
+
+def test_only_what_is_wanted_is_taken_of_a_copy_and_nothing_hidden(tmp_path):
+    written(tmp_path / "mirror/sts", FILES | {"LICENSE": b"text", "STS_001/._CT_image.nii.gz": b"junk"})
+    (tmp_path / "mirror/sts.zip").write_bytes(zipped(FILES | {"LICENSE": b"text", "__MACOSX/STS_001/a": b"junk"}))
+    for name in ("sts", "sts.zip"):
+        (tmp_path / f"from {name}").mkdir()
+        block = {"kind": "copy", "mirror": name, "only": "STS_*"}
+        assert found(fetch(block, tmp_path / f"from {name}", mirror=tmp_path / "mirror")) == FILES
 
 
 def test_a_damaged_copy_of_equal_size_is_copied_anew(tmp_path):
-    (tmp_path / "mirror" / "sts").mkdir(parents=True)
-    (tmp_path / "mirror" / "sts" / "a.nii.gz").write_bytes(b"whole")
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "a.nii.gz").write_bytes(b"broke")
-    fetch(source("http://127.0.0.1:9/a.zip", mirror="sts"), tmp_path / "raw", mirror=str(tmp_path / "mirror"))
-    assert (tmp_path / "raw" / "a.nii.gz").read_bytes() == b"whole"
+    written(tmp_path / "mirror/sts", {"a.nii.gz": b"whole"})
+    written(tmp_path / "sts", {"a.nii.gz": b"broke"})
+    raw = fetch({"kind": "copy", "mirror": "sts"}, tmp_path, mirror=tmp_path / "mirror")
+    assert found(raw) == {"a.nii.gz": b"whole"}
 
 
-def test_a_mirror_without_the_dataset_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="no such folder"):
-        fetch(source("http://127.0.0.1:9/a.zip", mirror="sts"), tmp_path / "raw", mirror=str(tmp_path))
+def test_a_mirror_without_the_dataset_is_refused_with_the_names_it_was_looked_for(tmp_path):
+    with pytest.raises(BadInput, match=r"as sts or sts\.zip, but there is no such folder or archive"):
+        fetch({"kind": "copy", "mirror": ["sts", "sts.zip"]}, tmp_path, mirror=tmp_path / "mirror")
 
 
-def test_an_empty_raw_folder_has_no_manifest(tmp_path):
-    (tmp_path / "raw").mkdir()
+def test_data_that_no_program_may_download_is_asked_for(tmp_path):
+    with pytest.raises(BadInput, match=r"put it into a FOLDER as lits or lits.zip .* --config mirror=FOLDER"):
+        fetch({"kind": "copy", "mirror": ["lits", "lits.zip"]}, tmp_path)
+
+
+def test_an_empty_copy_is_no_dataset(tmp_path):
+    (tmp_path / "mirror/sts").mkdir(parents=True)
     with pytest.raises(BadInput, match="the folder is empty"):
-        write_manifest(tmp_path / "raw", tmp_path / "m.tsv", source=source(""), license="", citation="")
-    assert not (tmp_path / "m.tsv").exists()
+        fetch({"kind": "copy", "mirror": "sts"}, tmp_path, mirror=tmp_path / "mirror")
+    assert not (tmp_path / "sts.manifest.tsv").exists()
+
+
+def test_a_file_that_is_read_must_be_as_it_was_fetched(server, tmp_path):
+    raw = fetch(source(server), tmp_path)
+    files = [raw / name for name in FILES]
+    require_unchanged(tmp_path / "sts.manifest.tsv", files)
+    files[0].write_bytes(b"imagf")
+    with pytest.raises(BadInput, match=r"got 1 changed \(STS_001/CT_image.nii.gz\);"):
+        require_unchanged(tmp_path / "sts.manifest.tsv", files)
+    (raw / "other").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"got 1 extra \(other\);"):
+        require_unchanged(tmp_path / "sts.manifest.tsv", [raw / "other"])
+
+
+def block_of(source, **more):
+    return {"title": "T", "license": "CC BY 3.0", "citation": "V 2015", "source": source} | more
+
+
+def test_the_plan_tells_size_license_citation_terms_and_state(server, tmp_path):
+    length = len(server.pages["/a.zip"].body)
+    block = block_of(source(server, cases=27), terms="https://terms")
+    plan = "\n".join(plan_lines(block, tmp_path / "sts", mirror=None))
+    assert f"27 cases, series unknown, {length} bytes" in plan or "27 cases, series unknown, " in plan
+    assert all(
+        text in plan for text in ("CC BY 3.0", "V 2015", "https://terms", f"from: {server.url}/a.zip", "here: no")
+    )
+    raw = fetch(source(server), tmp_path)
+    assert "here: fetched, 3 files, 4.01 kB" in plan_lines(block, raw, mirror=None)
+    (raw / "STS_002/a.nii.gz").unlink()
+    assert "here: fetched, 3 files, 4.01 kB, 1 of them gone" in plan_lines(block, raw, mirror=None)
+
+
+def test_the_plan_writes_nothing_and_survives_a_host_that_does_not_answer(tmp_path):
+    block = block_of({"kind": "archive", "url": "http://127.0.0.1:9/a.zip"})
+    tell_plan({"sts": block}, tmp_path / "raw", mirror=None)
+    assert "cases unknown, series unknown, bytes unknown" in plan_lines(block, tmp_path / "raw/sts", mirror=None)[2]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_of_a_mirror_tells_which_copy_would_be_taken(tmp_path):
+    written(tmp_path / "mirror/lits")
+    block = block_of({"kind": "copy", "mirror": ["LITS17", "lits"]})
+    assert "from: the copy lits of the mirror" in plan_lines(block, tmp_path / "x", mirror=str(tmp_path / "mirror"))
+    assert "nowhere: " in plan_lines(block, tmp_path / "x", mirror=str(tmp_path))[1]
+
+
+def test_every_source_tells_its_extent_its_address_and_how_it_fetches():
+    assert all(callable(getattr(kind, name)) for kind in SOURCES.values() for name in ("fetch", "extent", "address"))
+
+
+SECRET = "s3cr3t-planted-token"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:{}@{}/a.zip", "http://{1}/a.zip?token={0}", "http://{1}/x.zip?X-Amz-Signature={0}"]
+)
+def test_a_secret_in_an_address_is_refused_and_repeated_nowhere(server, tmp_path, url, caplog, capfd):
+    address = url.format(SECRET, server.url.removeprefix("http://"))
+    (tmp_path / "data").mkdir()
+    with pytest.raises(BadInput, match="without a password or token") as refusal:
+        fetch({"kind": "archive", "url": address}, tmp_path / "data")
+    plan = "\n".join(plan_lines(block_of({"kind": "archive", "url": address}), tmp_path / "data/sts", mirror=None))
+    told = [str(refusal.value), caplog.text, *capfd.readouterr(), plan]
+    assert not any(SECRET in text for text in told)
+    assert not any(SECRET.encode() in data for data in found(tmp_path).values())
+
+
+def test_a_secret_to_which_a_host_redirects_is_written_nowhere(server, tmp_path, caplog, capfd):
+    caplog.set_level("INFO")
+    server.pages["/go.zip"] = Page(status=302, location=f"{server.url}/a.zip?token={SECRET}")
+    server.pages["/gone.zip"] = Page(status=302, location=f"{server.url}/missing.zip?token={SECRET}")
+    fetch(source(server, url=f"{server.url}/go.zip"), tmp_path)
+    os.mkdir(tmp_path / "b")
+    with pytest.raises(BadInput, match="HTTP 404") as refusal:
+        fetch(source(server, url=f"{server.url}/gone.zip"), tmp_path / "b")
+    assert any(SECRET in path for path, _ in server.asked)
+    assert not any(SECRET in text for text in (str(refusal.value), caplog.text, *capfd.readouterr()))
+    assert not any(SECRET.encode() in data for data in found(tmp_path).values())

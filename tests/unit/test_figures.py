@@ -5,9 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from diffufuse.figures import FIGURES, overlay
+from diffufuse.figures import FIGURES, gallery, overlay, panels
 from diffufuse.figures.style import MARKERS, PALETTE, write_figure
-from diffufuse.reporting import summarize
+from diffufuse.reporting import patient_statistics
 from diffufuse.scan import Scan
 from diffufuse.volumes import Volume, read_volume
 
@@ -81,7 +81,7 @@ def test_dice_shows_every_patient_as_a_line_over_the_conditions():
 
 def test_dice_shows_the_means_and_intervals_of_the_summary():
     frame = metrics_table()
-    summary = summarize(frame, PATIENTS, study_seed=1).query("model == 'average'")
+    summary = patient_statistics(frame, PATIENTS, study_seed=1).query("model == 'average'")
     bars = draw_dice(frame).axes[0].containers[0]
     points, _, (sticks,) = bars.lines
     assert points.get_ydata() == pytest.approx(summary["mean"].to_numpy())
@@ -131,15 +131,15 @@ def test_the_users_own_settings_do_not_change_a_figure():
 
 
 def test_the_slice_with_most_reference_is_shown():
-    assert overlay.shown_slice(tumor(), []) == 4
+    assert panels.shown_slice(tumor(), []) == 4
     assert any("axial slice 5 of 6" in text for text in texts(draw_overlay(row())))
 
 
 def test_without_reference_the_slice_with_most_prediction_is_shown():
     none, prediction = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     prediction[0, 0, 1] = True
-    assert overlay.shown_slice(none, [none, prediction]) == 1
-    assert overlay.shown_slice(none, [none]) == 3
+    assert panels.shown_slice(none, [none, prediction]) == 1
+    assert panels.shown_slice(none, [none]) == 3
 
 
 def test_an_absent_modality_is_hatched_and_named_and_not_black():
@@ -160,14 +160,14 @@ def test_a_modality_keeps_its_gray_scale_over_the_conditions():
 
 
 def test_gray_scales_follow_the_modality():
-    rows = [row("no-pet", absent=[1, 2]), row()]
-    rows[1].scan.images[1] = 2
-    assert overlay.window(rows, 0, "ct") == (-160, 240)
-    assert overlay.window(rows, 1, "pet") == (0, 5)
-    rows[1].scan.images[1] = 12
-    assert overlay.window(rows, 1, "pet") == (0, 12)
-    assert overlay.window(rows, 2, "mr") == pytest.approx((1, 99), abs=1)
-    assert overlay.window(rows[:1], 2, "mr") == (0, 0)
+    scans = [row("no-pet", absent=[1, 2]).scan, row().scan]
+    scans[1].images[1] = 2
+    assert panels.window(scans, 0, "ct") == (-160, 240)
+    assert panels.window(scans, 1, "pet") == (0, 5)
+    scans[1].images[1] = 12
+    assert panels.window(scans, 1, "pet") == (0, 12)
+    assert panels.window(scans, 2, "mr") == pytest.approx((1, 99), abs=1)
+    assert panels.window(scans[:1], 2, "mr") == (0, 0)
 
 
 def test_contours_lie_around_the_masks_and_the_right_is_on_the_left():
@@ -218,3 +218,18 @@ def test_a_real_patient_can_be_drawn(shared_data, tmp_path):
     )
     write_figure(figure, tmp_path / "a.pdf", tmp_path / "a.png")
     assert len(figure.axes[0].collections) == 2
+
+
+def gallery_case(name, *, absent=()):
+    seen = row(absent=list(absent)).scan
+    return gallery.Shown(name, seen, tumor().astype(np.uint8), (2.0, 2.0, 3.0))
+
+
+def test_a_gallery_names_its_cases_and_says_what_is_absent():
+    cases = [gallery_case("P-1"), gallery_case("P-2", absent=[1])]
+    figure = gallery.draw(cases, dataset="sts", modalities=MODALITIES, labels={"mass": 1})
+    said = texts(figure)
+    milliliters = tumor().sum() * 12 / 1000
+    assert {"P-1", "P-2", f"mass {milliliters:.1f} ml", "sts, as prepared"} <= set(said)
+    assert said.count("absent") == 1
+    assert len(figure.axes) == 2 * len(MODALITIES)

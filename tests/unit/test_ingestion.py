@@ -1,17 +1,25 @@
 """Ingesting one case: what is written, and what a faulty one is answered with."""
 
+import csv
+import gzip
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 
-from diffufuse.datasets import DATASETS, phantom, sts_ibsi
 from diffufuse.errors import BadInput
-from diffufuse.ingestion import ingest_case, read_ingested
+from diffufuse.fetching.manifest import contents_of, write_manifest
+from diffufuse.formats import FORMATS, nifti
+from diffufuse.ingested import read_ingested
+from diffufuse.ingestion import ingest_case
 from diffufuse.resampling import resample
 from diffufuse.volumes import read_volume
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 MODALITIES = ("pet", "ct", "t1")
+BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "datasets.yaml").read_text())["datasets"]
 
 
 def save(path, array, affine=AFFINE):
@@ -30,9 +38,13 @@ def raw(tmp_path):
     return tmp_path / "raw"
 
 
-def ingest(raw, tmp_path, case="STS-001"):
+def ingest(raw, tmp_path, case="STS-001", *, described=True):
+    """Ingest a case; its manifest describes the files as they are now, unless it was written before."""
+    manifest = raw.with_name("raw.manifest.tsv")
+    if described:
+        write_manifest(manifest, contents_of(raw), address="copy", license="none", citation="none")
     (tmp_path / "out").mkdir(exist_ok=True)
-    ingest_case(sts_ibsi, raw, case, modalities=MODALITIES, reference="t1", folder=tmp_path / "out")
+    ingest_case(nifti, manifest, case, block=BLOCKS["sts_ibsi"], folder=tmp_path / "out")
     return read_ingested(tmp_path / "out", case, modalities=MODALITIES)
 
 
@@ -87,10 +99,10 @@ def cut_the_file(folder):
             lose_the_reference,
             r"case STS-001: expected an image of the reference modality t1, but there is none; add it",
         ),
-        (lose_the_mask, r"MR_T1_mask\.nii\.gz: expected the mask on T1"),
-        (move_the_mask, r"MR_T1_mask\.nii\.gz: expected the mask on its image's grid"),
+        (lose_the_mask, r"case STS-001: expected labels at .*MR_T1_mask\.nii\.gz, but found none"),
+        (move_the_mask, r"MR_T1_mask\.nii\.gz: expected labels on the grid of t1"),
         (crop_the_mask, r"got \(5, 5, 4\) or another place"),
-        (label_with_seven, r"expected the values 0 and 1, got \[7\]"),
+        (label_with_seven, r"expected the label values 0, 1, got also 7"),
         (plant_a_nan, r"CT_image\.nii\.gz: expected finite values, but 120 voxels are NaN"),
         (cut_the_file, r"CT_image\.nii\.gz: expected a whole NIfTI file"),
     ],
@@ -107,23 +119,65 @@ def test_a_case_that_is_not_there_is_told_with_what_to_do(raw, tmp_path):
         ingest(raw, tmp_path, case="STS-999")
 
 
-def test_a_folder_without_dicom_is_refused_by_name(tmp_path):
-    (tmp_path / "PH-001" / "CT").mkdir(parents=True)
-    with pytest.raises(BadInput, match="PH-001/CT: expected DICOM files, but found none"):
-        phantom.read_image(tmp_path, "PH-001", "ct")
+def test_what_was_chosen_is_written_down(raw, tmp_path):
+    (raw / "STS_001" / "PET_image.nii.gz").unlink()
+    ingest(raw, tmp_path)
+    with (tmp_path / "out" / "STS-001_choice.tsv").open(newline="") as file:
+        rows = {row["modality"]: row["file"] for row in csv.DictReader(file, delimiter="\t")}
+    assert rows == {"pet": "", "ct": "CT_image.nii.gz", "t1": "MR_T1_image.nii.gz"}
+
+
+def test_a_file_that_changed_since_it_was_fetched_is_refused(raw, tmp_path):
+    ingest(raw, tmp_path)
+    path = raw / "STS_001" / "CT_image.nii.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + b" ", mtime=0))
+    with pytest.raises(BadInput, match=r"1 changed \(STS_001/CT_image\.nii\.gz\)"):
+        ingest(raw, tmp_path, described=False)
+
+
+def test_a_file_that_is_gone_is_told(raw, tmp_path):
+    ingest(raw, tmp_path)
+    (raw / "STS_001" / "CT_mask.nii.gz").unlink()
+    with pytest.raises(BadInput, match=r"1 missing \(STS_001/CT_mask\.nii\.gz\)"):
+        ingest(raw, tmp_path, described=False)
+
+
+def test_a_file_that_was_never_fetched_is_refused(raw, tmp_path):
+    (raw / "STS_001" / "PET_image.nii.gz").rename(tmp_path / "kept")
+    ingest(raw, tmp_path)
+    (tmp_path / "kept").rename(raw / "STS_001" / "PET_image.nii.gz")
+    with pytest.raises(BadInput, match=r"1 extra \(STS_001/PET_image\.nii\.gz\)"):
+        ingest(raw, tmp_path, described=False)
 
 
 @pytest.mark.real
 def test_the_27_patients_are_found_with_all_three_modalities(shared_data):
-    raw = shared_data / "sts_ibsi" / "nifti"
-    cases = DATASETS["sts_ibsi"].find_cases(raw)
+    raw, block = shared_data / "sts_ibsi" / "nifti", BLOCKS["sts_ibsi"]
+    cases = nifti.find_cases(raw, block)
     assert len(cases) == 27
     assert all(case.startswith("STS-") for case in cases)
-    image, facts = DATASETS["sts_ibsi"].read_image(raw, "STS-002", "ct")
-    labels = DATASETS["sts_ibsi"].read_labels(raw, "STS-002", DATASETS["sts_ibsi"].read_image(raw, "STS-002", "t1")[0])
+    opened = nifti.open_case(raw, "STS-002", block)
+    image, facts = opened.read_image("ct")
+    labels, _ = opened.read_labels(opened.read_image("t1")[0])
     assert image.array.min() >= -1024
     assert facts == {}
     assert labels.array.sum() == 17090
+
+
+@pytest.mark.real
+def test_the_raw_patient_is_read_by_the_rules_of_its_block(shared_data):
+    """SUV as published, both regions, T2FS told from STIR; the CT that this folder lacks is absent."""
+    raw, block = shared_data / "sts_raw", BLOCKS["sts"]
+    opened = FORMATS["dicom"].open_case(raw, "STS-001", block)
+    pet, facts = opened.read_image("pet")
+    assert np.isfinite(pet.array).all()
+    assert facts["units"] == "BQML"
+    assert opened.read_image("ct") is None
+    assert opened.read_image("t2fs")[1]["sequence"] == "t2fs"
+    labels, found = opened.read_labels(opened.read_image("t1")[0])
+    assert set(np.unique(labels.array)) == {0, 1, 2}
+    for region in ("mass", "edema"):
+        assert found[region]["mask_ml"] == pytest.approx(found[region]["drawn_ml"], rel=0.001)
 
 
 @pytest.mark.real

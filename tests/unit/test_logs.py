@@ -9,6 +9,8 @@ import time
 import psutil
 import pytest
 
+from diffufuse.logs import bytes_text
+
 HEAD = "import logging, sys\nfrom diffufuse.logs import job_log, PROGRESS\nfrom diffufuse.errors import BadInput\n"
 
 
@@ -32,6 +34,25 @@ def test_progress_without_a_total_tells_no_end_and_does_not_flood(tmp_path):
     body = ["from diffufuse.logs import Progress", "progress = Progress('Download', 0)", "progress.told -= 60"]
     done = job(tmp_path, [*body, "[progress.step(bytes) for bytes in range(1, 100)]"])
     assert done.stderr.strip() == "Download: 1"
+
+
+def test_progress_in_bytes_tells_the_rate_of_what_came_since_it_began(tmp_path):
+    body = [
+        "from diffufuse.logs import Progress",
+        "progress = Progress('Download', 4_000_000, unit='bytes', begun_at=1_000_000)",
+        "progress.started -= 10; progress.told -= 60",
+        "progress.step(3_000_000)",
+    ]
+    done = job(tmp_path, body)
+    assert done.stderr.strip() == "Download: 3 MB of 4 MB, 200 kB/s, 5 s left"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (12_345, "12.3 kB"), (9_870_434_084, "9.87 GB"), (5e15, "5e+03 TB")],
+)
+def test_bytes_are_told_in_powers_of_a_thousand(count, text):
+    assert bytes_text(int(count)) == text
 
 
 def test_bad_input_ends_in_one_sentence_without_a_traceback(tmp_path):

@@ -13,8 +13,9 @@ import SimpleITK as sitk
 
 from diffufuse.dicom.headers import Person, Polygon, SeriesHeader, uid_of
 from diffufuse.dicom.writing import write_ct, write_structures
+from diffufuse.fetching.phantom import fetch
 from diffufuse.files import sha256_of
-from diffufuse.phantom import fetch, write_phantom_patient
+from diffufuse.phantom import write_phantom_patient
 from diffufuse.phantom.grids import centered_grid, random_displacement, smooth_noise
 from diffufuse.phantom.traits import draw_traits
 from diffufuse.volumes import Volume
@@ -316,7 +317,7 @@ def test_random_displacements_differ_and_stay_within_bounds():
 
 def header_of(name, frame="frame"):
     moment = datetime(2001, 1, 1, 9)
-    person = Person("PH-999", "Phantom^999", "O", 70.0, 1.7)
+    person = Person("PH-999", "Phantom^999", datetime(1950, 2, 3), "O", 70.0, 1.7)
     return SeriesHeader(person, uid_of("study"), uid_of(name), uid_of(frame), 1, name, moment, moment)
 
 

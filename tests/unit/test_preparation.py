@@ -1,12 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, label
 
+from diffufuse.bias import correct_bias
+from diffufuse.body import body_mask, foreground
 from diffufuse.errors import BadInput
 from diffufuse.figures.registration import checkerboard, draw
-from diffufuse.preparation import body_mask, correct_bias, foreground, prepare_case
+from diffufuse.preparation import prepare_case, require_sound
+from diffufuse.prepared import write_prepared
+from diffufuse.registration import LIMITS, read_transform, write_transforms
 from diffufuse.resampling import common_grid
 from diffufuse.volumes import Volume, read_volume
 
@@ -92,6 +97,47 @@ def test_outside_the_field_of_view_is_exactly_zero(prepared):
         assert not image.array[~prepared.presence[name]].any()
     assert prepared.presence["t1"].all()
     assert 0.5 < prepared.presence["ct"].mean() < 1
+
+
+def test_masks_and_transforms_are_saved_and_lead_back(prepared, tmp_path):
+    names = ("images", "labels.nii.gz", "body.nii.gz", "masks", "slices.b2nd", "record.json")
+    files = {name.split(".")[0]: tmp_path / name for name in names}
+    write_prepared(prepared, "LEG-1", modalities=MODALITIES, **files)
+    write_transforms(prepared.transforms, tmp_path / "transforms", case="LEG-1")
+    masks = {path.name for path in files["masks"].iterdir()}
+    assert masks == {"LEG-1_pet.nii.gz", "LEG-1_ct.nii.gz", "LEG-1_t1.nii.gz"}
+    field = read_volume(files["masks"] / "LEG-1_ct.nii.gz")
+    np.testing.assert_array_equal(field.array > 0, prepared.presence["ct"])
+    transform = read_transform(tmp_path / "transforms", case="LEG-1", modality="ct")
+    points = np.random.default_rng(0).uniform(0, 100, (3, 50))
+    np.testing.assert_allclose(transform.apply(points), prepared.transforms["ct"].apply(points), atol=1e-9)
+    np.testing.assert_allclose(transform.inverse.apply(transform.apply(points)), points, atol=1e-9)
+
+
+def test_a_sound_case_passes_and_a_bad_one_stops_in_one_sentence(case, prepared):
+    require_sound(prepared, "LEG-1", gate={}, picture="qc.png")
+    with pytest.raises(
+        BadInput, match=r"^LEG-1, ct: expected .* at least 9 bit, got .*; look at qc.png, then "
+    ) as told:
+        require_sound(prepared, "LEG-1", gate={"similarity": 9}, picture="qc.png")
+    assert "\n" not in str(told.value)
+    assert all(words in str(told.value) for words in ("exclude the case", "follow another", "loosen the gate"))
+    require_sound(prepared, "LEG-1", gate=dict.fromkeys(LIMITS), picture="qc.png")
+
+
+def test_a_known_shift_of_a_follower_is_asked_only_for_its_field_of_view(prepared):
+    with pytest.raises(BadInput, match=r"pet: .*shared field of view"):
+        gate = {**dict.fromkeys(LIMITS), "similarity": 9, "overlap": 1.1}
+        follower = {"pet": prepared.registrations["pet"]}
+        require_sound(replace(prepared, registrations=follower), "LEG-1", gate=gate, picture="qc.png")
+
+
+def test_an_image_that_its_publisher_corrected_is_left_as_it_is(case):
+    modalities = {"t1": {"kind": "mr", "bias_correction": "none"}}
+    found = prepare_case(
+        {"t1": case[0]["t1"]}, case[1], modalities=modalities, reference="t1", spacing_mm=(None, None, None)
+    )
+    np.testing.assert_array_equal(found.images["t1"].array, case[0]["t1"].array)
 
 
 def test_images_stay_in_physical_units(case, prepared):

@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import ants
 import numpy as np
@@ -6,16 +10,19 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from diffufuse.registration import (
-    assess,
-    from_ants_transform,
-    register_rigid,
-    to_ants_image,
-    to_ants_transform,
-)
+from diffufuse.bias import correct_bias
+from diffufuse.body import foreground
+from diffufuse.phantom.anatomy import draw_anatomy
+from diffufuse.phantom.grids import centered_grid, random_displacement
+from diffufuse.phantom.hospital import T1
+from diffufuse.phantom.scanners import ct_hu, mr_signal
+from diffufuse.phantom.traits import draw_traits
+from diffufuse.registration import LIMITS, assess, first_fault, read_transform, register, write_transforms
+from diffufuse.registration.ants_bridge import from_ants_transform, to_ants_image, to_ants_transform
 from diffufuse.resampling import center_mm, resample
 from diffufuse.similarity import similarity
-from diffufuse.volumes import Volume, read_volume
+from diffufuse.transforms import Transform, Warp
+from diffufuse.volumes import Volume, read_volume, write_volume
 
 GRID = Volume(np.zeros((44, 40, 26)), np.array([[3.0, 0, 0, -60], [0, 3, 0, 20], [0, 0, 4, -300], [0, 0, 0, 1]]))
 
@@ -55,42 +62,181 @@ def seen_by_another_scanner(reference, truth):
 )
 def test_a_known_displacement_is_recovered(reference, shift_mm, rotation_deg):
     truth = rigid(shift_mm, rotation_deg, center_mm(reference))
-    found = register_rigid(seen_by_another_scanner(reference, truth), reference)
-    assert error_mm(found.matrix, truth) < 1.0
+    found = register(seen_by_another_scanner(reference, truth), reference)
+    assert error_mm(found.transform.matrix, truth) < 1.0
     assert found.accepted
     assert found.similarity_after > found.similarity_before + 0.2
     assert found.displacement_mm == pytest.approx(error_mm(np.eye(4), truth), abs=1)
     assert found.rotation_deg == pytest.approx(np.rad2deg(Rotation.from_matrix(truth[:3, :3]).magnitude()), abs=1)
 
 
-def test_the_same_images_give_the_same_matrix_and_leave_the_callers_random_numbers_alone(reference):
-    moving = seen_by_another_scanner(reference, rigid((5, 0, -7), (2, 3, 0), center_mm(reference)))
+def test_registration_leaves_the_callers_random_numbers_alone(swollen):
     np.random.seed(7)
     expected = np.random.random()
     np.random.seed(7)
-    first = register_rigid(moving, reference)
+    first = register(*swollen[:2])
     assert np.random.random() == expected
-    np.testing.assert_array_equal(register_rigid(moving, reference).matrix, first.matrix)
+    np.testing.assert_array_equal(register(*swollen[:2]).transform.matrix, first.transform.matrix)
+
+
+FRESH = """
+import hashlib, sys
+from diffufuse.registration import register
+from diffufuse.resampling import resample
+from diffufuse.volumes import read_volume
+moving, reference = (read_volume(path) for path in sys.argv[1:])
+for kind in ("rigid", "syn"):
+    found = register(moving, reference, kind=kind)
+    voxels, _ = resample(moving, reference, transform=found.transform)
+    print(len(found.transform.warps), hashlib.sha256(voxels).hexdigest())
+"""
+
+
+def test_fresh_processes_give_the_same_voxels_rigid_and_deformed(swollen, tmp_path):
+    files = [tmp_path / "moving.nii.gz", tmp_path / "reference.nii.gz"]
+    for path, volume in zip(files, swollen[:2], strict=True):
+        write_volume(volume, path)
+    threads = {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    command = [sys.executable, "-c", FRESH, *map(str, files)]
+    runs = [subprocess.Popen(command, env=os.environ | threads, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    first, second = (run.communicate(timeout=300)[0].splitlines() for run in runs)
+    assert [line[0] for line in first] == ["0", "1"]
+    assert first == second
+
+
+@pytest.fixture(scope="module")
+def swollen(reference):
+    """The patient with another contrast and a swelling, small enough to be quick, and where each point went."""
+    small = Volume(reference.array[::2, ::2, ::2], np.diag([6.0, 6, 8, 1]))
+    index = np.indices(small.shape).reshape(3, -1)
+    points = small.affine[:3, :3] @ index + small.affine[:3, 3:]
+    away = points - points.mean(axis=1, keepdims=True)
+    shift = 0.35 * away * np.exp(-((np.linalg.norm(away, axis=0) / 30) ** 2) / 2)
+    warp = Warp(*(sign * shift.reshape(3, *small.shape) for sign in (1, -1)), small.affine)
+    values = np.where(small.array > 0, 900 - 0.002 * (small.array - 500) ** 2, -500)
+    return small.with_array(resample(small.with_array(values), small, transform=Transform((warp,)))[0]), small, points
+
+
+@pytest.mark.parametrize("kind", ["affine", "syn"])
+def test_more_freedom_explains_more_and_leads_back(swollen, kind):
+    moving, reference, points = swollen
+    rigid_only, found = register(moving, reference), register(moving, reference, kind=kind)
+    assert found.similarity_after > rigid_only.similarity_after * (1.05 if kind == "syn" else 1)
+    assert found.folded == 0
+    back = found.transform.inverse.apply(found.transform.apply(points))
+    assert np.linalg.norm(back - points, axis=0).mean() < (0.1 if kind == "syn" else 1e-9)
+
+
+def test_a_deformation_that_explains_no_more_is_not_kept(reference):
+    truth = rigid((6, -9, 8), (3, -4, 5), center_mm(reference))
+    found = register(seen_by_another_scanner(reference, truth), reference, kind="syn")
+    assert not found.transform.warps
+    assert error_mm(found.transform.matrix, truth) < 1.0
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    """A phantom's CT and T1, and the true matrix from the MR to the PET/CT."""
+    traits, generator = draw_traits(3, study_seed=1), np.random.default_rng(1)
+    anatomy = draw_anatomy(traits, generator)
+    truth = random_displacement(generator, shift_mm=(5, 6), angle_deg=(3, 4))
+    ct = centered_grid((72, 72, 44), (3.0, 3.0, 3.3))
+    t1 = centered_grid((60, 58, 34), (3.0, 3.0, 4.0), center_mm=(3.0, -2.0, 1.0))
+    hu = np.clip(ct_hu(anatomy, ct, generator), -250, 350)
+    signal = Volume(mr_signal(anatomy, t1, T1, generator, to_petct=truth), t1.affine)
+    return Volume(hu, ct.affine), correct_bias(signal, foreground(signal)), truth
+
+
+def test_a_phantom_is_registered_to_a_millimeter_and_a_deformation_makes_it_no_worse(phantom):
+    ct, t1, truth = phantom
+    index = np.argwhere(foreground(t1))
+    points = t1.affine[:3, :3] @ index.T + t1.affine[:3, 3:]
+    true = truth[:3, :3] @ points + truth[:3, 3:]
+    errors = {}
+    for kind in ("rigid", "syn"):
+        found = register(ct, t1, kind=kind)
+        errors[kind] = np.linalg.norm(found.transform.apply(points) - true, axis=0).mean()
+        assert first_fault(found, gate={}) is None
+    assert errors["rigid"] <= 1
+    assert errors["syn"] <= errors["rigid"]
+
+
+def test_an_unknown_kind_and_an_unknown_measure_are_refused(reference):
+    with pytest.raises(ValueError, match="kind: expected one of rigid, affine, syn, got 'elastic'"):
+        register(reference, reference, kind="elastic")
+    with pytest.raises(ValueError, match=r"expected measures among .*, got beauty"):
+        first_fault(assess(reference, reference, transform=Transform()), gate={"beauty": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"similarity_after": 0.01}, "mutual information of at least"),
+        ({"edges_after": 0.01}, "agreement of edges of at least"),
+        ({"overlap": 0.2}, "shared field of view of at least"),
+        ({"body_overlap": 0.2}, "overlap of the bodies of at least"),
+        ({"displacement_mm": 300.0}, "displacement from the header's position of at most"),
+        ({"rotation_deg": 170.0}, "rotation from the header's position of at most"),
+        ({"disagreement_mm": 40.0}, "edges alone would put it of at most"),
+        ({"folded": 0.1}, "turned inside out of at most"),
+        ({"similarity_after": np.nan}, "mutual information of at least"),
+    ],
+)
+def test_each_measure_has_a_limit(reference, change, words):
+    sound = assess(reference, reference, transform=Transform())
+    assert first_fault(sound, gate={}) is None
+    bad = replace(sound, **change)
+    assert words in first_fault(bad, gate={})
+    assert first_fault(bad, gate=dict.fromkeys(LIMITS)) is None
+
+
+def test_a_displacement_is_judged_only_where_the_headers_share_a_frame(reference):
+    sound = assess(reference, reference, transform=Transform())
+    assert first_fault(replace(sound, displacement_mm=500.0, overlap_before=0.1), gate={}) is None
+
+
+def test_edges_alone_lead_back_from_a_wrong_place(reference):
+    inverted = reference.with_array(700 - reference.array)
+    away = Transform((rigid((12, 9, -10), (0, 0, 0), center_mm(reference)),))
+    assert assess(inverted, reference, transform=Transform()).disagreement_mm < 1
+    assert assess(inverted, reference, transform=away).disagreement_mm > 12
+
+
+@pytest.mark.parametrize("kind", ["rigid", "syn"])
+def test_saved_transforms_do_in_ants_what_they_do_here(swollen, tmp_path, kind):
+    moving, reference, points = swollen
+    transform = register(moving, reference, kind=kind).transform
+    write_transforms({"ct": transform}, tmp_path / "transforms", case="LEG-1")
+    stem = str(tmp_path / "transforms" / "LEG-1_ct")
+    forward = [f"{stem}_warp.nii.gz", f"{stem}.mat"] if kind == "syn" else [f"{stem}.mat"]
+    images = [to_ants_image(volume) for volume in (reference, moving)]
+    theirs = ants.apply_transforms(*images, forward, interpolator="linear").numpy()
+    ours, inside = resample(moving, reference, transform=transform)
+    inner = inside & (np.indices(reference.shape).min(axis=0) > 2)
+    assert np.abs(ours - theirs)[inner].mean() < 0.02 * moving.array.std()
+    again = read_transform(tmp_path / "transforms", case="LEG-1", modality="ct")
+    np.testing.assert_allclose(again.apply(points), transform.apply(points), atol=1e-4)
+    np.testing.assert_allclose(again.inverse.apply(points), transform.inverse.apply(points), atol=1e-4)
 
 
 def test_what_cannot_be_improved_keeps_its_place(reference):
-    found = register_rigid(reference, reference)
+    found = register(reference, reference)
     assert not found.accepted
-    np.testing.assert_array_equal(found.matrix, np.eye(4))
+    np.testing.assert_array_equal(found.transform.matrix, np.eye(4))
     assert found.similarity_after == found.similarity_before
     assert found.displacement_mm == 0
 
 
 def test_images_without_contrast_or_with_nan_are_refused(reference):
     with pytest.raises(ValueError, match="moving"):
-        register_rigid(reference.with_array(np.ones(GRID.shape, np.float32)), reference)
+        register(reference.with_array(np.ones(GRID.shape, np.float32)), reference)
     with pytest.raises(ValueError, match="reference"):
-        register_rigid(reference, reference.with_array(np.full(GRID.shape, np.nan, np.float32)))
+        register(reference, reference.with_array(np.full(GRID.shape, np.nan, np.float32)))
 
 
 def test_the_quality_goes_into_json(reference):
     far = rigid((900, 0, 0), (0, 0, 0), center_mm(reference))
-    found = assess(seen_by_another_scanner(reference, far), reference, matrix=far)
+    found = assess(seen_by_another_scanner(reference, far), reference, transform=Transform((far,)))
     quality = json.loads(json.dumps(found.quality(), allow_nan=False))
     assert (quality["similarity_before"], quality["overlap_before"]) == (0, 0)
     assert quality["similarity_after"] > 0.5
@@ -137,7 +283,7 @@ def test_resampling_equals_that_of_ants(reference):
     truth = rigid((7, -5, 11), (8, -6, 12), center_mm(reference))
     tilted = rigid((0, 0, 0), (5, 10, 15), center_mm(reference))
     moving = Volume(seen_by_another_scanner(reference, truth).array, tilted @ truth @ reference.affine)
-    ours, inside = resample(moving, reference, matrix=truth)
+    ours, inside = resample(moving, reference, transform=Transform((truth,)))
     theirs = to_ants_transform(truth).apply_to_image(
         to_ants_image(moving), reference=to_ants_image(reference), interpolation="linear"
     )
@@ -151,6 +297,8 @@ def test_a_displaced_ct_returns_to_the_t1_of_a_patient(shared_data):
     t1, ct = (read_volume(folder / f"{name}_image.nii.gz") for name in ("MR_T1", "CT"))
     ct = ct.with_array(np.clip(ct.array, -250, 350))
     truth = rigid((30, -20, 15), (6, -5, 7), center_mm(t1))
-    found = register_rigid(Volume(ct.array, truth @ ct.affine), t1)
+    found = register(Volume(ct.array, truth @ ct.affine), t1)
     points = t1.affine @ np.vstack([np.indices(t1.shape).reshape(3, -1), np.ones(t1.array.size)])
-    assert np.linalg.norm(((found.matrix - truth) @ points)[:3], axis=0).mean() < 3  # of the publisher's alignment
+    assert (
+        np.linalg.norm(((found.transform.matrix - truth) @ points)[:3], axis=0).mean() < 3
+    )  # of the publisher's alignment

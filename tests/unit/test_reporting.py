@@ -34,7 +34,7 @@ def frame_of(*records):
 
 
 def summary_of(*records):
-    return summarize(frame_of(*records), PATIENTS, study_seed=1)
+    return summarize(frame_of(*records), PATIENTS, excluded={"sts": 2}, study_seed=1)
 
 
 def row_of(summary, metric="dice"):
@@ -57,6 +57,12 @@ def test_examinations_and_seeds_of_a_patient_count_once():
     assert row["mean"] == pytest.approx((0.4 + 0.8) / 2)
     assert (row["minimum"], row["maximum"]) == pytest.approx((0.4, 0.8))
     assert row["mean_low"] <= row["mean"] <= row["mean_high"]
+
+
+def test_excluded_cases_are_counted_in_the_summary_and_in_the_table():
+    summary = summary_of(("A-1", "clean", "unet2d", 0, full()))
+    assert set(summary["excluded"]) == {2}
+    assert format_table(summary)["excluded"].tolist() == ["2"]
 
 
 def test_undefined_values_are_counted_and_left_out():

@@ -4,12 +4,15 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from diffufuse.dicom.rtstruct import Contours, rasterize, read_contours, read_rois
-from diffufuse.dicom.series import find_series, read_series
+from diffufuse.dicom.rasterizing import drawn_ml, place, rasterize
+from diffufuse.dicom.rtstruct import Contours, contours_of, read_contours, read_rois
+from diffufuse.dicom.series import find_series, headers_of, read_series
+from diffufuse.dicom.structures import read_masks
 from diffufuse.errors import BadInput
 from diffufuse.volumes import Volume, read_volume
 
@@ -192,9 +195,9 @@ def test_written_contours_are_read_in_our_orientation(tmp_path):
 def test_names_are_reported_when_none_or_several_match(tmp_path):
     square = [("CLOSED_PLANAR", polygon(grid_of(), box(3, 9)))]
     path = write_rtstruct(tmp_path / "rs.dcm", {"GTV_Mass": square, "GTV_Edema": square, "Skin": square})
-    with pytest.raises(BadInput, match=r"0 do .*'GTV_Mass', 'GTV_Edema', 'Skin'"):
+    with pytest.raises(BadInput, match=r"0 of 3 do .*'GTV_Mass', 'GTV_Edema', 'Skin'"):
         read_contours(path, "tumor")
-    with pytest.raises(BadInput, match=r"2 do .*'GTV_Mass', 'GTV_Edema'\)"):
+    with pytest.raises(BadInput, match=r"2 of 3 do .*'GTV_Mass', 'GTV_Edema'\)"):
         read_contours(path, "^GTV")
     assert read_contours(path, "^gtv_m").roi == "GTV_Mass"
 
@@ -222,6 +225,58 @@ def test_contours_without_area_are_skipped_with_their_type(tmp_path, caplog):
     assert "1 (POINT), 3 (OPEN_PLANAR)" in caplog.text
 
 
+def test_drawn_volume_counts_rings_holes_and_keyholes_by_their_lines():
+    grid = grid_of()
+    voxel_ml = 1.0 * 1.5 * 3.0 / 1000
+    outer, inner, island = box(1.5, 20.5), box(5.5, 10.5), box(6.2, 8.1)
+    keyhole = [*outer, outer[0], *inner[::-1], inner[-1]]
+    drawings = {
+        19.0**2: [outer],
+        19.0**2 - 5**2: [outer, inner],
+        19.0**2 - 5**2 + 1.9**2: [inner, island, outer],
+        19.0**2 - 25: [keyhole],
+        19.0**2 + 25: [outer, box(22.5, 27.5)],
+    }
+    for area, rings in drawings.items():
+        contours = Contours("GTV", FRAME, tuple(polygon(grid, ring) for ring in rings))
+        placed = place(contours, grid, frame_of_reference=FRAME)
+        assert drawn_ml(placed, grid) == pytest.approx(area * voxel_ml, rel=1e-6)
+
+
+def test_region_that_ends_at_the_last_voxels_is_filled_to_the_edge():
+    grid = grid_of((9, 7, 3))
+    whole = [(-0.5, -0.5), (8.5, -0.5), (8.5, 6.5), (-0.5, 6.5)]
+    mask = fill(grid, *(polygon(grid, whole, slice_index=k) for k in range(3)))
+    assert mask.all()
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+def test_structure_set_cut_short_anywhere_is_refused_as_such(tmp_path, undefined):
+    squares = [("CLOSED_PLANAR", polygon(grid_of(), box(3, 9), slice_index=k)) for k in range(6)]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV": squares, "Skin": squares})
+    dataset = pydicom.dcmread(path)
+    for sequence in (dataset.ROIContourSequence, *(roi.ContourSequence for roi in dataset.ROIContourSequence)):
+        sequence.is_undefined_length = undefined
+    dataset["ROIContourSequence"].is_undefined_length = undefined
+    dataset.save_as(path)
+    content, refused = path.read_bytes(), 0
+    for length in range(600, len(content), 37):
+        path.write_bytes(content[:length])
+        with pytest.raises(BadInput, match="expected a whole DICOM file"):
+            read_contours(path, "GTV")
+        refused += 1
+    assert refused > 30
+
+
+def test_numbers_are_read_alike_decoded_or_not(tmp_path):
+    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV": [("CLOSED_PLANAR", polygon(grid_of(), box(3, 9)))]})
+    first = read_contours(path, "GTV").polygons[0]
+    structures = pydicom.dcmread(path)
+    for item in structures.iterall():
+        assert item.value is not None
+    assert (contours_of(structures, 0, path=path).polygons[0] == first).all()
+
+
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "rs.dcm").write_bytes(b"nothing")
     with pytest.raises(BadInput, match="its 7 bytes"):
@@ -245,6 +300,21 @@ def test_real_contours_fill_exactly_the_published_mask(shared_data, modality):
     published = read_volume(shared_data / "sts_ibsi/nifti/STS_002" / f"{modality}_mask.nii.gz").array > 0
     assert mask.sum() == published.sum() > 0
     assert 2 * (mask & published).sum() / (mask.sum() + published.sum()) == 1.0
+
+
+@pytest.mark.real
+def test_real_structure_set_is_told_of_by_our_labels(shared_data):
+    folder = shared_data / "sts_raw/STS_001/MR_T2"
+    (series,), (drawn,) = find_series(folder / "image"), find_series(folder / "mask")
+    image, uids = read_series(series), {str(header.SOPInstanceUID) for header in headers_of(series)}
+    asked = {"patterns": {"mass": "GTV_Mass", "bone": "bone"}, "optional": ["bone"], "image_uids": uids}
+    found = read_masks(drawn, grid=image, frame_of_reference=series.frame_of_reference, **asked)
+    assert list(found.masks) == ["mass"]
+    assert found.facts["rois_left_over"] == 1
+    told = found.facts["mass"]
+    assert (told["contours"], told["skipped"], told["unreferenced"]) == (20, {}, 0)
+    assert told["mask_ml"] == pytest.approx(told["drawn_ml"], rel=5e-3)
+    assert told["mask_ml"] == pytest.approx(364.9, abs=0.05)
 
 
 @pytest.mark.real

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from diffufuse.dicom.series import Series, find_series
+from diffufuse.dicom.pet_tags import distinct
+from diffufuse.dicom.pet_times import require_decay_factors
+from diffufuse.dicom.series import Series, find_series, headers_of
 from diffufuse.dicom.suv import suv_factor, to_suv
 from diffufuse.errors import BadInput
 from diffufuse.volumes import read_volume
@@ -92,7 +94,7 @@ def test_same_element_of_another_private_creator_is_not_a_scan_start():
 def test_scan_after_midnight_counts_from_the_evening_before():
     times = {"SeriesTime": "003000", "AcquisitionTime": "003000"}
     assert suv_factor([pet_header({"RadiopharmaceuticalStartTime": "233000"}, **times)]) == pytest.approx(START)
-    dated = {"RadiopharmaceuticalStartDateTime": "20010202233000"}
+    dated = {"RadiopharmaceuticalStartTime": "233000", "RadiopharmaceuticalStartDateTime": "20010202233000"}
     assert suv_factor([pet_header(dated, **times)]) == pytest.approx(START, rel=1e-12)
 
 
@@ -129,7 +131,7 @@ REFUSALS = {
     "decay correction missing": ({}, {"DecayCorrection": None}, "DecayCorrection"),
     "not decay corrected after all": ({}, {"CorrectedImage": ["ATTN", "SCAT"]}, "CorrectedImage"),
     "not attenuation corrected": ({}, {"CorrectedImage": ["DECY"]}, "CorrectedImage"),
-    "counts": ({}, {"Units": "CNTS"}, "got CNTS"),
+    "counts": ({}, {"Units": "CNTS"}, "beside Units CNTS"),
     "unknown unit": ({}, {"Units": "PROPCNT"}, "got PROPCNT"),
     "no unit": ({}, {"Units": None}, "got none"),
     "lean body mass": ({}, {"Units": "GML", "SUVType": "LBM"}, "got LBM"),
@@ -152,6 +154,23 @@ def test_slices_that_disagree_are_refused(changes):
         suv_factor([pet_header(), pet_header(**changes)])
 
 
+def test_slices_that_say_the_same_are_asked_once():
+    first, same, other = pet_header(), pet_header(), pet_header({"RadionuclideTotalDose": "4e8"})
+    assert distinct([first, same, other, same]) == [first, other]
+    assert len(distinct([with_vendor_start(0x0009, "GEMS_PETD_01", 0x0D, "DT", "20010203110000.00"), first])) == 2
+
+
+def test_all_slices_are_asked_where_they_differ():
+    beds = [pet_header(AcquisitionTime=time) for time in ("111500", "111500", "104500")]
+    assert suv_factor(beds) == pytest.approx(ADMIN * 2 ** (2700 / HALF_LIFE_S), rel=1e-12)
+
+
+def test_free_text_in_place_of_a_code_is_not_repeated():
+    with pytest.raises(BadInput, match="got free text") as refusal:
+        suv_factor([pet_header(Units="Doe^Jane 19700101")])
+    assert "Doe" not in str(refusal.value)
+
+
 def test_other_modalities_have_no_suv(tmp_path):
     with pytest.raises(BadInput, match="got modality CT"):
         to_suv(Series("1.2", "CT", "", "", (tmp_path / "a.dcm",)))
@@ -166,13 +185,33 @@ def test_real_becquerels_become_the_published_suv(shared_data):
     assert np.allclose(to_index[:3, :3], np.eye(3), atol=1e-5)
     first = np.round(to_index[:3, 3]).astype(int)
     shared = suv.array[tuple(slice(a, a + n) for a, n in zip(first, published.shape, strict=True))]
-    assert shared.max() == pytest.approx(25.412, abs=5e-4)
+    assert shared.max() == pytest.approx(25.412298, abs=1e-6)
     assert shared.max() == pytest.approx(published.array.max(), rel=1e-6)
     # The published values were cut off to 32767 steps of their slice's maximum: ours exceed them by less than one step.
     whole = suv.array[:, :, first[2] : first[2] + published.shape[2]]
     excess_steps = (shared.astype(float) - published.array) / (whole.max(axis=(0, 1)) / 32767)
     assert excess_steps.min() > -0.05
     assert excess_steps.max() < 1.05
+
+
+@pytest.mark.real
+def test_real_decay_factors_fit_the_scan_start_and_no_other(shared_data):
+    (series,) = find_series(shared_data / "sts_raw/STS_001/FDG_PET/image")
+    headers = distinct(headers_of(series))
+    factors = [float(header.DecayFactor) for header in headers]
+    assert len(headers) == 6
+    assert max(factors) > 1.13 * min(factors)
+    scan = datetime(2000, 9, 7, 11, 20, 11)
+    require_decay_factors(headers, reference=scan, scan=scan, half_life_s=HALF_LIFE_S)
+    for minutes in (-45, -1, 1):
+        with pytest.raises(BadInput, match="expected DecayFactor to fit"):
+            require_decay_factors(
+                headers, reference=scan + timedelta(minutes=minutes), scan=scan, half_life_s=HALF_LIFE_S
+            )
+    for header in headers:
+        header.DecayCorrection = "ADMIN"
+    with pytest.raises(BadInput, match="expected DecayFactor to fit"):
+        suv_factor(headers)
 
 
 @pytest.mark.real

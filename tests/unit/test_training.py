@@ -7,6 +7,7 @@ import torch
 from diffufuse.augmentation import augment
 from diffufuse.batches import SliceSampler
 from diffufuse.cases import Case, Cohort
+from diffufuse.constants import split_sha256
 from diffufuse.inference import predict, predict_case
 from diffufuse.losses import dice_and_cross_entropy
 from diffufuse.normalization import intensity_statistics
@@ -64,7 +65,8 @@ def cases(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def index(cases):
-    return index_slices({name: case.slices for name, case in cases.items()}, dataset="balls", regions={"mass": [1]})
+    stored = ((name, case.slices) for name, case in cases.items())
+    return index_slices(stored, dataset="balls", regions={"mass": [1]})
 
 
 def plan_with(**changes):
@@ -75,7 +77,9 @@ def plan_with(**changes):
         )
     )
     names = {"dataset": "balls", "model": "unet2d_test", "fold": 0, "seed": 0, "study_seed": 1} | changes
-    return make_plan(cohort, block=BLOCK, modalities=MODALITIES, regions={"mass": [1]}, **names)
+    constants = {"split_sha256": split_sha256(cohort.training(names["fold"])), "modalities": {}}
+    settings = {"block": BLOCK, "modalities": MODALITIES, "constants": constants, "regions": {"mass": [1]}}
+    return make_plan(cohort, **settings, **names)
 
 
 def train(plan, cases, index):

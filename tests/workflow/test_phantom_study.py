@@ -1,5 +1,6 @@
 """The whole line, from DICOM to MLflow, run by Snakemake on a small phantom study in an empty folder."""
 
+import gzip
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from diffufuse.cases import read_cohort
+from diffufuse.dicom.series import read_header
 from diffufuse.files import sha256_of
 from diffufuse.tables import METRICS, read_record, read_table
 from diffufuse.volumes import read_volume
@@ -21,7 +24,12 @@ from diffufuse.volumes import read_volume
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-SHEET = "case\tpatient\tfold\tvalidates\tsite\nPH-001\tPH-001\t0\t-\t\nPH-002\tPH-002\t1\t0\t\nPH-003\tPH-003\t-\t-\t\n"
+SHEET = """case\tpatient\tfold\tvalidates\tsite\texcluded
+PH-001\tPH-001\t0\t-\t\t-
+PH-002\tPH-002\t1\t0\t\t-
+PH-003\tPH-003\t-\t-\t\t-
+PH-004\tPH-004\t0\t-\t\tkept out by this test
+"""
 RUN = "results/train/phantom/unet2d_tiny/fold-0_seed-0"
 
 
@@ -133,29 +141,62 @@ def test_the_labels_are_the_true_mass(study):
         assert volumes[0] == pytest.approx(volumes[1], rel=0.06)
 
 
-def test_no_name_of_a_patient_leaves_the_raw_data(study):
-    raw = next((study / "data/raw/phantom/PH-001/CT").glob("*.dcm")).read_bytes()
-    assert b"Phantom^" in raw
+def plain(path):
+    """A file's content as a curious person would see it."""
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
+
+
+def test_nothing_that_names_a_patient_leaves_the_raw_data(study):
+    header = read_header(next((study / "data/raw/phantom/PH-001/CT").glob("*.dcm")))
+    planted = [
+        str(header.get(keyword)).encode()
+        for keyword in (
+            "PatientName",
+            "PatientBirthDate",
+            "AccessionNumber",
+            "ReferringPhysicianName",
+            "InstitutionName",
+            "StudyInstanceUID",
+            "SeriesInstanceUID",
+            "FrameOfReferenceUID",
+        )
+    ]
+    assert all(len(text) > 7 for text in planted)
     results = [path for path in (study / "results").rglob("*") if path.is_file()]
-    assert not [path for path in results if b"Phantom^" in path.read_bytes()]
+    assert {".gz", ".png", ".json", ".log", ".db", ".html", ".tsv"} <= {path.suffix for path in results}
+    assert not [(path, text) for path in results for text in planted if text in plain(path)]
 
 
-def test_a_missing_slice_stops_its_case_in_one_sentence_and_leaves_nothing(study):
+def test_a_bad_case_stops_alone_and_the_line_that_is_offered_excludes_it(study):
     slices = sorted((study / "data/raw/phantom/PH-003/CT").glob("*.dcm"))
+    sheet = study / "config/cohorts/phantom.tsv"
     hidden = slices[20].rename(study / "hidden.dcm")
-    shutil.rmtree(study / "results/ingest/phantom/PH-003")
+    for case in ("PH-001", "PH-003"):
+        shutil.rmtree(study / "results/ingest/phantom" / case)
     try:
-        stopped = snakemake(study, "results/ingest/phantom/PH-003")
+        stopped = snakemake(study, "--", "ingest")
         told = stopped.stdout + stopped.stderr
         assert stopped.returncode != 0
-        assert "Stopped: " in told
-        assert "missing slice" in told
         assert "Traceback" not in told
         assert sorted(path.name for path in (study / "results/ingest/phantom").iterdir()) == ["PH-001", "PH-002"]
+        assert "1 case(s) stopped" in told
+        assert f"1 missing (PH-003/CT/{slices[20].name})" in told
+        [line] = [line for line in told.splitlines() if line.startswith("PH-003\tPH-003\t")]
+        sheet.write_text(SHEET.replace("PH-003\tPH-003\t-\t-\t\t-", line))
+        assert read_cohort(sheet).names == ["PH-001", "PH-002"]
+        assert snakemake(study, "--", "ingest").returncode == 0
     finally:
         hidden.rename(slices[20])
+        sheet.write_text(SHEET)
     assert snakemake(study, "--", "ingest").returncode == 0
     assert snakemake(study, "--touch", "--quiet").returncode == 0
+
+
+def test_excluded_cases_are_counted_in_the_table(study):
+    table = (study / "results/report/phantom/tables/segmentation.csv").read_text().splitlines()
+    column = table[0].split(",").index("excluded")
+    assert {row.split(",")[column] for row in table[1:]} == {"1"}
 
 
 def test_a_killed_training_is_finished_by_the_next_run_with_the_same_weights(study):

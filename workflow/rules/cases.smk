@@ -1,8 +1,13 @@
 # Which cases, images and predictions belong to a dataset, a fold or the study: the input functions of all stages.
+from diffufuse.cases import evenly_chosen
 
 
 def cases_of(wildcards):
     return COHORTS[wildcards.dataset].names
+
+
+def cases_trained_on(wildcards):
+    return COHORTS[wildcards.dataset].training(int(wildcards.fold))
 
 
 def cases_learned_from(wildcards):
@@ -14,20 +19,42 @@ def cases_tested(wildcards):
     return COHORTS[wildcards.dataset].test(int(wildcards.fold))
 
 
-def modalities_of(wildcards):
-    return list(config["datasets"][wildcards.dataset]["modalities"])
+def cases_in_the_gallery(wildcards):
+    return evenly_chosen(COHORTS[wildcards.dataset].names)
+
+
+def reading_of(wildcards):
+    """What ingest reads of a dataset's block: where images and labels are, and what the labels mean."""
+    block = config["datasets"][wildcards.dataset]
+    reading = ("kind", "series", "file", "channel", "fill_gaps")
+    return {
+        "modalities": part_of_modalities(wildcards.dataset, reading),
+        **{key: block[key] for key in ("format", "reference", "annotation", "labels")},
+    }
 
 
 def geometry_of_modalities(wildcards):
-    blocks = config["datasets"][wildcards.dataset]["modalities"]
+    return part_of_modalities(wildcards.dataset, ("kind", "follows", "bias_correction"))
+
+
+def appearance_of_modalities(wildcards):
+    return part_of_modalities(wildcards.dataset, ("kind", "normalization"))
+
+
+def part_of_modalities(dataset, keys):
+    blocks = config["datasets"][dataset]["modalities"]
     return {
-        name: {key: block[key] for key in ("kind", "follows") if key in block}
+        name: {key: block[key] for key in keys if key in block}
         for name, block in blocks.items()
     }
 
 
 def conditions_of_the_study(wildcards):
     return {name: config["conditions"][name] for name in STUDY["conditions"]}
+
+
+def cases_shown(wildcards):
+    return evenly_chosen(cases_tested(wildcards), STUDY["overlays"])
 
 
 def predictions_of_case(wildcards):
@@ -49,5 +76,5 @@ def overlays_of_the_study(wildcards):
         for dataset, cohort in COHORTS.items()
         for model in STUDY["models"]
         for fold in STUDY["folds"]
-        for case in cohort.test(fold)
+        for case in evenly_chosen(cohort.test(fold), STUDY["overlays"])
     ]

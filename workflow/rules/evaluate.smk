@@ -30,7 +30,7 @@ rule evaluate_predictions:
         "results/benchmarks/evaluate/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
     params:
         cases=cases_tested,
-        regions=lookup("datasets/{dataset}/regions", within=config),
+        regions=lookup("{dataset}/regions", within=config["datasets"]),
         metrics=lookup("study/metrics", within=config),
         source=source_hash("metrics", "evaluation.py", "volumes.py", "tables.py"),
     message:

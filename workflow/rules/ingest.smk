@@ -20,10 +20,14 @@ rule ingest_case:
     log:
         "results/logs/ingest/{dataset}/{case}.log",
     params:
-        modalities=modalities_of,
-        reference=lookup("datasets/{dataset}/reference", within=config),
+        block=reading_of,
         source=source_hash(
-            "ingestion.py", "datasets/{dataset}.py", "dicom", "volumes.py", "tables.py"
+            "ingestion.py",
+            "fetching/manifest.py",
+            "formats/{format}.py",
+            "dicom",
+            "volumes.py",
+            "tables.py",
         ),
     message:
         "Ingest {wildcards.case} of {wildcards.dataset}."
@@ -39,9 +43,10 @@ rule draft_cohort:
     log:
         "results/logs/ingest/{dataset}.log",
     params:
+        block=reading_of,
         study_seed=lookup("study/seed", within=config),
         source=source_hash(
-            "cases.py", "seeds.py", "datasets/{dataset}.py", "dicom", "volumes.py"
+            "cases.py", "seeds.py", "formats/{format}.py", "dicom", "volumes.py"
         ),
     message:
         "Propose folds for the cases of {wildcards.dataset}; review them into config/cohorts/."

@@ -6,10 +6,12 @@ PREDICTION_CODE = (
     "conditions.py",
     "inference.py",
     "plans.py",
+    "constants.py",
     "normalization.py",
     "prepared.py",
     "scan.py",
     "slices.py",
+    "packing.py",
     "cases.py",
     "seeds.py",
     "tables.py",
@@ -51,7 +53,7 @@ rule predict_cohort:
         "results/benchmarks/predict/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
     params:
         study_seed=lookup("study/seed", within=config),
-        condition=lookup("conditions/{condition}", within=config),
+        condition=lookup("{condition}", within=config["conditions"]),
         source=source_hash(*PREDICTION_CODE),
     message:
         "Predict {wildcards.dataset} with {wildcards.model}, condition {wildcards.condition}, fold {wildcards.fold}."

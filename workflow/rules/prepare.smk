@@ -1,8 +1,15 @@
 # Every case on one grid: registered to its reference modality, bias-corrected, with body and presence masks.
 
-CASE_CODE = ("prepared.py", "scan.py", "slices.py", "tables.py", "volumes.py")
+CASE_CODE = (
+    "prepared.py",
+    "scan.py",
+    "slices.py",
+    "packing.py",
+    "tables.py",
+    "volumes.py",
+)
 IMAGE_CODE = (
-    "ingestion.py",
+    "ingested.py",
     "normalization.py",
     "resampling.py",
     "similarity.py",
@@ -29,6 +36,8 @@ rule prepare_case:
         images=directory("results/prepare/{dataset}/{case}/images"),
         labels="results/prepare/{dataset}/{case}/{case}_labels.nii.gz",
         body="results/prepare/{dataset}/{case}/{case}_body.nii.gz",
+        masks=directory("results/prepare/{dataset}/{case}/masks"),
+        transforms=directory("results/prepare/{dataset}/{case}/transforms"),
         slices="results/prepare/{dataset}/{case}/{case}_slices.b2nd",
         record="results/prepare/{dataset}/{case}/{case}.json",
         picture=report(
@@ -39,14 +48,26 @@ rule prepare_case:
             labels={"case": "{case}"},
         ),
     log:
-        "results/logs/prepare/{dataset}/{case}.log",
+        text="results/logs/prepare/{dataset}/{case}.log",
+        picture="results/logs/prepare/{dataset}/{case}.png",
     params:
         modalities=geometry_of_modalities,
-        reference=lookup("datasets/{dataset}/reference", within=config),
-        spacing_mm=lookup("datasets/{dataset}/spacing_mm", within=config),
+        reference=lookup("{dataset}/reference", within=config["datasets"]),
+        spacing_mm=lookup("{dataset}/spacing_mm", within=config["datasets"]),
+        transform=lookup(
+            "{dataset}/registration/transform",
+            within=config["datasets"],
+            default="rigid",
+        ),
+        gate=lookup(
+            "{dataset}/registration/gate", within=config["datasets"], default={}
+        ),
         source=source_hash(
             "preparation.py",
-            "registration.py",
+            "bias.py",
+            "body.py",
+            "registration",
+            "transforms.py",
             "figures/registration.py",
             *CASE_CODE,
             *IMAGE_CODE,
@@ -68,7 +89,7 @@ rule index_slices:
     log:
         "results/logs/prepare/{dataset}/patches.log",
     params:
-        regions=lookup("datasets/{dataset}/regions", within=config),
+        regions=lookup("{dataset}/regions", within=config["datasets"]),
         source=source_hash(*CASE_CODE),
     message:
         "Index the slices of {wildcards.dataset}."

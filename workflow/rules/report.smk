@@ -8,17 +8,6 @@ SUMMARY_CODE = (
     "tables.py",
     "metrics",
 )
-OVERLAY_CODE = (
-    "conditions.py",
-    "corruptions",
-    "scan.py",
-    "prepared.py",
-    "slices.py",
-    "volumes.py",
-    "seeds.py",
-    "tables.py",
-    "metrics",
-)
 
 
 rule report:
@@ -35,6 +24,11 @@ rule report:
             figure=STUDY["figures"],
         ),
         overlays_of_the_study,
+        expand(
+            "results/report/{study}/gallery/{dataset}.png",
+            study=STUDY["name"],
+            dataset=STUDY["datasets"],
+        ),
     message:
         "The tables, figures and pictures of the study are there."
 
@@ -117,32 +111,3 @@ rule draw_figure:
         "Draw {wildcards.figure}."
     script:
         "../scripts/draw_figure.py"
-
-
-rule draw_overlay:
-    input:
-        case="results/prepare/{dataset}/{case}/{case}.json",
-        slices="results/prepare/{dataset}/{case}/{case}_slices.b2nd",
-        predictions=predictions_of_case,
-    output:
-        report(
-            "results/report/{study}/overlays/{dataset}/{model}/{case}.png",
-            caption="../report/overlay.rst",
-            category="2 Test cases",
-            subcategory="{dataset}, {model}",
-            labels={"case": "{case}"},
-        ),
-    log:
-        "results/logs/report/{study}/overlays/{dataset}/{model}/{case}.log",
-    params:
-        study_seed=lookup("study/seed", within=config),
-        conditions=conditions_of_the_study,
-        modalities=geometry_of_modalities,
-        regions=lookup("datasets/{dataset}/regions", within=config),
-        source=source_hash(
-            "figures/overlay.py", "figures/style.py", "overlays.py", *OVERLAY_CODE
-        ),
-    message:
-        "Show the predictions of {wildcards.model} for {wildcards.case}."
-    script:
-        "../scripts/draw_overlay.py"

@@ -23,7 +23,7 @@ def module_digest(module):
 def source_hash(*modules):
     """Make the code of library modules a parameter, so that editing it reruns the rule.
 
-    A module may hold a rule's wildcards, and {architecture}, {corruption} and {source} as the catalogues name them.
+    A module may hold a rule's wildcards, and {architecture}, {corruption}, {source} and {format} as the catalogues name them.
     """
 
     def digest(wildcards):
@@ -35,7 +35,8 @@ def source_hash(*modules):
                 "corruption", "__init__"
             )
         if "dataset" in fields:
-            fields["source"] = config["datasets"][fields["dataset"]]["source"]["kind"]
+            block = config["datasets"][fields["dataset"]]
+            fields |= {"source": block["source"]["kind"], "format": block["format"]}
         return [module_digest(module.format(**fields)) for module in modules]
 
     return digest

@@ -39,7 +39,7 @@ rule track_run:
         ),
         overlays=collect(
             f"results/report/{STUDY['name']}/overlays/{{{{dataset}}}}/{{{{model}}}}/{{case}}.png",
-            case=cases_tested,
+            case=cases_shown,
         ),
         figures=expand(
             "results/report/{study}/figures/{figure}.png",
@@ -48,7 +48,7 @@ rule track_run:
         ),
         registrations=collect(
             "results/prepare/{{dataset}}/{case}/{case}_registration.png",
-            case=cases_tested,
+            case=cases_shown,
         ),
     output:
         "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
@@ -57,7 +57,7 @@ rule track_run:
     resources:
         mlflow_writer=1,
     params:
-        license=lookup("datasets/{dataset}/license", within=config),
+        license=lookup("{dataset}/license", within=config["datasets"]),
         source=source_hash("tracking.py", "tables.py"),
     message:
         "Show {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}, seed {wildcards.seed}, in MLflow."

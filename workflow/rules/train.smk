@@ -4,6 +4,7 @@ TRAINING_CODE = (
     "models/{architecture}.py",
     "runs.py",
     "plans.py",
+    "constants.py",
     "training.py",
     "batches.py",
     "augmentation.py",
@@ -14,6 +15,7 @@ TRAINING_CODE = (
     "prepared.py",
     "scan.py",
     "slices.py",
+    "packing.py",
     "cases.py",
     "seeds.py",
     "tables.py",
@@ -35,6 +37,36 @@ rule train:
         "All models are trained."
 
 
+rule fit_normalization:
+    input:
+        cases=collect(
+            "results/prepare/{{dataset}}/{case}/{case}.json", case=cases_trained_on
+        ),
+        slices=collect(
+            "results/prepare/{{dataset}}/{case}/{case}_slices.b2nd",
+            case=cases_trained_on,
+        ),
+    output:
+        "results/train/{dataset}/normalization/fold-{fold}.json",
+    log:
+        "results/logs/train/{dataset}/normalization/fold-{fold}.log",
+    params:
+        modalities=appearance_of_modalities,
+        source=source_hash(
+            "constants.py",
+            "prepared.py",
+            "scan.py",
+            "slices.py",
+            "packing.py",
+            "tables.py",
+            "volumes.py",
+        ),
+    message:
+        "Measure the training cases of {wildcards.dataset}, fold {wildcards.fold}, for normalization."
+    script:
+        "../scripts/fit_normalization.py"
+
+
 rule train_model:
     input:
         cohort="config/cohorts/{dataset}.tsv",
@@ -46,6 +78,7 @@ rule train_model:
             "results/prepare/{{dataset}}/{case}/{case}_slices.b2nd",
             case=cases_learned_from,
         ),
+        constants="results/train/{dataset}/normalization/fold-{fold}.json",
         store=ancient("results/track/store.json"),
     output:
         weights="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights.safetensors",
@@ -58,9 +91,9 @@ rule train_model:
         "results/benchmarks/train/{dataset}/{model}/fold-{fold}_seed-{seed}.tsv"
     params:
         study_seed=lookup("study/seed", within=config),
-        model=lookup("models/{model}", within=config),
-        modalities=lookup("datasets/{dataset}/modalities", within=config),
-        regions=lookup("datasets/{dataset}/regions", within=config),
+        model=lookup("{model}", within=config["models"]),
+        modalities=appearance_of_modalities,
+        regions=lookup("{dataset}/regions", within=config["datasets"]),
         source=source_hash(*TRAINING_CODE),
     message:
         "Train {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}, seed {wildcards.seed}."

@@ -6,9 +6,9 @@ from diffufuse.slices import index_slices
 from diffufuse.tables import PATCHES, write_table
 
 with job_log(snakemake.log[0]):
-    cases = [read_prepared(*files) for files in zip(snakemake.input.cases, snakemake.input.slices, strict=True)]
+    cases = (read_prepared(*files) for files in zip(snakemake.input.cases, snakemake.input.slices, strict=True))
     index = index_slices(
-        {case.name: case.slices for case in cases},
+        ((case.name, case.slices) for case in cases),
         dataset=snakemake.wildcards.dataset,
         regions=snakemake.params.regions,
     )

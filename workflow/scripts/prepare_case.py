@@ -2,17 +2,19 @@
 
 from diffufuse.figures.registration import draw
 from diffufuse.figures.style import write_png
-from diffufuse.ingestion import read_ingested
+from diffufuse.ingested import read_ingested
 from diffufuse.logs import job_log
-from diffufuse.preparation import prepare_case
+from diffufuse.preparation import prepare_case, require_sound
 from diffufuse.prepared import write_prepared
+from diffufuse.registration import write_transforms
 
-with job_log(snakemake.log[0]):
-    case, params, output = snakemake.wildcards.case, snakemake.params, snakemake.output
+with job_log(snakemake.log.text):
+    case, params, output, picture = snakemake.wildcards.case, snakemake.params, snakemake.output, snakemake.log.picture
     images, labels = read_ingested(snakemake.input[0], case, modalities=params.modalities)
-    prepared = prepare_case(
-        images, labels, modalities=params.modalities, reference=params.reference, spacing_mm=params.spacing_mm
-    )
+    grid = {"reference": params.reference, "spacing_mm": params.spacing_mm}
+    prepared = prepare_case(images, labels, modalities=params.modalities, transform=params.transform, **grid)
+    write_png(draw(prepared, case=case), picture)
+    require_sound(prepared, case, gate=params.gate, picture=picture)
     write_prepared(
         prepared,
         case,
@@ -20,7 +22,9 @@ with job_log(snakemake.log[0]):
         images=output.images,
         labels=output.labels,
         body=output.body,
+        masks=output.masks,
         slices=output.slices,
         record=output.record,
     )
+    write_transforms(prepared.transforms, output.transforms, case=case)
     write_png(draw(prepared, case=case), output.picture)

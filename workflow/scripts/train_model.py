@@ -7,7 +7,7 @@ from diffufuse.logs import job_log
 from diffufuse.plans import make_plan
 from diffufuse.prepared import read_all_prepared
 from diffufuse.runs import train_run, write_run
-from diffufuse.tables import PATCHES, read_table
+from diffufuse.tables import PATCHES, read_record, read_table
 from diffufuse.tracking import follow_live
 
 with job_log(snakemake.log[0]):
@@ -18,13 +18,9 @@ with job_log(snakemake.log[0]):
         study_seed=params.study_seed,
         block=params.model,
         modalities=params.modalities,
+        constants=read_record(source.constants),
         regions=params.regions,
     )
-    run = train_run(
-        plan,
-        read_all_prepared(source.cases, source.slices),
-        read_table(source.index, PATCHES),
-        follow=follow_live(source.store, plan, started_unix_s=started),
-        started_unix_s=started,
-    )
-    write_run(run, **snakemake.output)
+    cases, index = read_all_prepared(source.cases, source.slices), read_table(source.index, PATCHES)
+    follow = follow_live(source.store, plan, started_unix_s=started)
+    write_run(train_run(plan, cases, index, follow=follow, started_unix_s=started), **snakemake.output)

@@ -17,6 +17,7 @@ class Person:
     Attributes:
         patient_id: pseudonym.
         name: family and given name, joined by `^`.
+        born: day of birth.
         sex: M, F or O.
         weight_kg: body weight.
         height_m: body height.
@@ -24,6 +25,7 @@ class Person:
 
     patient_id: str
     name: str
+    born: datetime
     sex: str
     weight_kg: float
     height_m: float
@@ -110,10 +112,11 @@ def common_header(modality: str, storage_uid: str, series: SeriesHeader) -> Data
     header.ManufacturerModelName = "Thigh"
     header.StudyDate, header.StudyTime = date(series.study_start), time(series.study_start)
     header.SeriesDate, header.SeriesTime = date(series.start), time(series.start)
-    header.AccessionNumber = header.ReferringPhysicianName = header.StudyID = ""
+    header.AccessionNumber, header.StudyID = f"A{series.study_start:%y%m%d%H%M}-{series.number}", ""
+    header.ReferringPhysicianName, header.InstitutionName = "Referring^Phantom", "Phantom Hospital"
     header.SeriesDescription = series.description
     header.PatientName, header.PatientID = series.person.name, series.person.patient_id
-    header.PatientBirthDate, header.PatientSex = "", series.person.sex
+    header.PatientBirthDate, header.PatientSex = date(series.person.born), series.person.sex
     header.PatientWeight, header.PatientSize = decimal(series.person.weight_kg), decimal(series.person.height_m)
     header.StudyInstanceUID, header.SeriesInstanceUID = series.study_uid, series.series_uid
     header.FrameOfReferenceUID = series.frame_uid

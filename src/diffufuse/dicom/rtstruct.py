@@ -1,25 +1,26 @@
-"""Contours drawn by a clinician, and the voxels whose centers they enclose."""
+"""Contours drawn by a clinician, as a structure set tells them."""
 
 import logging
 import os
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 
 from diffufuse.dicom.series import ras_from_lps, read_header
 from diffufuse.errors import BadInput
-from diffufuse.types import Mask
-from diffufuse.volumes import Volume
 
 log = logging.getLogger(__name__)
 
 AREA_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
-PLANE_TOLERANCE = 0.1  # of a slice
-HALF_A_SLICE = 0.499
-INDEX_DECIMALS = 6  # rounding noise must not decide on which side of a contour a voxel center lies
+OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+UNKNOWN_LENGTH = 0xFFFFFFFF
+HARMLESS_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,20 @@ class Contours:
     """The closed contours of one region of interest.
 
     Attributes:
-        roi: name of the region.
+        roi: name of the region as messages may show it.
         frame_of_reference: UID of the coordinate system in which it was drawn.
         polygons: each (N, 3), RAS, mm, N >= 3, the last point not repeated.
         path: the file, for messages.
+        skipped: how many contours enclose no area, by kind.
+        unreferenced: how many contours name no image, or one that is not among those asked about.
     """
 
     roi: str
     frame_of_reference: str
     polygons: tuple[np.ndarray, ...]
     path: Path | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    unreferenced: int = 0
 
     @property
     def name(self) -> str:
@@ -44,13 +49,86 @@ class Contours:
         return f"{self.path or 'contours'}, ROI {self.roi}"
 
 
-def read_rois(path: str | os.PathLike[str]) -> list[str]:
-    """Names of the regions in an RTSTRUCT file, in its order.
+def shown_name(name: str) -> str:
+    """A region's name as messages and records may show it: free text in its place may name a person or a path."""
+    return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
+
+
+def matching_name(names: Sequence[str], pattern: str, path: Path, *, optional: bool = False) -> int | None:
+    """Which one of a file's regions is meant.
+
+    Args:
+        names: of all regions in the file.
+        pattern: regular expression, found anywhere in the name, upper and lower case alike; `^GTV$` is exact.
+        path: the file, for messages.
+        optional: whether the region may be absent.
+
+    Returns:
+        Its index; None if it is optional and absent.
+
+    Raises:
+        BadInput: several names match, or none and it is not optional.
+    """
+    found = [index for index, name in enumerate(names) if re.search(pattern, name, re.IGNORECASE)]
+    if len(found) == 1:
+        return found[0]
+    if optional and not found:
+        return None
+    listed = ", ".join(repr(shown_name(names[index])) for index in found or range(len(names))) or "no ROI at all"
+    raise BadInput(
+        f"{path}: expected one ROI that matches {pattern!r}, but {len(found)} of {len(names)} do "
+        f"({'these match' if found else 'the file has'}: {listed}); change the pattern."
+    )
+
+
+def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
+    """A structure set's tags.
 
     Raises:
         BadInput: the file is not a readable RTSTRUCT.
     """
-    return [str(item.get("ROIName") or "") for item in _read_rtstruct(path).get("StructureSetROISequence") or []]
+    dataset = read_header(path)
+    if dataset.Modality != "RTSTRUCT":
+        raise BadInput(f"{path}: expected modality RTSTRUCT, got {dataset.Modality}; give the structure set's file.")
+    require_whole(dataset, Path(path))
+    return dataset
+
+
+def require_whole(structures: pydicom.Dataset, path: Path) -> None:
+    """Refuse a structure set that was cut short, of which pydicom reads in silence what there is.
+
+    Args:
+        structures: an RTSTRUCT's tags, before any of its sequences was asked for.
+        path: the file, for messages.
+
+    Raises:
+        BadInput: a value is shorter than its length says, or there are regions but no list of their contours.
+    """
+    elements = [structures.get_item(tag) for tag in structures.keys()]  # noqa: SIM118
+    cut = any(
+        isinstance(element, RawDataElement)
+        and element.length != UNKNOWN_LENGTH
+        and len(element.value or b"") < element.length
+        for element in elements
+    )
+    if cut or ("StructureSetROISequence" in structures and "ROIContourSequence" not in structures):
+        raise BadInput(
+            f"{path}: expected a whole DICOM file, but the structure set ends before its contours do; fetch it again."
+        )
+
+
+def rois_of(structures: pydicom.Dataset) -> list[str]:
+    """Names of a structure set's regions, in its order."""
+    return [str(item.get("ROIName") or "").strip() for item in structures.get("StructureSetROISequence") or []]
+
+
+def read_rois(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the regions in an RTSTRUCT file, in its order; free text that may name a person.
+
+    Raises:
+        BadInput: the file is not a readable RTSTRUCT.
+    """
+    return rois_of(read_structure_set(path))
 
 
 def read_contours(path: str | os.PathLike[str], roi_name_pattern: str) -> Contours:
@@ -63,192 +141,94 @@ def read_contours(path: str | os.PathLike[str], roi_name_pattern: str) -> Contou
     Raises:
         BadInput: the file is no readable RTSTRUCT, no or several names match, or the region has no closed contour.
     """
-    dataset = _read_rtstruct(path)
-    entry = _matching_roi(dataset, roi_name_pattern, Path(path))
-    roi, frame = str(entry.ROIName), entry.get("ReferencedFrameOfReferenceUID")
-    if not frame:
-        raise BadInput(f"{path}, ROI {roi}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")
-    items = [
-        contour
-        for item in dataset.get("ROIContourSequence") or []
-        if item.get("ReferencedROINumber") == entry.ROINumber
-        for contour in item.get("ContourSequence") or []
-    ]
-    polygons = _closed_polygons(items, f"{path}, ROI {roi}")
-    if not polygons:
-        raise BadInput(f"{path}, ROI {roi}: expected closed planar contours, but it has none; choose another ROI.")
-    return Contours(roi, str(frame), polygons, Path(path))
+    structures = read_structure_set(path)
+    index = matching_name(rois_of(structures), roi_name_pattern, Path(path))
+    assert index is not None
+    contours = contours_of(structures, index, path=Path(path))
+    require_area(contours)
+    return contours
 
 
-def rasterize(contours: Contours, grid: Volume, *, frame_of_reference: str | None) -> Mask:
-    """The voxels whose centers lie inside an odd number of the contours of their slice.
-
-    A ring inside a ring is therefore a hole, an island inside the hole is inside again, and the two sides of a
-    keyhole's channel cancel. An edge belongs to the voxels on its far side only, so that regions that share an edge
-    neither overlap nor leave a gap. Coordinates stay continuous: no vertex is rounded to a voxel.
-
-    Args:
-        contours: drawn in planes of the grid, along any of its three axes.
-        grid: the image on which they were drawn.
-        frame_of_reference: that image's FrameOfReferenceUID; None if it is unknown, which is accepted with a warning.
-
-    Returns:
-        (X, Y, Z), True inside.
+def require_area(contours: Contours) -> None:
+    """Refuse a region that encloses nothing.
 
     Raises:
-        BadInput: the frames of reference differ, or the contours do not lie in the slices of this grid: oblique,
-            outside, midway between two slices, two planes in one slice, or none in every second slice.
-        ValueError: there are no contours.
+        BadInput: it has no closed contour.
     """
     if not contours.polygons:
-        raise ValueError(f"contours: expected at least one polygon of ROI {contours.roi}, got none")
-    _require_frame(contours, frame_of_reference)
-    indices = [_index_of(points, grid) for points in contours.polygons]
-    axis = _slice_axis(indices, contours)
-    _require_inside(indices, grid, contours)
-    slices = _slices(indices, axis, contours)
-    rows, columns = (other for other in range(3) if other != axis)
-    shape = grid.shape[axis], grid.shape[rows], grid.shape[columns] + 1
-    crossings = np.zeros(shape, np.uint8)
-    for points, slice_index in zip(indices, slices, strict=True):
-        row, column = _crossings(points[:, rows], points[:, columns])
-        np.bitwise_xor.at(crossings[slice_index], (row, column), 1)
-    inside = np.bitwise_xor.accumulate(crossings, axis=2)[:, :, :-1].astype(bool)
-    return np.ascontiguousarray(np.moveaxis(inside, 0, axis))
+        others = ", ".join(f"{count} {kind}" for kind, count in contours.skipped.items()) or "none of any type"
+        raise BadInput(f"{contours.name}: expected closed planar contours, got {others}; choose another ROI.")
 
 
-def _crossings(row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where a closed polygon's edges cross the lines of voxel centers.
+def contours_of(
+    structures: pydicom.Dataset, index: int, *, path: Path, image_uids: Collection[str] | None = None
+) -> Contours:
+    """The contours of one region; those that enclose no area are counted and left out.
 
     Args:
-        row: (N,), row coordinate of each vertex, in voxels.
-        column: (N,), column coordinate.
+        structures: an RTSTRUCT's tags.
+        index: of the region among `rois_of`.
+        path: the file, for messages.
+        image_uids: SOPInstanceUIDs of the images at hand; None if they are not asked about.
 
-    Returns:
-        For each crossing, its row and the first column whose center is not before it.
+    Raises:
+        BadInput: the region names no frame of reference, or its numbers are malformed.
     """
-    ends = np.stack([row, column]), np.stack([np.roll(row, -1), np.roll(column, -1)])
-    # Every edge runs upward, so that both directions of a shared edge give bit-identical crossings.
-    upward = ends[0][0] < ends[1][0]
-    low, high = np.where(upward, *ends), np.where(upward, *ends[::-1])
-    first = np.ceil(low[0]).astype(int)
-    count = np.ceil(high[0]).astype(int) - first
-    edge = np.repeat(np.arange(len(row)), count)
-    line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    slope = (high[1] - low[1])[edge] / (high[0] - low[0])[edge]
-    return line, np.ceil(low[1][edge] + (line - low[0][edge]) * slope).astype(int)
+    entry = structures.StructureSetROISequence[index]
+    roi, frame = shown_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
+    name = f"{path}, ROI {roi}"
+    if not frame:
+        raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")
+    items = [
+        contour
+        for item in structures.get("ROIContourSequence") or []
+        if item.get("ReferencedROINumber") == entry.get("ROINumber")
+        for contour in item.get("ContourSequence") or []
+    ]
+    polygons, skipped = _closed_polygons(items, name)
+    unreferenced = sum(not _refers(item, image_uids) for item in items)
+    if unreferenced:
+        log.warning("%s: %d contours name no image at hand; frame and geometry place them.", name, unreferenced)
+    return Contours(roi, str(frame), polygons, path, skipped, unreferenced)
 
 
-def _read_rtstruct(path: str | os.PathLike[str]) -> pydicom.Dataset:
-    dataset = read_header(path)
-    if dataset.Modality != "RTSTRUCT":
-        raise BadInput(f"{path}: expected modality RTSTRUCT, got {dataset.Modality}; give the structure set's file.")
-    return dataset
-
-
-def _matching_roi(dataset: pydicom.Dataset, pattern: str, path: Path) -> pydicom.Dataset:
-    entries = list(dataset.get("StructureSetROISequence") or [])
-    found = [entry for entry in entries if re.search(pattern, str(entry.get("ROIName") or ""), re.IGNORECASE)]
-    if len(found) != 1:
-        names = ", ".join(repr(str(entry.get("ROIName") or "")) for entry in found or entries) or "no ROI at all"
-        have = "these match" if found else "the file has"
-        raise BadInput(
-            f"{path}: expected one ROI that matches {pattern!r}, but {len(found)} do ({have}: {names}); "
-            "change the pattern."
-        )
-    return found[0]
-
-
-def _closed_polygons(items: list[pydicom.Dataset], name: str) -> tuple[np.ndarray, ...]:
+def _closed_polygons(items: Sequence[pydicom.Dataset], name: str) -> tuple[tuple[np.ndarray, ...], dict[str, int]]:
     polygons, skipped = [], []
     for number, item in enumerate(items, start=1):
-        kind = str(item.get("ContourGeometricType") or "of no type")
+        kind = str(item.get("ContourGeometricType") or "")
         points = _points(item, f"{name}, contour {number}") if kind in AREA_TYPES else np.empty((0, 3))
         if len(points) >= 3:
             polygons.append(points)
         else:
-            skipped.append(f"{number} ({kind})")
+            skipped.append((number, kind if kind in AREA_TYPES + OTHER_TYPES else "other type"))
     if skipped:
-        log.warning("%s: %d contours enclose no area and are skipped: %s.", name, len(skipped), ", ".join(skipped))
-    return tuple(polygons)
+        listed = ", ".join(f"{number} ({kind})" for number, kind in skipped)
+        log.warning("%s: %d contours enclose no area and are skipped: %s.", name, len(skipped), listed)
+    return tuple(polygons), dict(Counter(kind for _, kind in skipped))
+
+
+def _refers(item: pydicom.Dataset, image_uids: Collection[str] | None) -> bool:
+    """Whether a contour names an image, and only images at hand."""
+    named = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
+    return any(named) and (image_uids is None or all(uid in image_uids for uid in named))
 
 
 def _points(item: pydicom.Dataset, name: str) -> np.ndarray:
     try:
-        numbers = np.array(item.get("ContourData") or [], float)
-        points = numbers.reshape(-1, 3)
+        points = _numbers(item, "ContourData").reshape(-1, 3)
+        shift = _numbers(item, "ContourOffsetVector")
     except (ValueError, TypeError) as error:
         raise BadInput(f"{name}: expected triples of numbers in ContourData; export it again.") from error
     if not np.isfinite(points).all():
         raise BadInput(f"{name}: expected finite numbers in ContourData; export it again.")
+    if shift.any():
+        raise BadInput(f"{name}: expected points where they are, got a ContourOffsetVector; export it again.")
     return ras_from_lps(points)
 
 
-def _require_frame(contours: Contours, frame_of_reference: str | None) -> None:
-    if frame_of_reference is None:
-        log.warning("%s: the image's frame of reference is unknown; its coordinates are trusted.", contours.name)
-    elif frame_of_reference != contours.frame_of_reference:
-        raise BadInput(
-            f"{contours.name}: expected contours in the image's frame of reference, but they were drawn in another; "
-            "choose the image they were drawn on or register the two."
-        )
-
-
-def _index_of(points: np.ndarray, grid: Volume) -> np.ndarray:
-    """RAS coordinates in mm as continuous voxel indices, (N, 3)."""
-    to_index = np.linalg.inv(grid.affine)
-    return np.round(points @ to_index[:3, :3].T + to_index[:3, 3], INDEX_DECIMALS)
-
-
-def _slice_axis(indices: list[np.ndarray], contours: Contours) -> int:
-    """The grid's axis across which all contours are flat."""
-    spread = np.max([np.ptp(points, axis=0) for points in indices], axis=0)
-    axis = int(spread.argmin())
-    if spread[axis] > PLANE_TOLERANCE:
-        raise BadInput(
-            f"{contours.name}: expected contours in planes of the image, but they span {spread[axis]:.2f} slices; "
-            "choose the image they were drawn on."
-        )
-    return axis
-
-
-def _require_inside(indices: list[np.ndarray], grid: Volume, contours: Contours) -> None:
-    points = np.concatenate(indices)
-    low, high = points.min(axis=0), points.max(axis=0)
-    if (low < -0.5).any() or (high > np.array(grid.shape) - 0.5).any():
-        raise BadInput(
-            f"{contours.name}: expected contours within the image, but they reach voxels {low.round(1).tolist()} to "
-            f"{high.round(1).tolist()} of {list(grid.shape)}; choose the image they were drawn on."
-        )
-
-
-def _slices(indices: list[np.ndarray], axis: int, contours: Contours) -> np.ndarray:
-    """The slice of each contour, by its position along the axis."""
-    positions = np.array([points[:, axis].mean() for points in indices])
-    slices = np.round(positions).astype(int)
-    off = np.abs(positions - slices)
-    if off.max() > HALF_A_SLICE:
-        raise BadInput(
-            f"{contours.name}: expected contours in slices of the image, but one lies midway between two, at slice "
-            f"{positions[off.argmax()]:.2f}; choose the image it was drawn on."
-        )
-    if off.max() > PLANE_TOLERANCE:
-        log.warning("%s: contours lie up to %.2f slices off the slice they are put in.", contours.name, off.max())
-    _require_same_planes(positions, slices, contours)
-    return slices
-
-
-def _require_same_planes(positions: np.ndarray, slices: np.ndarray, contours: Contours) -> None:
-    """Refuse contours of a finer stack, which would punch holes into each other, and of a coarser, which leave gaps."""
-    used = np.unique(slices)
-    apart = max(np.ptp(positions[slices == index]) for index in used)
-    if apart > PLANE_TOLERANCE:
-        raise BadInput(
-            f"{contours.name}: expected one plane of contours per slice, but planes {apart:.2f} slices apart fall into "
-            "one; choose the image they were drawn on."
-        )
-    if len(used) > 2 and np.diff(used).min() > 1:
-        raise BadInput(
-            f"{contours.name}: expected contours in neighboring slices, but they are {np.diff(used).min()} or more "
-            "slices apart; choose the image they were drawn on."
-        )
+def _numbers(item: pydicom.Dataset, keyword: str) -> np.ndarray:
+    """A tag's numbers, parsed in one go: pydicom would make an object of each of a structure's 10,000s of numbers."""
+    value = item.get_item(keyword).value if keyword in item else None
+    if isinstance(value, bytes):
+        value = value.strip(b" \0").split(b"\\") if value.strip(b" \0") else None
+    return np.array([] if value is None else value, float).reshape(-1)

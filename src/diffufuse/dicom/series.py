@@ -1,30 +1,45 @@
 """DICOM files become series, and a series becomes a volume or a sentence saying why not."""
 
+import gc
 import os
 import re
-import struct
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
 
+from diffufuse.dicom.decoding import DicomFile, numbers, open_file
+from diffufuse.dicom.geometry import GeometryReport, report_on
+from diffufuse.dicom.planes import Plane, planes_of
+from diffufuse.dicom.stack import Stack, ras_from_lps, stack_of
 from diffufuse.errors import BadInput
-from diffufuse.volumes import ORTHONORMAL_TOLERANCE, Volume, canonical
+from diffufuse.volumes import Volume
 
-# pydicom has no common error class: a damaged file surfaces as whichever of these its parser meets first.
-BROKEN_FILE = (InvalidDicomError, OSError, EOFError, struct.error)
-UNREADABLE = (*BROKEN_FILE, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
+__all__ = [
+    "Series",
+    "check_geometry",
+    "find_series",
+    "first_header",
+    "headers_of",
+    "ras_from_lps",
+    "read_header",
+    "read_series",
+    "read_stack",
+    "sidecar_of",
+]
+
 DICOM_SUFFIX = re.compile(r"|\.(dcm|ima|[0-9]+)", re.IGNORECASE)
 NOT_DICOM_NAMES = ("DICOMDIR", "LICENSE", "README", "VERSION", "NOTICE")
-NEEDS_RESCALE = ("CT", "PT")
-COSINE_TOLERANCE = 1e-4
-GAP_TOLERANCE = 0.05  # of the slice distance; whole-body PET joins its beds with gaps 2.5 % off
-TILT_TOLERANCE_DEG = 0.05
+SAME_IN_A_SERIES = {
+    "Modality": "modality",
+    "PatientID": "patient",
+    "StudyInstanceUID": "study",
+    "FrameOfReferenceUID": "frame of reference",
+}
 SIDECAR_TAGS = {
     "Modality": "modality",
     "Manufacturer": "manufacturer",
@@ -49,23 +64,15 @@ class Series:
         description: SeriesDescription; free text that may name a person, never to be written anywhere.
         frame_of_reference: FrameOfReferenceUID, empty if the file has none.
         files: sorted by path.
+        opened: the files as parsed when the series was found, so that none is parsed twice; empty if they were not.
     """
 
     uid: str
     modality: str
-    description: str
+    description: str = field(repr=False)
     frame_of_reference: str
     files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class _Slice:
-    path: Path
-    frame_of_reference: str
-    position: np.ndarray  # (3,), LPS, mm
-    cosines: np.ndarray  # (2, 3), directions of a growing column index and a growing row index, LPS
-    spacing_mm: np.ndarray  # (2,), between rows and between columns
-    values: np.ndarray  # (rows, columns), float32
+    opened: tuple[DicomFile, ...] = field(default=(), repr=False, compare=False)
 
 
 def find_series(folder: str | os.PathLike[str]) -> list[Series]:
@@ -81,10 +88,11 @@ def find_series(folder: str | os.PathLike[str]) -> list[Series]:
         BadInput: there is no DICOM file, or one that should be DICOM cannot be parsed.
     """
     folder = Path(folder)
-    grouped: dict[str, list[tuple[Path, pydicom.Dataset]]] = defaultdict(list)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and _should_be_dicom(path)):
-        header = read_header(path)
-        grouped[str(header.SeriesInstanceUID)].append((path, header))
+    grouped: dict[str, list[DicomFile]] = defaultdict(list)
+    with _collector_paused():
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and _should_be_dicom(path)):
+            file = open_file(path)
+            grouped[str(file.header.SeriesInstanceUID)].append(file)
     if not grouped:
         raise BadInput(f"{folder}: expected DICOM files, but found none; check the folder's name or fetch it again.")
     return sorted((_series(*item) for item in grouped.items()), key=lambda series: (series.modality, series.uid))
@@ -96,48 +104,57 @@ def read_header(path: str | os.PathLike[str]) -> pydicom.FileDataset:
     Raises:
         BadInput: the file is not DICOM, is damaged, or names no series or modality.
     """
-    header = _parse(Path(path), pixels=False)
-    if not header.get("SeriesInstanceUID") or not header.get("Modality"):
-        raise _unreadable(Path(path), "its header ends before series and modality are named")
-    return header
+    return open_file(path).header
 
 
-def read_series(series: Series) -> Volume:
+def headers_of(series: Series) -> list[pydicom.FileDataset]:
+    """The header of every file, in the order of `series.files`, parsed at most once.
+
+    Raises:
+        BadInput: a file is unreadable.
+    """
+    return [file.header for file in _opened(series)]
+
+
+def first_header(series: Series) -> pydicom.FileDataset:
+    """The header of the first file, which stands for the series where its files agree.
+
+    Raises:
+        BadInput: the file is unreadable.
+    """
+    return (series.opened[0] if series.opened else open_file(series.files[0])).header
+
+
+def read_series(series: Series, *, fill_gaps: int = 0) -> Volume:
+    """The volume of `read_stack`, without the facts."""
+    return read_stack(series, fill_gaps=fill_gaps).volume
+
+
+def read_stack(series: Series, *, fill_gaps: int = 0) -> Stack:
     """The series as one volume, or a refusal wherever the slices are not a regular stack.
 
     Slices are ordered by ImagePositionPatient along the slice normal; each is rescaled by its own slope and intercept.
-
-    Returns:
-        float32 in RAS orientation, in the series' own physical unit (HU, Bq/ml, arbitrary for MR).
-
-    Raises:
-        BadInput: a file is unreadable, truncated or multi-frame; the slices differ in orientation, size, spacing or
-            frame of reference; one stands twice, is missing or alone; the stack is tilted or crooked.
-    """
-    slices = [_read_slice(path) for path in series.files]
-    if len(slices) < 2:
-        raise BadInput(f"{slices[0].path}: expected a stack of slices, but the series has one; fetch the whole series.")
-    _require_equal(slices, "one orientation", lambda item: item.cosines, COSINE_TOLERANCE)
-    _require_equal(slices, "one number of rows and columns", lambda item: np.array(item.values.shape), 0)
-    _require_equal(slices, "one pixel spacing", lambda item: item.spacing_mm, COSINE_TOLERANCE)
-    _require_one_frame(slices)
-    normal = np.cross(*slices[0].cosines)
-    slices.sort(key=lambda item: float(item.position @ normal))
-    _require_even_gaps(slices, normal)
-    _require_straight(slices, normal)
-    array = np.stack([item.values.T for item in slices], axis=-1)
-    return canonical(Volume(array, _affine(slices)))
-
-
-def ras_from_lps(points: np.ndarray) -> np.ndarray:
-    """DICOM's patient coordinates (left, posterior, superior) as ours (right, anterior, superior).
-
-    The one place of this conversion; it is its own inverse.
+    Files may hold one slice each or be multi-frame, uncompressed or in any compression that a codec is there for.
+    Localizers are left out where they plainly are such.
 
     Args:
-        points: (..., 3), positions or directions, mm.
+        series: of images.
+        fill_gaps: how many missing slices may be interpolated, in all; none unless asked for.
+
+    Raises:
+        BadInput: a file is unreadable or truncated; the files differ in patient, study or frame of reference; one of
+            the checks of `check_geometry` fails.
     """
-    return points * np.array([-1.0, -1.0, 1.0])
+    return stack_of(_planes(series), fill_gaps=fill_gaps)
+
+
+def check_geometry(series: Series) -> GeometryReport:
+    """The nine verdicts on all planes of a series, localizers included, without reading pixels.
+
+    Raises:
+        BadInput: a file is unreadable or does not say where its images lie.
+    """
+    return report_on(_planes(series))
 
 
 def sidecar_of(series: Series) -> dict[str, Any]:
@@ -146,12 +163,25 @@ def sidecar_of(series: Series) -> dict[str, Any]:
     Returns:
         A flat record; tags that are absent or empty are left out.
     """
-    header = read_header(series.files[0])
+    header = first_header(series)
     found = {name: header.get(tag) for tag, name in SIDECAR_TAGS.items() if header.get(tag) not in (None, "")}
     record = {name: value if isinstance(value, str) else float(value) for name, value in found.items()}
     if header.get("PixelSpacing"):
-        record["row_spacing_mm"], record["column_spacing_mm"] = _numbers(header, "PixelSpacing", 2).tolist()
+        spacing_mm = numbers(header, "PixelSpacing", 2, series.files[0])
+        record["row_spacing_mm"], record["column_spacing_mm"] = spacing_mm.tolist()
     return record
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Headers are a great many small objects without cycles; looking for cycles among them took a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _should_be_dicom(path: Path) -> bool:
@@ -160,140 +190,24 @@ def _should_be_dicom(path: Path) -> bool:
     return DICOM_SUFFIX.fullmatch(path.suffix) is not None
 
 
-def _series(uid: str, members: Sequence[tuple[Path, pydicom.Dataset]]) -> Series:
-    first = members[0][1]
+def _series(uid: str, files: Sequence[DicomFile]) -> Series:
+    first = files[0].header
     description, frame = (str(first.get(tag) or "") for tag in ("SeriesDescription", "FrameOfReferenceUID"))
-    return Series(uid, str(first.Modality), description, frame, tuple(path for path, _ in members))
+    return Series(uid, str(first.Modality), description, frame, tuple(file.path for file in files), tuple(files))
 
 
-def _parse(path: Path, *, pixels: bool) -> pydicom.FileDataset:
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=not pixels)
-    except UNREADABLE as error:
-        raise _unreadable(path, str(error)) from error
+def _opened(series: Series) -> tuple[DicomFile, ...]:
+    return series.opened or tuple(open_file(path) for path in series.files)
 
 
-def _unreadable(path: Path, reason: str) -> BadInput:
-    size = path.stat().st_size if path.exists() else 0
-    return BadInput(
-        f"{path}: expected a whole DICOM file, but its {size} bytes cannot be read ({reason}); fetch it again."
-    )
-
-
-def _read_slice(path: Path) -> _Slice:
-    header = _parse(path, pixels=True)
-    _require_single_frame(header, path)
-    try:
-        stored = header.pixel_array
-    except UNREADABLE as error:
-        raise _unreadable(path, f"pixels: {error}") from error
-    if stored.ndim != 2:
-        raise BadInput(f"{path}: expected one gray value per pixel, got shape {stored.shape}; leave color images out.")
-    cosines = _numbers(header, "ImageOrientationPatient", 6).reshape(2, 3)
-    spacing_mm = _numbers(header, "PixelSpacing", 2)
-    if np.abs(cosines @ cosines.T - np.eye(2)).max() > ORTHONORMAL_TOLERANCE or spacing_mm.min() <= 0:
-        raise BadInput(
-            f"{path}: expected unit directions at right angles and positive spacing, got {cosines.tolist()} and "
-            f"{spacing_mm.tolist()} mm; export it again."
-        )
-    return _Slice(
-        path=path,
-        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
-        position=_numbers(header, "ImagePositionPatient", 3),
-        cosines=cosines,
-        spacing_mm=spacing_mm,
-        values=_rescaled(stored, header),
-    )
-
-
-def _require_single_frame(header: pydicom.Dataset, path: Path) -> None:
-    if int(header.get("NumberOfFrames") or 1) > 1 or "PerFrameFunctionalGroupsSequence" in header:
-        raise BadInput(f"{path}: expected one slice per file, but it is multi-frame; convert it to single-frame files.")
-
-
-def _rescaled(stored: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Stored numbers in physical units, by this slice's own slope; only MR may come without one."""
-    if header.get("RescaleSlope") is None and header.get("Modality") not in NEEDS_RESCALE:
-        return stored.astype(np.float32)
-    slope, intercept = (_numbers(header, tag, 1)[0] for tag in ("RescaleSlope", "RescaleIntercept"))
-    return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
-
-
-def _numbers(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:
-    try:
-        numbers = np.atleast_1d(np.asarray(header.get(keyword), float))
-    except UNREADABLE:
-        numbers = np.array([np.nan])
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        path = getattr(header, "filename", "DICOM header")
-        raise BadInput(
-            f"{path}: expected {count} number(s) in {keyword}, which is missing or malformed; export it again."
-        )
-    return numbers
-
-
-def _require_equal(slices: list[_Slice], what: str, of: Callable[[_Slice], np.ndarray], tolerance: float) -> None:
-    first = slices[0]
-    for other in slices[1:]:
-        if np.abs(of(other) - of(first)).max() > tolerance:
+def _planes(series: Series) -> list[Plane]:
+    files = _opened(series)
+    for keyword, what in SAME_IN_A_SERIES.items():
+        found = {str(file.header.get(keyword) or "") for file in files}
+        if len(found) > 1:
             raise BadInput(
-                f"{other.path}: expected {what} in a series, got {of(other).tolist()} beside {of(first).tolist()} in "
-                f"{first.path.name}; move the files that do not belong to the stack elsewhere."
+                f"{files[0].path.parent}: expected one {what} in a series, got {len(found)} among {len(files)} files; "
+                "separate the examinations."
             )
-
-
-def _require_one_frame(slices: list[_Slice]) -> None:
-    if len({item.frame_of_reference for item in slices}) > 1:
-        raise BadInput(
-            f"{slices[0].path.parent}: expected one frame of reference, got several; separate the examinations."
-        )
-
-
-def _require_even_gaps(slices: list[_Slice], normal: np.ndarray) -> None:
-    along_mm = np.array([item.position @ normal for item in slices])
-    gaps_mm = np.diff(along_mm)
-    usual_mm = float(np.median(gaps_mm))
-    for before, after, start_mm, gap_mm in zip(slices[:-1], slices[1:], along_mm, gaps_mm, strict=False):
-        where = f"{before.path.name} at {start_mm:.2f} mm and {after.path.name} at {start_mm + gap_mm:.2f} mm"
-        if gap_mm <= GAP_TOLERANCE * usual_mm:
-            raise BadInput(
-                f"{after.path}: expected one slice per position, but {where} are the same; remove the duplicate or "
-                "separate the time frames."
-            )
-        if abs(gap_mm - usual_mm) > GAP_TOLERANCE * usual_mm:
-            raise BadInput(
-                f"{before.path.parent}: expected a slice every {usual_mm:.2f} mm, but {gap_mm:.2f} mm lie between "
-                f"{where}; fetch the missing slice."
-            )
-
-
-def _require_straight(slices: list[_Slice], normal: np.ndarray) -> None:
-    """Refuse a stack that leans (gantry tilt), or slices off the straight line from first to last."""
-    positions, step = np.array([item.position for item in slices]), _step_mm(slices)
-    tilt_deg = np.degrees(np.arctan2(np.linalg.norm(np.cross(step, normal)), step @ normal))
-    if tilt_deg > TILT_TOLERANCE_DEG:
-        raise BadInput(
-            f"{slices[0].path.parent}: expected slices stacked along their normal, but they lean by "
-            f"{tilt_deg:.2f} degrees (gantry tilt); resample the series to an upright stack."
-        )
-    off_mm = np.linalg.norm(positions - positions[0] - np.arange(len(slices))[:, None] * step, axis=1)
-    if off_mm.max() > GAP_TOLERANCE * np.linalg.norm(step):
-        worst = slices[int(off_mm.argmax())]
-        raise BadInput(
-            f"{worst.path}: expected slices evenly on one line, but this one is {off_mm.max():.2f} mm off; "
-            "resample the series to an even stack."
-        )
-
-
-def _step_mm(slices: list[_Slice]) -> np.ndarray:
-    return (slices[-1].position - slices[0].position) / (len(slices) - 1)
-
-
-def _affine(slices: list[_Slice]) -> np.ndarray:
-    """Index (column, row, slice) to RAS coordinate; PixelSpacing names the row distance first."""
-    first = slices[0]
-    row_mm, column_mm = first.spacing_mm
-    columns = [first.cosines[0] * column_mm, first.cosines[1] * row_mm, _step_mm(slices), first.position]
-    affine = np.eye(4)
-    affine[:3] = ras_from_lps(np.array(columns)).T
-    return affine
+    with _collector_paused():
+        return [plane for file in files for plane in planes_of(file)]

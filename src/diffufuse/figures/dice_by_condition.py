@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffufuse.figures.style import INK, MARKERS, MEDIUM, PALETTE, QUIET, house_style, new_figure
-from diffufuse.reporting import QUANTITY, per_patient, summarize
+from diffufuse.reporting import QUANTITY, patient_statistics, per_patient
 
 ROW = ["dataset", "region"]
 COLUMN = ["trained_on", "model"]
@@ -32,7 +32,7 @@ def data(metrics: pd.DataFrame, patients: Mapping[str, str], study_seed: int) ->
         Columns dataset, condition, trained_on, model, region, metric, unit, patient, value, mean, mean_low, mean_high.
     """
     dice = metrics[metrics["metric"] == "dice"]
-    summary = summarize(dice, patients, study_seed=study_seed)
+    summary = patient_statistics(dice, patients, study_seed=study_seed)
     return per_patient(dice, patients).merge(summary[[*QUANTITY, *STATISTICS]], on=QUANTITY, how="left")
 
 

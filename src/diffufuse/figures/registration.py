@@ -94,7 +94,9 @@ def _captions(quality: dict[str, Any]) -> tuple[str, str]:
     after = f"after: MI {quality['similarity_after']:.2f} bit, {moved}"
     if quality["follows"]:
         after = f"{after} (follows {quality['follows']})"
-    return before, after if quality["accepted"] else "no better position found: header's kept"
+    kept = after if quality["accepted"] else "no better position found: header's kept"
+    edges = f"by edges alone {quality['disagreement_mm']:.1f} mm elsewhere"
+    return before, f"{kept}\nbodies overlap by {quality['body_overlap']:.0%}, {edges}"
 
 
 def _draw_plane(axes: Axes, shown: np.ndarray, prepared: Prepared, center: np.ndarray, plane: int) -> None:

@@ -133,6 +133,7 @@ def _draw_visit(case: str, seed: int, traits: Traits) -> _Visit:
         person=Person(
             patient_id=case,
             name=f"Phantom^{case.rsplit('-', 1)[-1]}",
+            born=datetime(1920 + seed_of(seed, "phantom", case, "born") % 60, 2, 3),
             sex=str(generator.choice(["F", "M"])),
             weight_kg=round(generator.uniform(55, 100), 1),
             height_m=round(generator.uniform(1.58, 1.90), 2),

@@ -1,0 +1,193 @@
+"""DICOM segmentations as masks: every frame is put where its own position says, never where its number would."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+from highdicom.seg import Segmentation
+
+from diffufuse.dicom.decoding import UNREADABLE
+from diffufuse.dicom.rasterizing import require_frame
+from diffufuse.dicom.rtstruct import shown_name
+from diffufuse.dicom.series import ras_from_lps
+from diffufuse.errors import BadInput
+from diffufuse.types import Mask
+from diffufuse.volumes import Volume
+
+LATTICE_TOLERANCE = 0.1  # of a voxel
+STEP_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Segments:
+    """An open DICOM segmentation.
+
+    Attributes:
+        path: the file, for messages.
+        file: as highdicom reads it.
+    """
+
+    path: Path
+    file: Segmentation
+
+    @property
+    def labels(self) -> list[str]:
+        """SegmentLabel of each segment, in the file's order; free text that may name a person."""
+        return [str(item.get("SegmentLabel") or "").strip() for item in self.file.SegmentSequence]
+
+    def name_of(self, index: int) -> str:
+        """File and segment, as messages call them."""
+        return f"{self.path}, segment {shown_name(self.labels[index])}"
+
+    def mask_of(self, index: int, grid: Volume) -> tuple[Mask, int]:
+        """One segment on an image's grid; slices without a frame are empty.
+
+        Args:
+            index: of the segment among `labels`.
+            grid: the image, on whose lattice of voxels the segment lies, on all of it or a part.
+
+        Returns:
+            (X, Y, Z), True inside, and how many frames it was made of.
+
+        Raises:
+            BadInput: the segment lies on another lattice, reaches outside the image, leaves out every second slice, has
+                two frames in one slice or values between 0 and 1, or its pixels are damaged.
+        """
+        mask, frames, filled = np.zeros(grid.shape, bool), self._frames_of(index), []
+        for pixels, frame in zip(self._pixels_of(frames, index), frames, strict=True):
+            if not pixels.any():
+                continue
+            lattice = _lattice(self._plane_of(frame), grid, self.name_of(index))
+            where = _voxels(pixels, lattice, grid, self.name_of(index))
+            mask[where] = True
+            filled.append(_slice_of(lattice))
+        if len(set(filled)) < len(filled):
+            raise BadInput(
+                f"{self.name_of(index)}: expected one frame in each slice, got two; separate the time points."
+            )
+        _require_neighbors(filled, self.name_of(index))
+        return mask, len(filled)
+
+    def _frames_of(self, index: int) -> list[int]:
+        """Indices of the frames that tell of a segment; in a label map, of all."""
+        count = int(self.file.NumberOfFrames)
+        if str(self.file.SegmentationType) == "LABELMAP":
+            return list(range(count))
+        number = int(self.file.SegmentSequence[index].SegmentNumber)
+        with _refusing(self.path):
+            owners = [
+                int(_group(self.file, frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+                for frame in range(count)
+            ]
+        return [frame for frame, owner in enumerate(owners) if owner == number]
+
+    def _pixels_of(self, frames: Sequence[int], index: int) -> np.ndarray:
+        """(frames, rows, columns), True inside."""
+        if not frames:
+            return np.zeros((0, 0, 0), bool)
+        with _refusing(self.path):
+            stored = self.file.get_stored_frames([frame + 1 for frame in frames])
+        kind = str(self.file.SegmentationType)
+        if kind == "LABELMAP":
+            return stored == int(self.file.SegmentSequence[index].SegmentNumber)
+        full = int(self.file.MaximumFractionalValue) if kind == "FRACTIONAL" else 1
+        if not np.isin(stored, (0, full)).all():
+            raise BadInput(
+                f"{self.name_of(index)}: expected voxels in or out, got a {kind} segment with values between; "
+                "threshold it and save it as BINARY."
+            )
+        return stored == full
+
+    def _plane_of(self, frame: int) -> np.ndarray:
+        """(4, 4), pixel index (column, row, 0) of a frame to RAS coordinate, mm."""
+        with _refusing(self.path):
+            position = _group(self.file, frame, "PlanePositionSequence").ImagePositionPatient
+            cosines = _group(self.file, frame, "PlaneOrientationSequence").ImageOrientationPatient
+            row_mm, column_mm = _group(self.file, frame, "PixelMeasuresSequence").PixelSpacing
+            along = np.array(cosines, float).reshape(2, 3) * [[column_mm], [row_mm]]
+            plane = np.eye(4)
+            plane[:3] = ras_from_lps(np.array([*along, np.cross(*along), np.array(position, float)])).T
+        return plane
+
+
+def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | None) -> Segments:
+    """Open a DICOM segmentation.
+
+    Args:
+        path: a file of modality SEG.
+        frame_of_reference: the image's FrameOfReferenceUID; None if it is unknown, which is accepted with a warning.
+
+    Raises:
+        BadInput: the file is no readable segmentation, or of another frame of reference.
+    """
+    with _refusing(Path(path)):
+        segments = Segments(Path(path), highdicom.seg.segread(path))
+        drawn_in = str(segments.file.FrameOfReferenceUID)
+    require_frame(str(path), drawn_in, frame_of_reference)
+    return segments
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Whatever highdicom meets in a damaged file is a refusal; its own words may quote the file's text."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise BadInput(
+            f"{path}: expected a whole DICOM segmentation, but reading it failed ({type(error).__name__}); "
+            "export it again."
+        ) from error
+
+
+def _group(file: Segmentation, frame: int, sequence: str) -> pydicom.Dataset:
+    """A functional group of a frame: its own, or the one that all frames share."""
+    own, shared = file.PerFrameFunctionalGroupsSequence[frame], file.SharedFunctionalGroupsSequence[0]
+    return (own if sequence in own else shared)[sequence][0]
+
+
+def _lattice(plane: np.ndarray, grid: Volume, name: str) -> np.ndarray:
+    """(3, 4), pixel index (column, row, 0) of a frame to the grid's continuous index; steps are of one voxel."""
+    matrix = (np.linalg.inv(grid.affine) @ plane)[:3]
+    steps = np.sort(np.abs(matrix[:, :2]), axis=0)
+    if np.abs(steps - [[0], [0], [1]]).max() > STEP_TOLERANCE:
+        raise BadInput(
+            f"{name}: expected segments on the image's voxels, but their pixels are turned or of another size; choose "
+            "the image they were drawn on."
+        )
+    return matrix
+
+
+def _voxels(pixels: np.ndarray, lattice: np.ndarray, grid: Volume, name: str) -> tuple[np.ndarray, ...]:
+    """The grid's voxels of a frame's pixels, as three arrays of indices."""
+    row, column = np.nonzero(pixels)
+    exact = lattice @ np.array([column, row, np.zeros_like(row), np.ones_like(row)])
+    index = np.round(exact).astype(int)
+    off = float(np.abs(exact - index).max())
+    if off > LATTICE_TOLERANCE:
+        raise BadInput(
+            f"{name}: expected segments on the image's voxels, but they lie up to {off:.2f} voxels beside them; choose "
+            "the image they were drawn on."
+        )
+    if (index < 0).any() or (index >= np.array(grid.shape)[:, None]).any():
+        raise BadInput(f"{name}: expected segments within the image, but they reach outside; choose their own image.")
+    return tuple(index)
+
+
+def _slice_of(lattice: np.ndarray) -> int:
+    """The slice of a frame, along the axis of the grid that its rows and columns leave."""
+    return int(np.round(lattice[np.abs(lattice[:, :2]).sum(axis=1).argmin(), 3]))
+
+
+def _require_neighbors(slices: Sequence[int], name: str) -> None:
+    """Refuse segments of a coarser stack, which would leave gaps."""
+    apart = np.diff(np.sort(slices))
+    if len(apart) > 1 and apart.min() > 1:
+        raise BadInput(
+            f"{name}: expected segments in neighboring slices, but they are {apart.min()} or more slices apart; choose "
+            "the image they were drawn on."
+        )

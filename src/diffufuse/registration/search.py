@@ -1,0 +1,128 @@
+"""The rigid position under which two images are most alike: from anywhere to the right basin, and to its bottom."""
+
+from collections.abc import Iterable
+from itertools import product
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize
+
+from diffufuse.resampling import center_mm, common_grid, resample
+from diffufuse.similarity import Comparison
+from diffufuse.transforms import rigid_matrix
+from diffufuse.types import Affine
+from diffufuse.volumes import Volume
+
+LATTICE_SPACING_MM = 8.0
+LATTICE_STEP_MM = 16.0
+LATTICE_REACH_MM = 48.0
+LATTICE_POINTS = 5_000
+BASIN_SPACING_MM = 6.0
+BASIN_POINTS = 10_000
+BASIN_REACH = np.array([30.0, 30, 30, 25, 25, 25])  # mm and degrees
+EDGE_POINTS = 8_000
+EDGE_REACH = np.array([25.0, 25, 25, 15, 15, 15])
+SMOOTHING_VOXELS = 0.7
+
+
+def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
+    """Coarsely optimized rigid matrices, by the name of the start that led to each.
+
+    Translations are tried on a lattice around the headers' positions, the aligned centers and the aligned centers of
+    mass; Powell's method climbs from the best of the lattice and from these three.
+
+    Args:
+        moving: without its rarest values.
+        reference: without its rarest values.
+
+    Returns:
+        Of header, center, mass and search to (4, 4), RAS mm of the reference to RAS mm of the moving image; a start
+        at which the images do not overlap is left out.
+    """
+    lattice = comparison_at(moving, reference, spacing_mm=LATTICE_SPACING_MM, most_points=LATTICE_POINTS)
+    shifts = {
+        "header": np.zeros(3),
+        "center": center_mm(moving) - center_mm(reference),
+        "mass": _mass_center_mm(moving) - _mass_center_mm(reference),
+    }
+    shifts = {name: shift for name, shift in shifts.items() if lattice.at(_shift(shift)).overlap > 0}
+    shifts["search"] = max(_lattice(shifts.values()), key=lambda shift: lattice.worth(_shift(shift)))
+    coarse = comparison_at(moving, reference, spacing_mm=BASIN_SPACING_MM, most_points=BASIN_POINTS)
+    center = center_mm(reference)
+    return {name: climb(coarse, _shift(s), reach=BASIN_REACH, about_mm=center) for name, s in shifts.items()}
+
+
+def climb(comparison: Comparison, start: Affine, *, reach: np.ndarray, about_mm: np.ndarray) -> Affine:
+    """The rigid matrix of most worth near another, by Powell's method.
+
+    Args:
+        comparison: of the two images.
+        start: (4, 4), where to begin.
+        reach: (6,), how far the shift (mm) and the rotation (degrees) may go from there.
+        about_mm: (3,), the point about which the rotation turns.
+    """
+
+    def cost(parameters: np.ndarray) -> float:
+        return -comparison.worth(start @ _rigid(parameters, about_mm))
+
+    bounds = list(zip(-reach, reach, strict=True))
+    found = minimize(cost, np.zeros(6), method="Powell", bounds=bounds, options={"xtol": 0.1, "ftol": 1e-4})
+    return start @ _rigid(found.x, about_mm)
+
+
+def comparison_at(moving: Volume, reference: Volume, *, spacing_mm: float, most_points: int) -> Comparison:
+    """Two images compared at a coarser spacing and lightly smoothed.
+
+    Interpolation smooths noise away, and would be rewarded for lying between voxels had smoothing not done so first.
+    """
+    views = (coarser(volume, spacing_mm=spacing_mm) for volume in (moving, reference))
+    smooth = (view.with_array(gaussian_filter(view.array, SMOOTHING_VOXELS)) for view in views)
+    return Comparison.between(*smooth, most_points=most_points)
+
+
+def coarser(volume: Volume, *, spacing_mm: float) -> Volume:
+    """The image on voxels of at least a size."""
+    x, y, z = (max(own, spacing_mm) for own in volume.spacing_mm)
+    grid = common_grid(volume, spacing_mm=(x, y, z))
+    return grid.with_array(resample(volume, grid)[0])
+
+
+def _lattice(around: Iterable[np.ndarray]) -> list[np.ndarray]:
+    steps = np.arange(-LATTICE_REACH_MM, LATTICE_REACH_MM + 1, LATTICE_STEP_MM)
+    return [center + np.array(step) for center in around for step in product(steps, repeat=3)]
+
+
+def _rigid(parameters: np.ndarray, about_mm: np.ndarray) -> Affine:
+    return rigid_matrix(parameters[:3], parameters[3:], about_mm=about_mm)
+
+
+def _shift(shift_mm: np.ndarray) -> Affine:
+    return rigid_matrix(shift_mm, np.zeros(3), about_mm=np.zeros(3))
+
+
+def _mass_center_mm(volume: Volume) -> np.ndarray:
+    weights = volume.array.astype(np.float64) - volume.array.min()
+    index = [np.average(np.arange(n), weights=weights.sum(axis=_others(axis))) for axis, n in enumerate(volume.shape)]
+    return volume.affine[:3, :3] @ np.array(index) + volume.affine[:3, 3]
+
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(3) if other != axis)
+
+
+def climb_edges(comparison: Comparison, start: Affine) -> Affine:
+    """The rigid matrix near another under which the edges fit best.
+
+    Args:
+        comparison: of the two images.
+        start: (4, 4), where to begin.
+    """
+    few = comparison.with_fewer_edges(EDGE_POINTS)
+    center = few.edge_points[:3].mean(axis=1)
+
+    def cost(parameters: np.ndarray) -> float:
+        return -few.edges(start @ _rigid(parameters, center))
+
+    bounds = list(zip(-EDGE_REACH, EDGE_REACH, strict=True))
+    found = minimize(cost, np.zeros(6), method="Powell", bounds=bounds, options={"xtol": 0.1, "ftol": 1e-4})
+    return start @ _rigid(found.x, center)

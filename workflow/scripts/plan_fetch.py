@@ -1,0 +1,10 @@
+"""Tell what a fetch of the study's datasets would bring."""
+
+import os
+from pathlib import Path
+
+from diffufuse.fetching.plan import tell_plan
+from diffufuse.logs import job_log
+
+with job_log(snakemake.log[0]):
+    tell_plan(snakemake.params.datasets, Path("data/raw"), mirror=os.environ.get("DIFFUFUSE_MIRROR"))
