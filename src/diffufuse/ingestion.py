@@ -28,7 +28,7 @@ def ingest_case(format: Format, manifest: str | Path, case: str, *, block: Mappi
     """
     raw, reference = raw_folder_of(manifest), block["reference"]
     raw_case = format.open_case(raw, case, block)
-    require_unchanged(manifest, raw_case.files)
+    require_unchanged(manifest, raw_case.files, owns=raw_case.owns)
     for modality in block["modalities"]:
         found = raw_case.read_image(modality)
         if found is not None:

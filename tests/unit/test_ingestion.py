@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from contextlib import nullcontext
 from pathlib import Path
 
 import nibabel as nib
@@ -137,9 +138,28 @@ def test_a_file_that_changed_since_it_was_fetched_is_refused(raw, tmp_path):
 
 def test_a_file_that_is_gone_is_told(raw, tmp_path):
     ingest(raw, tmp_path)
-    (raw / "STS_001" / "CT_mask.nii.gz").unlink()
-    with pytest.raises(BadInput, match=r"1 missing \(STS_001/CT_mask\.nii\.gz\)"):
+    (raw / "STS_001" / "CT_image.nii.gz").unlink()
+    with pytest.raises(BadInput, match=r"1 missing \(STS_001/CT_image\.nii\.gz\)"):
         ingest(raw, tmp_path, described=False)
+
+
+def test_a_file_of_another_case_that_is_gone_stops_only_that_case(tmp_path):
+    block = {
+        "reference": "ct",
+        "modalities": {"ct": {"kind": "ct", "file": ["imagesTr/{case}.nii.gz"]}},
+        "annotation": {"file": ["labelsTr/{case}.nii.gz"], "values": {1: "liver"}},
+        "labels": {"liver": 1},
+    }
+    raw = tmp_path / "raw"
+    for case in ("liver_1", "liver_2"):
+        save(raw / "imagesTr" / f"{case}.nii.gz", np.arange(120, dtype=np.float32).reshape(6, 5, 4))
+        save(raw / "labelsTr" / f"{case}.nii.gz", np.ones((6, 5, 4), np.uint8))
+    write_manifest(tmp_path / "raw.manifest.tsv", contents_of(raw), address="copy", license="none", citation="none")
+    (raw / "labelsTr" / "liver_2.nii.gz").unlink()
+    for case, stops in {"liver-1": False, "liver-2": True}.items():
+        (tmp_path / case).mkdir()
+        with pytest.raises(BadInput, match="case liver-2: expected labels") if stops else nullcontext():
+            ingest_case(nifti, tmp_path / "raw.manifest.tsv", case, block=block, folder=tmp_path / case)
 
 
 def test_a_file_that_was_never_fetched_is_refused(raw, tmp_path):

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,15 +129,18 @@ def missing_after(raw: Path, found: Mapping[str, Content], expected: Mapping[str
     return missing
 
 
-def require_unchanged(manifest: str | os.PathLike[str], files: Iterable[Path]) -> None:
-    """Stop where raw files are not what was fetched.
+def require_unchanged(
+    manifest: str | os.PathLike[str], files: Iterable[Path], *, owns: Callable[[str], bool] = lambda _: False
+) -> None:
+    """Stop where the raw files of a case are not what was fetched.
 
     Args:
         manifest: of their dataset.
-        files: those of one case.
+        files: those that the case has now.
+        owns: whether a path below the raw folder is of this case; one beside the files that is gone is told.
 
     Raises:
-        BadInput: a file is not in the manifest or has another content, or one beside them is gone.
+        BadInput: a file is not in the manifest, has another content, or is gone.
     """
     raw = raw_folder_of(manifest)
     names = sorted(Path(file).relative_to(raw).as_posix() for file in files)
@@ -145,7 +148,7 @@ def require_unchanged(manifest: str | os.PathLike[str], files: Iterable[Path]) -
     expected, _ = read_manifest(manifest, folders)
     unknown = [name for name in names if name not in expected]
     changed = [name for name, content in contents_of(raw, names).items() if content != expected.get(name, content)]
-    missing = [name for name in expected if os.path.dirname(name) in folders and not (raw / name).exists()]
+    missing = [name for name in expected if owns(name) and not (raw / name).exists()]
     if unknown or changed or missing:
         raise BadInput(
             f"{raw}: expected files as in {Path(manifest).name}, got "

@@ -18,6 +18,9 @@ class RawCase(Protocol):
     def files(self) -> list[Path]:
         """Every file that may be read."""
 
+    def owns(self, path: str) -> bool:
+        """Whether a path below the raw folder is of this case, be it there or not."""
+
     @property
     def choice(self) -> list[dict[str, Any]]:
         """What was chosen for every modality, and what was left: rows of a table."""

@@ -66,6 +66,10 @@ class DicomCase:
         """Every file that may be read."""
         return sorted(path for series in self.series for path in series.files)
 
+    def owns(self, path: str) -> bool:
+        """Whether a path below the raw folder is of this case: in its folder."""
+        return path.startswith(f"{self.folder.name}/")
+
     @cached_property
     def chosen(self) -> dict[str, Chosen | None]:
         """Modality to the one series that its rules choose; None where none does, unless it is the reference."""

@@ -80,6 +80,12 @@ class NiftiCase:
         """Every file that may be read."""
         return sorted({*self.images.values(), *([self.annotation] if self.annotation else [])})
 
+    def owns(self, path: str) -> bool:
+        """Whether a path below the raw folder is of this case: by the pattern of a modality or of the labels."""
+        settings = [*self.block["modalities"].values(), self.block["annotation"]]
+        found = (_expression(pattern).fullmatch(path) for one in settings for pattern in one["file"])
+        return any(match is not None and match["case"].replace("_", "-") == self.case for match in found)
+
     @property
     def choice(self) -> list[dict[str, Any]]:
         """Which file every modality was found in, one row each; empty where there is none."""

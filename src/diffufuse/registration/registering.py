@@ -19,7 +19,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 WORKING_MM = 3.0
 COMPARED_POINTS = 30_000
 BASINS_TRIED = 3
-LAST_REACH = np.array([4.0, 4, 4, 4, 4, 4])  # mm and degrees
+LAST_REACH = np.array([8.0, 8, 8, 8, 8, 8])  # mm and degrees
 SAME_BASIN_MM = 3.0
 BODY_FRACTION = 0.15
 LEAST_GAIN = 2e-3  # less is noise, for which no image should be interpolated
@@ -206,9 +206,7 @@ def _rigid(pair: _Pair) -> tuple[Affine, str]:
             tried[name] = found[name]
     ends = {name: _climbed(pair, start) for name, start in tried.items()}
     best = max(ends, key=lambda name: pair.comparison.worth(ends[name]))
-    # ANTs looks at a random third of the voxels, and where two images share few edges it stops millimeters early.
-    center = center_mm(pair.reference)
-    return climb(pair.comparison, ends[best], reach=LAST_REACH, about_mm=center), best
+    return ends[best], best
 
 
 def _deformed(pair: _Pair, matrix: Affine) -> Transform:
@@ -219,7 +217,12 @@ def _deformed(pair: _Pair, matrix: Affine) -> Transform:
 
 
 def _climbed(pair: _Pair, start: Affine) -> Affine:
+    """The top of the basin in which a matrix lies, by ANTs and then by Powell's method.
+
+    ANTs looks at a random third of the voxels, and where two images share few edges it stops millimeters early.
+    """
     steps = [start]
     for schedule in (COARSE, FINE):
         steps.append(pair.with_ants(steps[-1], "Rigid", schedule))
-    return max(steps, key=pair.comparison.worth)
+    best = max(steps, key=pair.comparison.worth)
+    return climb(pair.comparison, best, reach=LAST_REACH, about_mm=center_mm(pair.reference))

@@ -20,6 +20,7 @@ LATTICE_POINTS = 5_000
 BASIN_SPACING_MM = 6.0
 BASIN_POINTS = 10_000
 BASIN_REACH = np.array([30.0, 30, 30, 25, 25, 25])  # mm and degrees
+CLIMBS = 2
 EDGE_POINTS = 8_000
 EDGE_REACH = np.array([25.0, 25, 25, 15, 15, 15])
 SMOOTHING_VOXELS = 0.7
@@ -66,8 +67,10 @@ def climb(comparison: Comparison, start: Affine, *, reach: np.ndarray, about_mm:
         return -comparison.worth(start @ _rigid(parameters, about_mm))
 
     bounds = list(zip(-reach, reach, strict=True))
-    found = minimize(cost, np.zeros(6), method="Powell", bounds=bounds, options={"xtol": 0.1, "ftol": 1e-4})
-    return start @ _rigid(found.x, about_mm)
+    best = np.zeros(6)
+    for _ in range(CLIMBS):  # Powell's directions degenerate along a ridge; a fresh start finds the way on
+        best = minimize(cost, best, method="Powell", bounds=bounds, options={"xtol": 0.1, "ftol": 1e-4}).x
+    return start @ _rigid(best, about_mm)
 
 
 def comparison_at(moving: Volume, reference: Volume, *, spacing_mm: float, most_points: int) -> Comparison:
