@@ -3,12 +3,12 @@ import pytest
 from diffufuse.errors import BadInput
 from diffufuse.study import check_form, check_study
 
-HEADER = "case\tpatient\tfold\tvalidates\tsite\n"
+HEADER = "case\tpatient\tfold\tvalidates\tsite\texcluded\n"
 
 
 @pytest.fixture
 def config(tmp_path):
-    (tmp_path / "sts.tsv").write_text(HEADER + "A\tA\t0\t-\t\nB\tB\t1\t-\t\n")
+    (tmp_path / "sts.tsv").write_text(HEADER + "A\tA\t0\t-\t\t-\nB\tB\t1\t-\t\t-\n")
     return {
         "study": {"datasets": ["sts"], "conditions": ["clean"], "models": ["unet"], "folds": [0], "seeds": [0]},
         "datasets": {"sts": {"modalities": {"pet": {}, "ct": {}}}},
