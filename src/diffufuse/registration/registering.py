@@ -46,7 +46,7 @@ class Registration:
         disagreement_mm: mean distance over the reference's strong edges between the transform and where the edges
             alone, sought from there, put a point. Mutual information and edges err independently.
         folded: share of the voxels at which the transform turns space inside out, 0..1.
-        start: where the optimization began: header, center, mass or search; `given` where there was none.
+        start: where the optimization began: header, center, mass, search or turned; `given` where there was none.
         accepted: False where the optimization did not raise the similarity; the transform is then the identity.
         runtime_s: wall-clock time.
     """

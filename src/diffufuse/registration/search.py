@@ -21,6 +21,7 @@ BASIN_SPACING_MM = 6.0
 BASIN_POINTS = 10_000
 BASIN_REACH = np.array([30.0, 30, 30, 25, 25, 25])  # mm and degrees
 CLIMBS = 2
+TURN_DEG = 12.0
 EDGE_POINTS = 8_000
 EDGE_REACH = np.array([25.0, 25, 25, 15, 15, 15])
 SMOOTHING_VOXELS = 0.7
@@ -30,15 +31,16 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
     """Coarsely optimized rigid matrices, by the name of the start that led to each.
 
     Translations are tried on a lattice around the headers' positions, the aligned centers and the aligned centers of
-    mass; Powell's method climbs from the best of the lattice and from these three.
+    mass; Powell's method climbs from the best of the lattice and from these three, and from the best place that it
+    reached, turned to both sides about each axis.
 
     Args:
         moving: without its rarest values.
         reference: without its rarest values.
 
     Returns:
-        Of header, center, mass and search to (4, 4), RAS mm of the reference to RAS mm of the moving image; a start
-        at which the images do not overlap is left out.
+        Of header, center, mass, search and turned to (4, 4), RAS mm of the reference to RAS mm of the moving image; a
+        start at which the images do not overlap is left out.
     """
     lattice = comparison_at(moving, reference, spacing_mm=LATTICE_SPACING_MM, most_points=LATTICE_POINTS)
     shifts = {
@@ -50,7 +52,16 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
     shifts["search"] = max(_lattice(shifts.values()), key=lambda shift: lattice.worth(_shift(shift)))
     coarse = comparison_at(moving, reference, spacing_mm=BASIN_SPACING_MM, most_points=BASIN_POINTS)
     center = center_mm(reference)
-    return {name: climb(coarse, _shift(s), reach=BASIN_REACH, about_mm=center) for name, s in shifts.items()}
+    found = {name: climb(coarse, _shift(s), reach=BASIN_REACH, about_mm=center) for name, s in shifts.items()}
+    best = found[max(found, key=lambda name: coarse.worth(found[name]))]
+    turned = [climb(coarse, best @ turn, reach=BASIN_REACH, about_mm=center) for turn in _turns(center)]
+    return {**found, "turned": max(turned, key=coarse.worth)}
+
+
+def _turns(about_mm: np.ndarray) -> list[Affine]:
+    """Rotations to both sides about each axis."""
+    axes = np.vstack([np.eye(3), -np.eye(3)])
+    return [rigid_matrix(np.zeros(3), TURN_DEG * axis, about_mm=about_mm) for axis in axes]
 
 
 def climb(comparison: Comparison, start: Affine, *, reach: np.ndarray, about_mm: np.ndarray) -> Affine:
