@@ -41,7 +41,7 @@ lint: .venv/ready
 	@$(SNAKEMAKE) --lint
 
 # Ours against others, one thread each: prints what it finds and writes docs/benchmarks.md. An hour, on an idle machine.
-BENCHMARKS ?= $(filter-out benchmarks/compare.py benchmarks/report.py,$(wildcard benchmarks/*.py))
+BENCHMARKS ?= $(filter-out benchmarks/compare.py benchmarks/pairs.py benchmarks/report.py,$(wildcard benchmarks/*.py))
 bench: .venv/ready
 	@for script in $(BENCHMARKS); do \
 	  echo "== $$script"; OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 $(BIN)/python $$script; \
