@@ -1,0 +1,88 @@
+"""Whether the gate lets sound registrations pass and stops wrong ones: shifted, flipped, another patient's."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from compare import RESULTS, Row, write
+from pairs import displacement, patients, phantoms
+
+from diffufuse.registration import Registration, assess, first_fault, register
+from diffufuse.resampling import center_mm
+from diffufuse.transforms import Transform, rigid_matrix
+from diffufuse.volumes import Volume
+
+EVERY = 5
+ALIGNED = "aligned by the publisher"
+
+
+def pairs() -> Iterator[tuple[str, str, Volume, Volume, Volume]]:
+    """Name, modality, moving image, reference, and the same modality of somebody else."""
+    shown = [(name, images) for name, images, _ in list(phantoms())[:3]]
+    real = list(patients())[::EVERY]
+    for cohort in (shown, real):
+        for (name, images), (_, others) in pairwise([*cohort, cohort[0]]):
+            for modality in ("ct", "pet", "t2fs"):
+                if modality not in images:
+                    continue
+                yield name, modality, images[modality], images["t1"], others[modality]
+
+
+def registered(moving: Volume, reference: Volume, other: Volume, name: str) -> dict[str, Registration]:
+    """Sound registrations and five wrong ones, by what is wrong."""
+    sound = register(moving, reference)
+    away = displacement(name, about_mm=center_mm(reference), shift_mm=40.0, angle_deg=0.0)
+    blank = moving.array.copy()
+    blank[: blank.shape[0] // 2] = blank[:, : blank.shape[1] // 3] = blank.min()
+    theirs = rigid_matrix(center_mm(reference) - center_mm(other), np.zeros(3), about_mm=np.zeros(3))
+    aligned = {} if name.startswith("PH") else {ALIGNED: assess(moving, reference, transform=Transform())}
+    return {
+        "sound": sound,
+        **aligned,
+        **(
+            {}
+            if name.startswith("PH")
+            else {"aligned by the publisher": assess(moving, reference, transform=Transform())}
+        ),
+        "shifted by 40 mm": assess(moving, reference, transform=sound.transform.then(Transform((away,)))),
+        "flipped along the body": register(moving.with_array(moving.array[..., ::-1].copy()), reference),
+        "flipped left to right": register(moving.with_array(moving.array[::-1].copy()), reference),
+        "another patient": register(Volume(other.array, theirs @ other.affine), reference),
+        "half blank": register(moving.with_array(blank), reference),
+    }
+
+
+def main() -> None:
+    """Print each verdict and keep the counts."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    stopped: Counter[tuple[str, str, str]] = Counter()
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / "gate.jsonl").open("w") as log:
+        for name, modality, moving, reference, other in pairs():
+            for what, found in registered(moving, reference, other, name).items():
+                cohort = "phantom" if name.startswith("PH") else "patients"
+                fault = first_fault(found, gate={})
+                counts[cohort, modality, what] += 1
+                stopped[cohort, modality, what] += fault is not None
+                print(f"{name} {modality:4} {what:24} {fault or 'passed'}", flush=True)
+                log.write(json.dumps({"case": name, "modality": modality, "what": what, **found.quality()}) + "\n")
+                log.flush()
+    rows = [
+        Row(
+            name=f"gate {cohort} {modality} to t1: {what}",
+            what=f"registrations that the gate stops, of {counts[cohort, modality, what]}",
+            ours=stopped[cohort, modality, what],
+            unit=f"of {counts[cohort, modality, what]}",
+            notes="none should be stopped"
+            if what in ("sound", "aligned by the publisher")
+            else "all should be stopped",
+        )
+        for cohort, modality, what in counts
+    ]
+    write("gate", rows)
+
+
+if __name__ == "__main__":
+    main()
