@@ -6,15 +6,15 @@ import SimpleITK as sitk  # noqa: N813
 from diffufuse.types import Mask
 from diffufuse.volumes import Volume
 
-# On 4 mm the field is within 1 % of that on every voxel, on 8 mm within 2 to 3 %: see benchmarks/registration.py.
-BIAS_VOXEL_MM = 4.0
+# On 5 mm the field is within 1 % of that on every voxel, on 8 mm within 2 to 3 %: see benchmarks/registration.py.
+BIAS_VOXEL_MM = 5.0
 BIAS_ITERATIONS = 50
 MOST_LEVELS = 4
 FINEST_MESH_MM = 16.0
 
 
 def correct_bias(volume: Volume, mask: Mask) -> Volume:
-    """Divide an MR image by its smooth receive field, estimated by N4 on voxels of about 4 mm.
+    """Divide an MR image by its smooth receive field, estimated by N4 on voxels of about 5 mm.
 
     Its mesh has 4 levels, as is usual, or fewer where the finest would be finer than 16 mm.
 

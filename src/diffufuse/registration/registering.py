@@ -21,7 +21,7 @@ COMPARED_POINTS = 30_000
 BASINS_TRIED = 3
 LAST_REACH = np.array([8.0, 8, 8, 8, 8, 8])  # mm and degrees
 SAME_BASIN_MM = 3.0
-BODY_FRACTION = 0.15
+BODY_FRACTION = 0.08
 LEAST_GAIN = 2e-3  # less is noise, for which no image should be interpolated
 DEFORMATION_GAIN = 0.05  # SyN raises the similarity of the phantom, which is rigid, by 2 to 3 %
 
@@ -46,7 +46,7 @@ class Registration:
         disagreement_mm: mean distance over the reference's strong edges between the transform and where the edges
             alone, sought from there, put a point. Mutual information and edges err independently.
         folded: share of the voxels at which the transform turns space inside out, 0..1.
-        start: where the optimization began: header, center, mass, search or turned; `given` where there was none.
+        start: where the optimization began: header, center, mass, search, far or turned; `given` where there was none.
         accepted: False where the optimization did not raise the similarity; the transform is then the identity.
         runtime_s: wall-clock time.
     """
@@ -78,8 +78,8 @@ def register(
 ) -> Registration:
     """The transform under which a moving image shares most information with a reference.
 
-    A coarse search (from the headers' positions, from aligned centers, from aligned centers of mass, and from the
-    best of a lattice of translations) finds the basins; ANTs (Mattes mutual information) optimizes in the best three,
+    A coarse search (from the headers' positions, from aligned centers, from aligned centers of mass, and from lattices
+    of translations) finds the basins; ANTs (Mattes mutual information) and Powell's method optimize in the best three,
     first a rigid matrix, then if wanted an affine one, or a deformation before the rigid matrix, which is kept where it
     raises the similarity by 5 %. The same input gives the same transform.
 
@@ -190,7 +190,7 @@ class _Pair:
 
 
 def _shown(image: Volume) -> np.ndarray:
-    """Where an image shows more than background: 15 % of its range above its darkest."""
+    """Where an image shows more than background: 8 % of its range above its darkest."""
     low, high = np.percentile(image.array, (0.5, 99))
     return image.array > low + BODY_FRACTION * (high - low)
 

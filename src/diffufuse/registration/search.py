@@ -17,6 +17,9 @@ LATTICE_SPACING_MM = 8.0
 LATTICE_STEP_MM = 16.0
 LATTICE_REACH_MM = 48.0
 LATTICE_POINTS = 5_000
+FAR_STEP_MM = 24.0
+FAR_APART_MM = 60.0
+FAR_PLACES = 6
 BASIN_SPACING_MM = 6.0
 BASIN_POINTS = 10_000
 BASIN_REACH = np.array([30.0, 30, 30, 25, 25, 25])  # mm and degrees
@@ -31,7 +34,8 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
     """Coarsely optimized rigid matrices, by the name of the start that led to each.
 
     Translations are tried on a lattice around the headers' positions, the aligned centers and the aligned centers of
-    mass; Powell's method climbs from the best of the lattice and from these three, and from the best place that it
+    mass, and, where one field of view is much larger, on a wider lattice over all of it; Powell's method climbs from
+    the best of the lattice, from these three and from the best six far places, and from the best place that it
     reached, turned to both sides about each axis.
 
     Args:
@@ -39,8 +43,8 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
         reference: without its rarest values.
 
     Returns:
-        Of header, center, mass, search and turned to (4, 4), RAS mm of the reference to RAS mm of the moving image; a
-        start at which the images do not overlap is left out.
+        Of header, center, mass, search, far and turned to (4, 4), RAS mm of the reference to RAS mm of the moving
+        image; a start at which the images do not overlap is left out.
     """
     lattice = comparison_at(moving, reference, spacing_mm=LATTICE_SPACING_MM, most_points=LATTICE_POINTS)
     shifts = {
@@ -50,6 +54,7 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
     }
     shifts = {name: shift for name, shift in shifts.items() if lattice.at(_shift(shift)).overlap > 0}
     shifts["search"] = max(_lattice(shifts.values()), key=lambda shift: lattice.worth(_shift(shift)))
+    shifts |= _far_shifts(lattice, moving, reference)
     coarse = comparison_at(moving, reference, spacing_mm=BASIN_SPACING_MM, most_points=BASIN_POINTS)
     center = center_mm(reference)
     found = {name: climb(coarse, _shift(s), reach=BASIN_REACH, about_mm=center) for name, s in shifts.items()}
@@ -99,6 +104,28 @@ def coarser(volume: Volume, *, spacing_mm: float) -> Volume:
     x, y, z = (max(own, spacing_mm) for own in volume.spacing_mm)
     grid = common_grid(volume, spacing_mm=(x, y, z))
     return grid.with_array(resample(volume, grid)[0])
+
+
+def _far_shifts(lattice: Comparison, moving: Volume, reference: Volume) -> dict[str, np.ndarray]:
+    """The best places of a small image within a much larger one, such as of a limb within a whole body, far apart."""
+    reach = np.abs(_extent_mm(moving) - _extent_mm(reference)) / 2
+    if (reach <= LATTICE_REACH_MM).all():
+        return {}
+    steps = [np.arange(-np.ceil(r / FAR_STEP_MM), np.ceil(r / FAR_STEP_MM) + 1) * FAR_STEP_MM for r in reach]
+    middle = center_mm(moving) - center_mm(reference)
+    shifts = np.array([middle + np.array(step) for step in product(*steps)])
+    ranked = shifts[np.argsort([-lattice.worth(_shift(shift)) for shift in shifts], kind="stable")]
+    kept: list[np.ndarray] = []
+    while len(kept) < FAR_PLACES and len(ranked):
+        kept.append(ranked[0])
+        ranked = ranked[np.linalg.norm(ranked - ranked[0], axis=1) > FAR_APART_MM]
+    return {f"far {number}": shift for number, shift in enumerate(kept, start=1)}
+
+
+def _extent_mm(volume: Volume) -> np.ndarray:
+    """Size of the field of view along right, anterior, superior."""
+    axes_mm = volume.affine[:3, :3] * np.array(volume.shape)
+    return np.abs(axes_mm).sum(axis=1)
 
 
 def _lattice(around: Iterable[np.ndarray]) -> list[np.ndarray]:
