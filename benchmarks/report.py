@@ -7,7 +7,7 @@ from compare import RESULTS, Row, met, read, shown
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Made by `make bench`; do not edit. Ours and theirs run on the same input, in the same session, with the same number of
+Made by `make bench`; do not edit. Ours and theirs run on the same input, in the same run, with the same number of
 processes and one thread each. A time is the fastest of its repeats, with the median in brackets. A loss is told like a
 win, and a goal is met only where the outputs agree.
 """
