@@ -43,14 +43,19 @@ def metric_values():
 
 
 def corruption_values():
-    """Mean, spread and one voxel of a corrupted ramp with a bright ball in it, for each condition with a corruption."""
+    """Mean, spread and one voxel of a corrupted ramp with a bright ball in it, for every corruption and strength."""
     inside = ball((18, 24, 24), 14)
     image = (np.indices(SHAPE).sum(axis=0) + 50 * ball((18, 24, 24), 6)).astype(np.float32)
     rows = []
     for condition, block in CONDITIONS.items():
-        if "corruption" in block:
-            generator = np.random.default_rng(7)
-            corrupted = CORRUPTIONS[block["corruption"]](image, inside, settings=block["settings"], generator=generator)
+        if "corruption" in block and "modalities" not in block:
+            corrupted = CORRUPTIONS[block["corruption"]](
+                image,
+                inside,
+                settings=block["settings"],
+                spacing_mm=SPACING_MM,
+                generator=np.random.default_rng(7),
+            )
             values = {"mean": corrupted[inside].mean(), "sd": corrupted[inside].std(), "center": corrupted[18, 16, 8]}
             rows += [{"condition": condition, "quantity": name, "value": float(v)} for name, v in values.items()]
     return pd.DataFrame(rows)
@@ -71,3 +76,8 @@ def test_values_are_those_stored(name, write_golden):
 
 def test_every_metric_is_stored_and_nothing_else():
     assert set(pd.read_csv(GOLDEN / "metrics.csv")["metric"]) == set(METRICS)
+
+
+def test_every_corruption_is_stored():
+    stored = set(pd.read_csv(GOLDEN / "corruptions.csv")["condition"])
+    assert {CONDITIONS[name]["corruption"] for name in stored} == set(CORRUPTIONS)

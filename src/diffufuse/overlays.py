@@ -21,6 +21,7 @@ def overlay_rows(
     region: str,
     values: Sequence[int],
     conditions: Mapping[str, Mapping[str, Any]],
+    modalities: Mapping[str, Mapping[str, Any]],
     dataset: str,
     study_seed: int,
 ) -> tuple[list[Row], Volume]:
@@ -32,6 +33,7 @@ def overlay_rows(
         region: which region is shown.
         values: the label values that it joins.
         conditions: name to its block of `config/conditions.yaml`.
+        modalities: name to its block of `config/datasets.yaml`, in channel order.
         dataset: name of the dataset, for the conditions' seeds.
         study_seed: the study's one seed.
 
@@ -46,7 +48,8 @@ def overlay_rows(
         scan = apply_condition(
             case.scan,
             block,
-            modalities=case.slices.modalities,
+            modalities=modalities,
+            spacing_mm=reference.spacing_mm,
             study_seed=study_seed,
             names=(dataset, case.name, name),
         )

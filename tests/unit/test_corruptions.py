@@ -4,52 +4,278 @@ import numpy as np
 import pytest
 
 from diffufuse.corruptions import CORRUPTIONS
+from diffufuse.normalization import intensity_statistics, normalize
 
-STRENGTH = {"gaussian_noise": "noise_sd"}
+# Strength from 0 to 1, as settings.
+STRENGTH = {
+    "gaussian_noise": lambda s: {"noise_sd": s},
+    "rician_noise": lambda s: {"noise_sd": s},
+    "poisson_noise": lambda s: {"noise_sd": s},
+    "motion_blur": lambda s: {"length_mm": 20 * s},
+    "kspace_motion": lambda s: {"degrees": 8 * s, "translation_mm": 16 * s, "movements": 4},
+    "bias_field": lambda s: {"coefficient": s},
+    "drift": lambda s: {"amplitude": 0.5 * s},
+}
+SPACING_MM = (2.0, 1.5, 4.0)
+SHAPE = (24, 20, 12)
+INSIDE = np.zeros(SHAPE, bool)
+INSIDE[3:21, 3:17] = True
+
+all_corruptions = pytest.mark.parametrize("name", CORRUPTIONS)
 
 
 @pytest.fixture
 def image():
-    return np.abs(np.random.default_rng(0).normal(40, 25, (20, 20, 12))).astype(np.float32)
+    return np.abs(np.random.default_rng(0).normal(40, 25, SHAPE)).astype(np.float32)
 
 
-INSIDE = np.zeros((20, 20, 12), bool)
-INSIDE[3:17, 3:17] = True
+def corrupt(name, image, *, inside=None, seed=3, spacing_mm=SPACING_MM, **settings):
+    inside = np.ones(image.shape, bool) if inside is None else inside
+    generator = np.random.default_rng(seed)
+    return CORRUPTIONS[name](image, inside, settings=settings, spacing_mm=spacing_mm, generator=generator)
 
 
-def corrupt(name, image, strength, seed=3):
-    settings = {STRENGTH[name]: strength}
-    return CORRUPTIONS[name](image, INSIDE, settings=settings, generator=np.random.default_rng(seed))
+def at_strength(name, image, strength, *, inside=INSIDE, seed=3):
+    return corrupt(name, image, inside=inside, seed=seed, **STRENGTH[name](strength))
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+def one_slice(image):
+    return image[..., 6:7], INSIDE[..., 6:7]
+
+
+@all_corruptions
 def test_zero_strength_is_identity(name, image):
-    assert np.array_equal(corrupt(name, image, 0.0), image)
+    assert np.array_equal(at_strength(name, image, 0.0), image)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@all_corruptions
 def test_more_strength_changes_more(name, image):
-    changes = [np.abs(corrupt(name, image, strength) - image).mean() for strength in (0.1, 0.3, 0.5)]
+    changes = [np.abs(at_strength(name, image, strength) - image).mean() for strength in (0.1, 0.3, 0.5)]
     assert changes == sorted(changes)
     assert changes[0] > 0
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@all_corruptions
 def test_the_same_seed_gives_the_same_voxels(name, image):
-    assert np.array_equal(corrupt(name, image, 0.3), corrupt(name, image, 0.3))
-    assert not np.array_equal(corrupt(name, image, 0.3), corrupt(name, image, 0.3, seed=4))
+    assert np.array_equal(at_strength(name, image, 0.3), at_strength(name, image, 0.3))
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_the_outside_of_the_body_and_the_input_stay_as_they_are(name, image):
+@all_corruptions
+def test_another_seed_gives_another_slice(name, image):
+    image, inside = one_slice(image)
+    first, other = (at_strength(name, image, 0.3, inside=inside, seed=seed) for seed in (3, 4))
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"drift"}))
+def test_another_seed_gives_another_volume(name, image):
+    assert not np.array_equal(at_strength(name, image, 0.3), at_strength(name, image, 0.3, seed=4))
+
+
+@all_corruptions
+@pytest.mark.parametrize("slices", [1, 12])
+def test_the_outside_of_the_body_and_the_input_stay_as_they_are(name, slices, image):
+    image, inside = image[..., :slices], INSIDE[..., :slices]
     before = image.copy()
-    after = corrupt(name, image, 0.5)
-    assert np.array_equal(after[~INSIDE], image[~INSIDE])
+    after = at_strength(name, image, 0.5, inside=inside)
+    assert np.array_equal(after[~inside], image[~inside])
     assert np.array_equal(image, before)
+    assert not np.shares_memory(after, image)
+    assert (after[inside] != image[inside]).mean() > 0.5
+
+
+@all_corruptions
+@pytest.mark.parametrize("slices", [1, 2, 12])
+def test_the_result_is_a_finite_image_of_the_same_form(name, slices, image):
+    after = at_strength(name, image[..., :slices], 1.0, inside=INSIDE[..., :slices])
     assert after.dtype == np.float32
+    assert after.shape == (*SHAPE[:2], slices)
+    assert np.isfinite(after).all()
+
+
+@all_corruptions
+def test_where_nothing_is_inside_nothing_changes(name, image):
+    assert np.array_equal(at_strength(name, image, 0.5, inside=np.zeros(SHAPE, bool)), image)
+
+
+@all_corruptions
+def test_a_constant_image_stays_finite(name):
+    for value in (0, -1000):
+        assert np.isfinite(at_strength(name, np.full(SHAPE, value, np.float32), 0.5)).all()
 
 
 def test_gaussian_noise_has_the_strength_that_its_name_says(image):
-    residual = (corrupt("gaussian_noise", image, 0.3) - image)[INSIDE]
+    residual = (at_strength("gaussian_noise", image, 0.3) - image)[INSIDE]
     assert residual.std() == pytest.approx(0.3 * image[INSIDE].std(), rel=0.05)
     assert abs(residual.mean()) < 0.02 * image[INSIDE].std()
+
+
+@pytest.fixture
+def halves():
+    """No signal in one half, 100 in the other; the standard deviation is 50."""
+    return np.repeat([0.0, 100.0], 20).repeat(40 * 20).reshape(40, 40, 20).astype(np.float32)
+
+
+def test_rician_noise_raises_the_dark_and_hardly_the_bright(halves):
+    noisy, sigma = corrupt("rician_noise", halves, noise_sd=0.2), 0.2 * 50
+    assert noisy[:20].mean() == pytest.approx(sigma * np.sqrt(np.pi / 2), rel=0.02)
+    assert (noisy[:20] ** 2).mean() == pytest.approx(2 * sigma**2, rel=0.02)
+    assert noisy[20:].mean() == pytest.approx(100 + sigma**2 / 200, abs=0.2)
+    assert noisy[20:].std() == pytest.approx(sigma, rel=0.02)
+
+
+def test_poisson_noise_has_a_variance_proportional_to_the_mean():
+    levels = np.array([0.0, 1.0, 4.0, 10.0])
+    image = np.broadcast_to(levels[:, None, None], (4, 100, 50)).astype(np.float32)
+    noisy = corrupt("poisson_noise", image, noise_sd=0.3).reshape(4, -1)
+    assert noisy.mean(axis=1) == pytest.approx(levels, rel=0.02)
+    assert not noisy[0].any()
+    assert noisy.var(axis=1)[1:] / levels[1:] == pytest.approx(noisy.var(axis=1)[2] / 4, rel=0.06)
+    counts_per_suv = levels.mean() / (0.3 * levels.std()) ** 2
+    assert noisy * counts_per_suv == pytest.approx(np.round(noisy * counts_per_suv), abs=1e-3)
+
+
+def test_poisson_noise_is_as_strong_as_gaussian_noise_of_the_same_number(image):
+    strengths = [
+        np.sqrt(np.mean((at_strength(name, image, 0.3) - image)[INSIDE] ** 2))
+        for name in ("gaussian_noise", "poisson_noise")
+    ]
+    assert strengths[1] == pytest.approx(strengths[0], rel=0.05)
+
+
+def test_poisson_noise_leaves_what_is_below_zero(image):
+    image[5, 5] = -3
+    assert np.array_equal(at_strength("poisson_noise", image, 0.5)[5, 5], image[5, 5])
+
+
+def moments(image):
+    """Sum, center in mm and covariance in mm² of one slice, in the plane."""
+    x, y = (np.arange(n) * mm for n, mm in zip(image.shape[:2], SPACING_MM[:2], strict=True))
+    plane = image[..., 0].astype(float)
+    places = np.stack(np.meshgrid(x, y, indexing="ij"))
+    center = (plane * places).sum(axis=(1, 2)) / plane.sum()
+    away = places - center[:, None, None]
+    return plane.sum(), center, np.einsum("xy,axy,bxy->ab", plane, away, away) / plane.sum()
+
+
+@pytest.mark.parametrize("length_mm", [1.3, 5.0, 11.0])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_motion_blur_is_a_line_of_its_length_whatever_the_voxels(length_mm, seed):
+    blob = np.zeros((40, 50, 1), np.float32)
+    blob[18:22, 24:27] = [[[100]], [[140]], [[80]], [[60]]]
+    before, after = moments(blob), moments(corrupt("motion_blur", blob, seed=seed, length_mm=length_mm))
+    assert after[0] == pytest.approx(before[0], rel=1e-5)
+    assert after[1] == pytest.approx(before[1], abs=1e-3)
+    across, along = np.linalg.eigvalsh(after[2] - before[2])
+    assert along == pytest.approx(length_mm**2 / 12, rel=1e-3)
+    assert across == pytest.approx(0, abs=1e-2)
+
+
+def test_motion_blur_takes_nothing_from_where_the_image_is_absent():
+    image = np.full(SHAPE, 40, np.float32)
+    image[~INSIDE] = 1e4
+    assert corrupt("motion_blur", image, inside=INSIDE, length_mm=15)[INSIDE] == pytest.approx(40, rel=1e-4)
+
+
+def test_motion_blur_stays_finite_in_the_worst_of_all_masks():
+    """A point together with just those neighbors whose share of it is below 0."""
+    point = np.zeros((41, 41, 1), np.float32)
+    point[20, 20] = 1
+    for seed in range(40):
+        response = corrupt("motion_blur", point, seed=seed, spacing_mm=(1, 1, 1), length_mm=12)
+        inside = (response < -1e-6) | (point > 0)
+        blurred = corrupt("motion_blur", 1 - point, inside=inside, seed=seed, spacing_mm=(1, 1, 1), length_mm=12)
+        assert np.abs(blurred).max() < 4
+
+
+def test_motion_blur_does_not_mix_slices(image):
+    alone = corrupt("motion_blur", image[..., 4:5], length_mm=11)
+    assert corrupt("motion_blur", image, length_mm=11)[..., 4:5] == pytest.approx(alone, abs=1e-3)
+
+
+def body():
+    """A bright smooth ellipsoid in a dark field of view, 80 x 80 x 32 mm."""
+    place = [np.linspace(-1, 1, n) * half for n, half in zip((41, 41, 9), (1.6, 1.6, 2.0), strict=True)]
+    distance = sum(axis**2 for axis in np.meshgrid(*place, indexing="ij"))
+    return (100 / (1 + np.exp(10 * (distance - 1)))).astype(np.float32)
+
+
+def test_kspace_motion_makes_ghosts_along_y_and_leaves_the_body_in_its_place():
+    image = body()
+    moved = corrupt("kspace_motion", image, spacing_mm=(2, 2, 4), degrees=0, translation_mm=8, movements=8)
+    change = np.abs(moved - image)
+    beside, below = change[:8, 16:25].mean(), change[16:25, :8].mean()
+    assert below > 3 * beside
+    assert moved.min() >= 0
+    assert np.corrcoef(moved.ravel(), image.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("lines", [15, 16, 32, 33])
+@pytest.mark.parametrize("movements", [1, 3, 4, 8])
+def test_kspace_motion_keeps_the_pose_of_the_middle_of_kspace_and_so_the_mean(lines, movements):
+    image = np.full((12, lines, 3), 100, np.float32)
+    image[4:8, lines // 4 : lines // 2] = 120
+    for seed in range(10):
+        moved = corrupt("kspace_motion", image, seed=seed, degrees=4, translation_mm=8, movements=movements)
+        assert moved.mean() == pytest.approx(image.mean(), rel=1e-5)
+
+
+def test_kspace_motion_turns_about_the_middle_of_the_image():
+    """A small rotation moves a far corner more than the middle."""
+    image = np.zeros((41, 41, 3), np.float32)
+    image[18:23, 18:23] = image[2:7, 2:7] = image[34:39, 34:39] = 100
+    changes = np.zeros(3)
+    for seed in range(20):
+        moved = corrupt("kspace_motion", image, seed=seed, degrees=4, translation_mm=0, movements=3)
+        change = np.abs(moved - image)
+        changes += [change[part, part].mean() for part in (slice(2, 7), slice(18, 23), slice(34, 39))]
+    assert changes[1] < 0.7 * min(changes[0], changes[2])
+    assert changes[0] == pytest.approx(changes[2], rel=0.25)
+
+
+def test_kspace_motion_of_one_slice_stays_in_its_plane():
+    """A disk in the middle can only change by translation; its own rotation is no change, another plane's would be."""
+    disk = body()[..., 4:5]
+    turned = corrupt("kspace_motion", disk, spacing_mm=(2, 2, 4), degrees=8, translation_mm=0, movements=4)
+    shifted = corrupt("kspace_motion", disk, spacing_mm=(2, 2, 4), degrees=0, translation_mm=8, movements=4)
+    assert np.abs(turned - disk).mean() < 0.2 * np.abs(shifted - disk).mean()
+
+
+def test_bias_field_is_smooth_positive_and_a_cubic_polynomial_in_the_exponent():
+    ones = np.ones((30, 30, 30), np.float32)
+    exponent = np.log(corrupt("bias_field", ones, coefficient=0.5).astype(float))
+    assert 0.1 < np.abs(exponent).max() <= 20 * 0.5
+    for axis in range(3):
+        assert np.abs(np.diff(exponent, axis=axis)).max() < 1
+        assert np.diff(exponent, n=4, axis=axis) == pytest.approx(0, abs=1e-4)
+        assert np.abs(np.diff(exponent, n=3, axis=axis)).max() > 1e-4
+        mixed = np.diff(np.diff(exponent, n=2, axis=axis), n=2, axis=(axis + 1) % 3)
+        assert mixed == pytest.approx(0, abs=1e-5)
+
+
+def test_bias_field_multiplies_and_so_is_the_same_for_every_image(image):
+    field = corrupt("bias_field", np.ones(SHAPE, np.float32), coefficient=0.5)
+    assert corrupt("bias_field", image, coefficient=0.5) == pytest.approx(image * field, rel=1e-5)
+
+
+def test_drift_rises_from_one_end_to_the_other():
+    gain = corrupt("drift", np.ones((4, 4, 11), np.float32), amplitude=0.2)
+    assert gain[0, 0] == pytest.approx(np.linspace(0.8, 1.2, 11), rel=1e-5)
+    assert np.ptp(gain, axis=(0, 1)).max() == 0
+
+
+def test_drift_of_one_slice_is_a_gain_within_the_same_range():
+    gains = [corrupt("drift", np.ones((4, 4, 1), np.float32), seed=s, amplitude=0.2) for s in range(50)]
+    assert max(np.ptp(gain) for gain in gains) == 0
+    drawn = [gain[0, 0, 0] for gain in gains]
+    assert 0.8 <= min(drawn) < 0.85
+    assert 1.15 < max(drawn) <= 1.2
+
+
+def test_a_z_score_undoes_a_global_gain_and_not_a_drift(image):
+    def scored(image):
+        statistics = intensity_statistics(image, INSIDE)
+        return normalize(image, INSIDE, settings={"method": "zscore"}, statistics=statistics)
+
+    assert scored(1.2 * image) == pytest.approx(scored(image), abs=1e-5)
+    assert np.abs(scored(corrupt("drift", image, amplitude=0.2)) - scored(image)).mean() > 0.05

@@ -16,6 +16,7 @@ with job_log(snakemake.log[0]):
         region=region,
         values=values,
         conditions=params.conditions,
+        modalities=params.modalities,
         dataset=snakemake.wildcards.dataset,
         study_seed=params.study_seed,
     )
