@@ -1,59 +1,85 @@
-"""Random changes of training slices that leave the anatomy plausible, on whole batches at once."""
+"""Random changes of training patches that leave the anatomy plausible, on whole batches at once."""
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Bool, Float
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
+
+from diffufuse.batches import Batch
 
 ROTATION_DEG = 15.0
 SCALE = 0.15
 GAIN = 0.1
 SHIFT = 0.1
+GAMMA = 0.2
+NOISE_SD = 0.05
 
 
-def augment(
-    images: Float[Tensor, "batch modality x y"],
-    presence: Bool[Tensor, "batch modality x y"],
-    reference: Float[Tensor, "batch region x y"],
-    *,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Flip, rotate, scale and change the brightness of every slice of a batch, each by its own draw.
+def augment(batch: Batch, *, generator: torch.Generator) -> Batch:
+    """Flip, rotate and scale every patch in its axial plane, and change its brightness, gamma and noise.
+
+    Geometry is one draw per patch and moves images, presence and reference alike. Brightness, gamma and noise are one
+    draw per image; the clean image gets the same brightness and gamma, and no noise. A patch of several slices is
+    also mirrored along z.
 
     Args:
-        images: normalized values.
-        presence: where each modality was acquired; moves with its image.
-        reference: 0 or 1; moves with the images.
-        generator: the only source of randomness.
-
-    Returns:
-        Images, presence and reference of the same shapes and kinds.
+        batch: normalized values.
+        generator: the only source of randomness, on the CPU.
     """
-    field = _random_field(images.shape, generator).to(images.device)
-    moved = F.grid_sample(images, field, mode="bilinear", padding_mode="zeros", align_corners=False)
-    present = F.grid_sample(presence.to(images.dtype), field, mode="nearest", align_corners=False) > 0.5
-    target = F.grid_sample(reference, field, mode="nearest", align_corners=False)
-    gain, shift = _random_brightness(images.shape, generator)
-    bright = moved * gain.to(images.device) + shift.to(images.device)
-    return torch.where(present, bright, 0.0), present, target
+    count, modalities = batch.images.shape[:2]
+    field = _random_field(count, batch.images.shape[2:4], generator).to(batch.images.device)
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    presence = _moved(batch.presence.to(batch.images.dtype), field, "nearest", mirrored) > 0.5
+    reference = _moved(batch.reference, field, "nearest", mirrored)
+    gain, shift, gamma = (part.to(batch.images.device) for part in _random_brightness(count, modalities, generator))
+    clean = _bright(_moved(batch.clean, field, "bilinear", mirrored), gain, shift, gamma)
+    images = clean
+    if batch.images is not batch.clean:
+        images = _bright(_moved(batch.images, field, "bilinear", mirrored), gain, shift, gamma)
+    noise_sd = torch.rand(gain.shape, generator=generator) * NOISE_SD
+    noise = (torch.randn(images.shape, generator=generator) * noise_sd).to(images.device)
+    return replace(
+        batch,
+        images=torch.where(presence, images + noise, 0.0),
+        clean=torch.where(presence, clean, 0.0),
+        presence=presence,
+        reference=reference,
+    )
 
 
-def _random_field(shape: torch.Size, generator: torch.Generator) -> Float[Tensor, "batch x y 2"]:
-    batch = shape[0]
-    angle = (torch.rand(batch, generator=generator) * 2 - 1) * math.radians(ROTATION_DEG)
-    zoom = 1 + (torch.rand(batch, generator=generator) * 2 - 1) * SCALE
-    mirror = torch.randint(0, 2, (2, batch), generator=generator) * 2.0 - 1
+def _moved(values: Tensor, field: Tensor, mode: str, mirrored: Tensor) -> Tensor:
+    """Values (B, C, X, Y, Z) under an axial field; slices of a patch move alike."""
+    flat = rearrange(values, "b c x y z -> b (c z) x y")
+    moved = F.grid_sample(flat, field, mode=mode, padding_mode="zeros", align_corners=False)
+    moved = rearrange(moved, "b (c z) x y -> b c x y z", c=values.shape[1])
+    if values.shape[-1] == 1:
+        return moved
+    return torch.where(mirrored.to(values.device).view(-1, 1, 1, 1, 1), moved.flip(-1), moved)
+
+
+def _bright(values: Tensor, gain: Tensor, shift: Tensor, gamma: Tensor) -> Tensor:
+    """Values about their zero: sign(v) |v|^gamma, then gain and shift; gamma 1 changes nothing."""
+    bent = torch.sign(values) * (values.abs() + 1e-6) ** gamma
+    return bent * gain + shift
+
+
+def _random_field(count: int, plane: torch.Size, generator: torch.Generator) -> Float[Tensor, "batch x y 2"]:
+    angle = (torch.rand(count, generator=generator) * 2 - 1) * math.radians(ROTATION_DEG)
+    zoom = 1 + (torch.rand(count, generator=generator) * 2 - 1) * SCALE
+    mirror = torch.randint(0, 2, (2, count), generator=generator) * 2.0 - 1
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    matrix = torch.zeros(batch, 2, 3)
+    matrix = torch.zeros(count, 2, 3)
     matrix[:, 0, 0], matrix[:, 0, 1] = cos * mirror[0], -sin
     matrix[:, 1, 0], matrix[:, 1, 1] = sin, cos * mirror[1]
-    return F.affine_grid(matrix, list(shape), align_corners=False)
+    return F.affine_grid(matrix, [count, 1, *plane], align_corners=False)
 
 
-def _random_brightness(shape: torch.Size, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    per_image = (shape[0], shape[1], 1, 1)
-    gain = 1 + (torch.rand(per_image, generator=generator) * 2 - 1) * GAIN
-    shift = (torch.rand(per_image, generator=generator) * 2 - 1) * SHIFT
-    return gain, shift
+def _random_brightness(count: int, modalities: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def drawn(extent: float) -> Tensor:
+        return (torch.rand((count, modalities, 1, 1, 1), generator=generator) * 2 - 1) * extent
+
+    return 1 + drawn(GAIN), drawn(SHIFT), torch.exp(drawn(GAMMA))

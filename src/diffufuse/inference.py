@@ -2,21 +2,26 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
+from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 
 from diffufuse.normalization import intensity_statistics, normalize_all
-from diffufuse.plans import plan_modalities, plan_regions
+from diffufuse.outputs import Outputs
+from diffufuse.plans import plan_modalities, plan_outputs
 from diffufuse.prepared import PreparedCase
 from diffufuse.scan import Scan
-from diffufuse.volumes import Volume, write_volume
+from diffufuse.volumes import Volume, write_probability, write_volume
+from diffufuse.windows import Voxel, blended, windows_over
 
-OVERLAP = 0.5
-WINDOWS_AT_ONCE = 16
+SLICES_AT_ONCE = 16
+BOXES_AT_ONCE = 2
+HALF = 0.5
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 def predict(
@@ -24,54 +29,107 @@ def predict(
     scan: Scan,
     *,
     modalities: Mapping[str, Mapping[str, Any]],
-    patch: tuple[int, int],
+    patch: Voxel,
+    outputs: Outputs,
     device: torch.device | str = "cpu",
-) -> np.ndarray:
-    """Probability of each region in each voxel, axial slice by axial slice.
+    precision: Precision = "32-true",
+) -> Float32[np.ndarray, "region x y z"]:
+    """Probability of each region in each voxel.
 
-    Overlapping windows of the training's patch size are blended with a Gaussian weight. Normalization follows the
-    condition: its statistics are those of the images as they are given here.
+    Windows of the training's patch size overlap by half and their logits are blended with Gaussian weights; a network
+    that works slice by slice sees every slice with its neighbors. Normalization follows the condition: its statistics
+    are those of the images as they are given here.
 
     Args:
-        network: maps images and presence to logits; in evaluation mode.
+        network: maps images and presence to logits, with `dims` 2 (slice by slice) or 3; in evaluation mode.
         scan: the case, in physical units, after its condition was applied.
         modalities: name to its block of `config/datasets.yaml`, in channel order.
-        patch: window size (X, Y) in voxels.
+        patch: size (X, Y, Z) of a window in voxels; for a slice-wise network Z is 1 or an odd number of slices.
+        outputs: what the network's channels mean.
         device: where the network is.
+        precision: `bf16-mixed` lets the network calculate in bfloat16; blending and probabilities stay float32.
 
     Returns:
-        (R, X, Y, Z) float32 in 0..1.
+        (R, X, Y, Z) in 0..1; 0 where no window with a voxel of the body lies, for nothing is looked for there.
     """
     statistics = {
         name: intensity_statistics(image, scan.body & present)
         for name, image, present in zip(modalities, scan.images, scan.presence, strict=True)
     }
     images = normalize_all(scan.images, scan.presence, modalities=modalities, statistics=statistics)
-    stacked = np.concatenate([images, scan.presence.astype(np.float32)])  # (2M, X, Y, Z)
-    batch = torch.from_numpy(np.ascontiguousarray(stacked.transpose(3, 0, 1, 2))).to(device)
+    logits, looked = body_logits(
+        network,
+        Scan(images, scan.presence, scan.body),
+        patch=patch,
+        channels=outputs.channels,
+        device=device,
+        precision=precision,
+    )
+    probabilities = outputs.region_probabilities(logits[None])[0].cpu().numpy()
+    return np.where(looked.cpu().numpy(), probabilities, np.float32(0))
 
-    def logits_of(window: Tensor) -> Tensor:
-        seen, present = window.chunk(2, dim=1)
-        return network(seen, present > 0.5)
 
-    def logits_of_slices(part: Tensor) -> Tensor:
-        blended = sliding_window_inference(part, patch, WINDOWS_AT_ONCE, logits_of, overlap=OVERLAP, mode="gaussian")
-        return cast(Tensor, blended)
+def body_logits(
+    network: nn.Module,
+    scan: Scan,
+    *,
+    patch: Voxel,
+    channels: int,
+    device: torch.device | str = "cpu",
+    precision: Precision = "32-true",
+) -> tuple[Float32[Tensor, "channel x y z"], Bool[Tensor, "x y z"]]:
+    """What a network says of every voxel of the body, blended from all windows that cover it.
 
-    with torch.inference_mode():
-        logits = torch.cat([logits_of_slices(part) for part in batch.split(WINDOWS_AT_ONCE)])
-    return torch.sigmoid(logits).cpu().numpy().transpose(1, 2, 3, 0)
+    Args:
+        network: as for `predict`.
+        scan: the case, normalized.
+        patch: size (X, Y, Z) of a window in voxels.
+        channels: number of logits C per voxel.
+        device: where the network is.
+        precision: as for `predict`.
+
+    Returns:
+        On the device: the logits, in the body exactly what all windows would give, whichever are left out; and where a
+        window was looked at.
+    """
+    slicewise = network.dims == 2
+    windows = windows_over(scan.body, (patch[0], patch[1], 1) if slicewise else patch)
+    images, presence = (
+        torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (scan.images, scan.presence)
+    )
+    lowered = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16-mixed")
+    with torch.inference_mode(), lowered:
+        return blended(
+            network,
+            images,
+            presence,
+            windows,
+            channels=channels,
+            halo=patch[2] // 2 if slicewise else 0,
+            at_once=SLICES_AT_ONCE if slicewise else BOXES_AT_ONCE,
+        )
 
 
 def predict_case(network: nn.Module, scan: Scan, plan: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Mask of every region of a plan, (X, Y, Z) boolean: where its probability is one half or more."""
-    device = next(network.parameters()).device
-    patch = tuple(plan["block"]["training"]["patch"])
-    probabilities = predict(network, scan, modalities=plan_modalities(plan), patch=patch, device=device)
-    return dict(zip(plan_regions(plan), probabilities >= 0.5, strict=True))
+    """Probability of every region of a plan, (X, Y, Z) float32; its mask is where that is one half or more."""
+    outputs = plan_outputs(plan)
+    x, y, z = plan["block"]["training"]["patch"]
+    probabilities = predict(
+        network,
+        scan,
+        modalities=plan_modalities(plan),
+        patch=(x, y, z),
+        outputs=outputs,
+        device=next(network.parameters()).device,
+    )
+    return dict(zip(outputs.regions, probabilities, strict=True))
 
 
-def write_prediction(masks: Mapping[str, np.ndarray], case: PreparedCase, folder: Path) -> None:
-    """Write `{case}_{region}.nii.gz`, one mask per region, on the case's grid."""
-    for region, mask in masks.items():
-        write_volume(Volume(mask, case.affine), folder / f"{case.name}_{region}.nii.gz")
+def write_prediction(probabilities: Mapping[str, np.ndarray], case: PreparedCase, folder: Path) -> None:
+    """Write `{case}_{region}.nii.gz`, a mask, and `{case}_{region}_probability.nii.gz` per region, on the case's grid.
+
+    The probability is kept in steps of 1/65535; the mask is where it is one half or more, before and after rounding.
+    """
+    for region, probability in probabilities.items():
+        write_volume(Volume(probability >= HALF, case.affine), folder / f"{case.name}_{region}.nii.gz")
+        write_probability(Volume(probability, case.affine), folder / f"{case.name}_{region}_probability.nii.gz")

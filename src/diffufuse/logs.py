@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ from diffufuse.errors import BadInput
 
 PROGRESS = logging.getLogger("diffufuse.progress")
 SECONDS_BETWEEN_LINES = 8.0
+# A training answers SIGTERM by saving its state after the running step.
+SECONDS_TO_SAVE = 20.0
 
 
 @contextmanager
@@ -23,7 +26,8 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     """Send log records, stdout and stderr of a job into its log file.
 
     A `BadInput` ends the job with its one sentence and no traceback. The job ends, too, when the workflow that
-    started it is gone, so that nothing is left behind to write into a later run's results.
+    started it is gone, so that nothing is left behind to write into a later run's results: it gets a SIGTERM, and
+    what it does not answer within `SECONDS_TO_SAVE` is lost.
 
     Args:
         path: the log file; its folder is made.
@@ -136,4 +140,6 @@ def _is_snakemake(process: psutil.Process) -> bool:
 def _watch(workflow: psutil.Process) -> None:
     while workflow.is_running() and workflow.status() != psutil.STATUS_ZOMBIE:
         time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_SAVE)
     os._exit(1)

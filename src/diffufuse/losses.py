@@ -1,35 +1,132 @@
-"""What training minimizes."""
+"""What training minimizes. Equations are those of the DiffuFuseMed paper, with the repairs that the docstrings name."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+HINGE_EPSILON = 1e-4
+LEAST_SD = 0.5
 
-def dice_and_cross_entropy(
-    logits: Float[Tensor, "batch region x y"], reference: Float[Tensor, "batch region x y"]
-) -> dict[str, Tensor]:
-    """Soft Dice loss over the batch plus binary cross-entropy, per region with a sigmoid, weighed 1:1.
 
-    Dice: 1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1), sums over all pixels of the batch, mean over regions; pooling
-    the batch keeps slices without the region from saturating it. Cross-entropy: mean over pixels and regions.
+def cross_entropy(
+    logits: Float[Tensor, "batch channel x y z"], reference: Float[Tensor, "batch channel x y z"], *, softmax: bool
+) -> Tensor:
+    """Mean over voxels of -log p of what is true (Eq. 20); with sigmoids also the mean over channels.
 
     Args:
-        logits: before the sigmoid.
-        reference: 0 or 1.
-
-    Returns:
-        `loss` and its terms `loss_dice` and `loss_cross_entropy`, scalars without unit.
-
-    Source: Milletari et al., V-Net, 3DV 2016; the 1:1 weights of nnU-Net (Isensee et al., Nature Methods 2021).
+        logits: before sigmoid or softmax.
+        reference: 0 or 1; one-hot over the channels for a softmax.
+        softmax: whether the channels exclude each other.
     """
-    probability = torch.sigmoid(logits)
-    over = (0, 2, 3)
+    if softmax:
+        return -(F.log_softmax(logits, dim=1) * reference).sum(dim=1).mean()
+    return F.binary_cross_entropy_with_logits(logits, reference)
+
+
+def soft_dice(
+    probability: Float[Tensor, "batch channel x y z"], reference: Float[Tensor, "batch channel x y z"]
+) -> Tensor:
+    """1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1), mean over channels (Eq. 21).
+
+    Sums run over all voxels of the batch: pooling keeps patches without the region from saturating the loss.
+
+    Source: Milletari et al., V-Net, 3DV 2016 (arXiv 1606.04797).
+    """
+    over = (0, 2, 3, 4)
     shared = (probability * reference).sum(over)
-    dice = 1 - (2 * shared + 1) / (probability.sum(over) + reference.sum(over) + 1)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, reference)
-    return {
-        "loss": dice.mean() + cross_entropy,
-        "loss_dice": dice.mean().detach(),
-        "loss_cross_entropy": cross_entropy.detach(),
-    }
+    return (1 - (2 * shared + 1) / (probability.sum(over) + reference.sum(over) + 1)).mean()
+
+
+def boundary_distance(
+    reference: Float[Tensor, "batch channel x y z"], spacing_mm: Float[Tensor, "batch 3"]
+) -> Float[Tensor, "batch channel x y z"]:
+    """Distance of every voxel to the reference's boundary in units of the patch's diagonal; 0 without a boundary.
+
+    Outside it is the distance in mm to the nearest voxel of the region, inside to the nearest voxel beyond it.
+    """
+    inside = reference.detach().cpu().numpy() > 0.5
+    distance = np.zeros(inside.shape, np.float32)
+    for sample, mm in enumerate(spacing_mm.cpu().numpy()):
+        diagonal_mm = float(np.linalg.norm(mm * inside.shape[2:]))
+        for channel, mask in enumerate(inside[sample]):
+            if mask.any() and not mask.all():
+                out, within = (distance_transform_edt(part, sampling=mm) for part in (~mask, mask))
+                distance[sample, channel] = (out + within) / diagonal_mm
+    return torch.from_numpy(distance).to(reference)
+
+
+def boundary(
+    probability: Float[Tensor, "batch channel x y z"],
+    reference: Float[Tensor, "batch channel x y z"],
+    distance: Float[Tensor, "batch channel x y z"],
+) -> Tensor:
+    """Mean of d |p - y| (Eq. 22), d from `boundary_distance`.
+
+    Its gradient is that of the signed boundary loss (Kervadec et al., MIDL 2019, arXiv 1812.07032): for y in {0, 1}
+    the two differ by the mean of d y, which does not depend on p.
+    """
+    return (distance * (probability - reference).abs()).mean()
+
+
+def noise_prediction(
+    predicted: Float[Tensor, "batch modality width *grid"],
+    velocity: Float[Tensor, "batch modality width *grid"],
+    inside: Bool[Tensor, "batch modality *grid"],
+) -> Tensor:
+    """Mean squared error of the predicted velocity where a modality is present (Eq. 24, in its v form)."""
+    return _mean_where((predicted - velocity).square().mean(dim=2), inside)
+
+
+def restoration(
+    denoised: Float[Tensor, "batch modality width *grid"],
+    clean: Float[Tensor, "batch modality width *grid"],
+    corrupted: Bool[Tensor, "batch modality *grid"],
+) -> Tensor:
+    """Mean squared error between the denoised tokens of corrupted images and those of the same images without it.
+
+    Not in the paper: Eq. 24 shows the denoiser Gaussian noise on tokens alone, and at test it meets what motion, bias
+    or counting noise make of them. 0 where nothing is corrupted.
+    """
+    return _mean_where((denoised - clean.detach()).square().mean(dim=2), corrupted)
+
+
+def alignment(
+    tokens: Float[Tensor, "batch modality width *grid"],
+    gates: Float[Tensor, "batch modality"],
+    inside: Bool[Tensor, "batch modality *grid"],
+) -> Tensor:
+    """Mean squared distance of the present modalities' tokens from their weighted mean sum_m w_m z_m (Eq. 25).
+
+    As written it is least for constant tokens and for gates that choose one modality. So the mean is a target without
+    gradient, and a hinge holds the standard deviation of every feature above one half (VICReg: Bardes et al., ICLR
+    2022, arXiv 2105.04906).
+    """
+    weights = gates[(...,) + (None,) * (tokens.ndim - 2)]
+    target = (weights * tokens).sum(dim=1, keepdim=True).detach()
+    apart = _mean_where((tokens - target).square().mean(dim=2), inside)
+    sd = torch.sqrt(tokens.flatten(3).var(dim=3) + HINGE_EPSILON)
+    return apart + _mean_where(F.relu(LEAST_SD - sd).mean(dim=2), inside.flatten(2).any(dim=2))
+
+
+def reliability(
+    logit: Float[Tensor, "batch modality"],
+    quality: Float[Tensor, "batch modality"],
+    there: Bool[Tensor, "batch modality"],
+) -> Tensor:
+    """Cross-entropy between the reliability of the present modalities and their quality (first part of Eq. 26)."""
+    return _mean_where(F.binary_cross_entropy_with_logits(logit, quality, reduction="none"), there)
+
+
+def gate_entropy(gates: Float[Tensor, "batch modality"]) -> Tensor:
+    """Mean over samples of H(w) = -sum_m w_m log w_m, in nats (second part of Eq. 26).
+
+    Eq. 26 adds it to a loss and means to prevent collapse, which adding would cause; the objective subtracts it.
+    """
+    return torch.special.entr(gates).sum(dim=1).mean()
+
+
+def _mean_where(values: Float[Tensor, "*shape"], where: Bool[Tensor, "*shape"]) -> Tensor:
+    return torch.where(where, values.float(), 0.0).sum() / where.sum().clamp(min=1)

@@ -11,6 +11,7 @@ from torch import nn
 from diffufuse.cases import Cohort
 from diffufuse.constants import with_constants
 from diffufuse.models import build_model
+from diffufuse.outputs import Outputs
 from diffufuse.seeds import seed_of
 
 
@@ -26,6 +27,7 @@ def make_plan(
     modalities: Mapping[str, Any],
     constants: Mapping[str, Any],
     regions: Mapping[str, list[int]],
+    conditions: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Every setting of a run, enough to train it again without the config.
 
@@ -40,6 +42,7 @@ def make_plan(
         modalities: the dataset's modalities, in channel order.
         constants: what the fold's training cases tell about their values, from `constants.fit_constants`.
         regions: the dataset's regions, in output order.
+        conditions: name to block of `config/conditions.yaml`, at least those that the model's training corrupts with.
 
     Returns:
         A record for `plan.json`.
@@ -57,6 +60,7 @@ def make_plan(
         "block": dict(block),
         "modalities": [{"name": name, **settings} for name, settings in normalized.items()],
         "regions": [{"name": name, "labels": values} for name, values in regions.items()],
+        "corruptions": [{"name": name, **conditions[name]} for name in block["training"]["corruption"]["conditions"]],
         "training_cases": training,
         "split_sha256": constants["split_sha256"],
         "validation_cases": cohort.validation(fold),
@@ -73,16 +77,30 @@ def plan_regions(plan: Mapping[str, Any]) -> dict[str, list[int]]:
     return {entry["name"]: entry["labels"] for entry in plan["regions"]}
 
 
+def plan_outputs(plan: Mapping[str, Any]) -> Outputs:
+    """What the channels of a plan's network mean."""
+    return Outputs(plan["block"]["output"], plan_regions(plan))
+
+
 def network_of(plan: Mapping[str, Any]) -> nn.Module:
     """The untrained network of a plan; its weights follow from the plan's seeds alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run_seed(plan))
-        return build_model(plan["block"], modalities=len(plan["modalities"]), regions=len(plan["regions"]))
+        return build_model(plan["block"], modalities=len(plan["modalities"]), outputs=plan_outputs(plan).channels)
 
 
-def load_model(plan: Mapping[str, Any], weights: str | os.PathLike[str]) -> nn.Module:
-    """The trained network of a plan, in evaluation mode, on the GPU if there is one."""
-    network = network_of(plan)
+def load_model(
+    plan: Mapping[str, Any], weights: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The trained network of a plan, in evaluation mode, on the GPU if there is one.
+
+    Args:
+        plan: from `make_plan`.
+        weights: safetensors of that plan.
+        settings: of the architecture that differ at test time, e.g. uniform gates; none may change a weight's shape.
+    """
+    block = {**plan["block"], "settings": {**plan["block"]["settings"], **(settings or {})}}
+    network = network_of({**plan, "block": block})
     network.load_state_dict(load_file(weights))
     return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 

@@ -14,6 +14,8 @@ from diffufuse.files import atomic_path
 
 ORTHONORMAL_TOLERANCE = 1e-3
 GRID_TOLERANCE_MM = 1e-2
+# An odd number: one half falls between two steps, so rounding moves no voxel across it.
+PROBABILITY_STEPS = 65_535
 # A damaged file surfaces as whichever of these gzip or nibabel meets first.
 BROKEN_FILE = (
     OSError,
@@ -119,9 +121,36 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
     if not np.issubdtype(array.dtype, np.floating) and (array.min(initial=0) < 0 or array.max(initial=0) > 255):
         raise ValueError(f"{path}: labels must lie in 0..255, got {array.min()}..{array.max()}")
     kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.uint8
-    image = nib.Nifti1Image(array.astype(kind), volume.affine)
-    image.set_qform(volume.affine, code=1)
-    image.set_sform(volume.affine, code=1)
+    _write_image(nib.Nifti1Image(array.astype(kind), volume.affine), path)
+
+
+def write_probability(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Write probabilities as a NIfTI file of uint16 with the slope 1/65535, which `read_volume` undoes.
+
+    A value is off by 7.6e-6 at most, and one closer than that to 0 or 1 becomes it. One half lies between two steps
+    and is rounded up, so a voxel is at least one half after reading if and only if it was before. Such a file is
+    about half as large as float32, whose last bits are noise that does not compress.
+
+    Args:
+        volume: values in 0..1.
+        path: ends in `.nii.gz`.
+
+    Raises:
+        ValueError: a value is not in 0..1.
+    """
+    array = volume.array
+    if not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"{path}: probabilities must lie in 0..1, got {array.min()}..{array.max()}")
+    steps = np.rint(array.astype(np.float64) * PROBABILITY_STEPS).astype(np.uint16)
+    image = nib.Nifti1Image(steps, volume.affine)
+    image.header.set_slope_inter(1 / PROBABILITY_STEPS, 0)
+    _write_image(image, path)
+
+
+def _write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
+    """With qform equal to sform, whole or not at all."""
+    image.set_qform(image.affine, code=1)
+    image.set_sform(image.affine, code=1)
     with atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
 

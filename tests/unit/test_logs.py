@@ -69,11 +69,17 @@ def test_a_fault_of_the_program_leaves_its_traceback_in_the_log(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
-def test_a_job_ends_soon_after_its_workflow_was_killed(tmp_path):
-    marker = tmp_path / "written"
-    script = tmp_path / "job.py"
+@pytest.mark.parametrize("answer", ["saves", "is deaf"])
+def test_a_job_ends_soon_after_its_workflow_was_killed_and_may_save_its_state(tmp_path, answer):
+    marker, saved, script = tmp_path / "written", tmp_path / "saved", tmp_path / "job.py"
+    on_request = {
+        "saves": f"lambda *_: (pathlib.Path({str(saved)!r}).touch(), sys.exit(143))",
+        "is deaf": "signal.SIG_IGN",
+    }[answer]
     script.write_text(
-        HEAD + f"import time, pathlib\nwith job_log({str(tmp_path / 'job.log')!r}):\n"
+        HEAD + "import time, pathlib, signal, diffufuse.logs\ndiffufuse.logs.SECONDS_TO_SAVE = 1.0\n"
+        f"signal.signal(signal.SIGTERM, {on_request})\n"
+        f"with job_log({str(tmp_path / 'job.log')!r}):\n"
         f"    pathlib.Path({str(tmp_path / 'started')!r}).touch()\n    time.sleep(20)\n"
         f"    pathlib.Path({str(marker)!r}).touch()\n"
     )
@@ -86,4 +92,5 @@ def test_a_job_ends_soon_after_its_workflow_was_killed(tmp_path):
     os.kill(workflow.pid, signal.SIGKILL)
     workflow.wait()
     assert not psutil.wait_procs([job_process], timeout=5)[1]
+    assert saved.exists() == (answer == "saves")
     assert not marker.exists()

@@ -6,13 +6,20 @@ import pytest
 import torch
 import yaml
 
-from diffufuse.models import build_model
+from diffufuse.models import build_model, works_slicewise
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
-M, R = 3, 2
+TRAINED = {name: block for name, block in BLOCKS.items() if "architecture" in block}
+QUICK = [name for name in TRAINED if not name.endswith("_paper")]
+M, C = 3, 2
 
 
-@pytest.fixture(params=BLOCKS)
+def patch_of(network):
+    size = max(16, *network.stride[:2])
+    return size, size, 1 if network.dims == 2 else max(8, network.stride[2])
+
+
+@pytest.fixture(params=QUICK)
 def block(request):
     return BLOCKS[request.param]
 
@@ -20,28 +27,39 @@ def block(request):
 @pytest.fixture
 def network(block):
     torch.manual_seed(0)
-    return build_model(block, modalities=M, regions=R)
+    return build_model(block, modalities=M, outputs=C)
 
 
-def batch(size=32):
+def batch(network, samples=2):
     generator = torch.Generator().manual_seed(1)
-    images = torch.randn(2, M, size, size, generator=generator)
-    return images, torch.rand(2, M, size, size, generator=generator) > 0.2
+    shape = (samples, M, *(2 * size if axis < 2 else size for axis, size in enumerate(patch_of(network))))
+    images = torch.randn(shape, generator=generator)
+    return images, torch.rand(shape, generator=generator) > 0.2
 
 
-def test_logits_have_one_channel_per_region_at_full_resolution(network):
-    assert network(*batch()).shape == (2, R, 32, 32)
+def test_logits_have_one_channel_per_output_at_full_resolution(network):
+    images, presence = batch(network)
+    assert network(images, presence).shape == (2, C, *images.shape[2:])
 
 
 def test_gradients_reach_every_parameter(network):
-    network(*batch()).square().mean().backward()
+    images, presence = batch(network)
+    presence[1, 1] = False
+    if hasattr(network, "trace"):
+        logits, trace = network.trace(images, presence, clean=images, generator=torch.Generator().manual_seed(0))
+        logits = logits.square().mean() + sum(
+            level.predicted.square().mean() for level in trace.levels if level.predicted is not None
+        )
+    else:
+        logits = network(images, presence)
+    logits.square().mean().backward()
     silent = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert not silent
 
 
 def test_the_content_of_an_absent_modality_changes_nothing(network):
     network.eval()
-    images, presence = batch()
+    images, presence = batch(network)
     presence[:, 1] = False
     other = images.clone()
     other[:, 1] = 1e3
@@ -50,7 +68,7 @@ def test_the_content_of_an_absent_modality_changes_nothing(network):
 
 def test_absent_is_not_the_same_as_zero(network):
     network.eval()
-    images, presence = batch()
+    images, presence = batch(network)
     images[:, 1] = 0
     presence[:, 1] = True
     absent = presence.clone()
@@ -58,5 +76,40 @@ def test_absent_is_not_the_same_as_zero(network):
     assert not torch.allclose(network(images, presence), network(images, absent))
 
 
-def test_the_training_patch_is_a_multiple_of_the_stride(block, network):
-    assert all(size % network.stride == 0 for size in block["training"]["patch"])
+def test_nothing_present_is_finite(network):
+    network.eval()
+    images, presence = batch(network)
+    assert network(images, torch.zeros_like(presence)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_training_patch_is_a_multiple_of_the_stride(name):
+    with torch.device("meta"):
+        built = build_model(BLOCKS[name], modalities=M, outputs=C)
+    patch = BLOCKS[name]["training"]["patch"]
+    assert all(size % step == 0 for size, step in zip(patch, built.stride, strict=True))
+    assert works_slicewise(BLOCKS[name]) == (built.dims == 2)
+
+
+def parameters(name, modalities, outputs):
+    with torch.device("meta"):
+        built = build_model(BLOCKS[name], modalities=modalities, outputs=outputs)
+    return sum(parameter.numel() for parameter in built.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if "_small" in name])
+def test_small_models_have_a_million_parameters_for_three_modalities(name):
+    assert parameters(name, 3, 1) == pytest.approx(1e6, rel=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name.endswith("_small")])
+def test_small_models_have_the_same_budget(name):
+    first, other = BLOCKS["diffufusemed_small"]["training"], BLOCKS[name]["training"]
+    same = {key for key in first if key not in ("batch", "patch")}
+    assert {key: first[key] for key in same} == {key: other[key] for key in same}
+    voxels = [block["batch"] * torch.tensor(block["patch"]).prod().item() for block in (first, other)]
+    assert voxels[1] == pytest.approx(voxels[0], rel=0.05)
+
+
+def test_the_paper_size_is_the_papers():
+    assert parameters("diffufusemed_paper", 4, 3) == pytest.approx(32e6, rel=0.1)

@@ -49,6 +49,25 @@ def part_of_modalities(dataset, keys):
     }
 
 
+def trained_model(wildcards):
+    """Plan and weights that a model predicts with: its own, or those of the model that its `weights_of` names."""
+    model = config["models"][wildcards.model].get("weights_of", wildcards.model)
+    run = f"{wildcards.trained_on}/{model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    return {
+        "plan": f"results/train/{run}/plan.json",
+        "weights": f"results/train/{run}/weights.safetensors",
+    }
+
+
+def conditions_learned_from(wildcards):
+    """The conditions that a model's training corrupts images with, and no others."""
+    training = config["models"][wildcards.model]["training"]
+    return {
+        name: config["conditions"][name]
+        for name in training["corruption"]["conditions"]
+    }
+
+
 def conditions_of_the_study(wildcards):
     return {name: config["conditions"][name] for name in STUDY["conditions"]}
 

@@ -1,4 +1,4 @@
-# Predictions against references: per case, in 3-D, in millimeters.
+# Predictions against references: per case, in 3-D, in millimeters; probabilities near the region, within the body.
 
 
 rule evaluate:
@@ -20,6 +20,10 @@ rule evaluate_predictions:
         predictions="results/predict/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}",
         references=collect(
             "results/prepare/{{dataset}}/{case}/{case}_labels.nii.gz",
+            case=cases_tested,
+        ),
+        bodies=collect(
+            "results/prepare/{{dataset}}/{case}/{case}_body.nii.gz",
             case=cases_tested,
         ),
     output:

@@ -1,10 +1,14 @@
 # The test cases of a fold, as a model sees them under a condition. The condition is applied in memory.
+# A model with `weights_of` is another one, trained as it is, with settings of its own at test time.
 
 PREDICTION_CODE = (
-    "models/{architecture}.py",
+    "models/{architecture}",
+    "models/pyramid.py",
     "corruptions/{corruption}.py",
     "conditions.py",
     "inference.py",
+    "windows.py",
+    "outputs.py",
     "plans.py",
     "constants.py",
     "normalization.py",
@@ -35,14 +39,13 @@ rule predict:
 
 rule predict_cohort:
     input:
+        unpack(trained_model),
         cases=collect(
             "results/prepare/{{dataset}}/{case}/{case}.json", case=cases_tested
         ),
         slices=collect(
             "results/prepare/{{dataset}}/{case}/{case}_slices.b2nd", case=cases_tested
         ),
-        plan="results/train/{trained_on}/{model}/fold-{fold}_seed-{seed}/plan.json",
-        weights="results/train/{trained_on}/{model}/fold-{fold}_seed-{seed}/weights.safetensors",
     output:
         directory(
             "results/predict/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}"
@@ -54,6 +57,7 @@ rule predict_cohort:
     params:
         study_seed=lookup("study/seed", within=config),
         condition=lookup("{condition}", within=config["conditions"]),
+        settings=lookup("{model}/settings", within=config["models"], default={}),
         source=source_hash(*PREDICTION_CODE),
     message:
         "Predict {wildcards.dataset} with {wildcards.model}, condition {wildcards.condition}, fold {wildcards.fold}."

@@ -29,7 +29,9 @@ def source_hash(*modules):
     def digest(wildcards):
         fields = dict(wildcards)
         if "model" in fields:
-            fields["architecture"] = config["models"][fields["model"]]["architecture"]
+            block = config["models"][fields["model"]]
+            block = config["models"].get(block.get("weights_of"), block)
+            fields["architecture"] = block["architecture"]
         if "condition" in fields:
             fields["corruption"] = config["conditions"][fields["condition"]].get(
                 "corruption", "__init__"

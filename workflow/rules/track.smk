@@ -6,7 +6,11 @@ rule track:
         expand(
             "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
             dataset=STUDY["datasets"],
-            model=STUDY["models"],
+            model=[
+                name
+                for name in STUDY["models"]
+                if "weights_of" not in config["models"][name]
+            ],
             fold=STUDY["folds"],
             seed=STUDY["seeds"],
         ),

@@ -1,15 +1,26 @@
-# One run per dataset, model, fold and seed.
+# One run per dataset, model, fold and seed. A model with `weights_of` is another one, trained as it is.
 
 TRAINING_CODE = (
-    "models/{architecture}.py",
+    "models/{architecture}",
+    "models/pyramid.py",
+    "corruptions",
     "runs.py",
     "plans.py",
+    "outputs.py",
     "constants.py",
     "training.py",
+    "averaging.py",
+    "budget.py",
+    "chance.py",
+    "checkpoints.py",
+    "divergence.py",
+    "prefetch.py",
     "batches.py",
     "augmentation.py",
+    "objectives.py",
     "losses.py",
     "inference.py",
+    "windows.py",
     "normalization.py",
     "conditions.py",
     "prepared.py",
@@ -29,7 +40,9 @@ rule train:
         expand(
             "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights.safetensors",
             dataset=STUDY["datasets"],
-            model=STUDY["models"],
+            model=sorted(
+                {config["models"][m].get("weights_of", m) for m in STUDY["models"]}
+            ),
             fold=STUDY["folds"],
             seed=STUDY["seeds"],
         ),
@@ -94,6 +107,8 @@ rule train_model:
         model=lookup("{model}", within=config["models"]),
         modalities=appearance_of_modalities,
         regions=lookup("{dataset}/regions", within=config["datasets"]),
+        conditions=conditions_learned_from,
+        checkpoints="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/checkpoints",
         source=source_hash(*TRAINING_CODE),
     message:
         "Train {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}, seed {wildcards.seed}."

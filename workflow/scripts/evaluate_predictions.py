@@ -8,6 +8,7 @@ with job_log(snakemake.log[0]):
     values = evaluate_folder(
         snakemake.input.predictions,
         dict(zip(snakemake.params.cases, snakemake.input.references, strict=True)),
+        bodies=dict(zip(snakemake.params.cases, snakemake.input.bodies, strict=True)),
         regions=snakemake.params.regions,
         metrics=snakemake.params.metrics,
         names=dict(snakemake.wildcards),

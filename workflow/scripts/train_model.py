@@ -20,7 +20,9 @@ with job_log(snakemake.log[0]):
         modalities=params.modalities,
         constants=read_record(source.constants),
         regions=params.regions,
+        conditions=params.conditions,
     )
     cases, index = read_all_prepared(source.cases, source.slices), read_table(source.index, PATCHES)
     follow = follow_live(source.store, plan, started_unix_s=started)
-    write_run(train_run(plan, cases, index, follow=follow, started_unix_s=started), **snakemake.output)
+    kept = {"checkpoints": params.checkpoints, "code": params.source}
+    write_run(train_run(plan, cases, index, follow=follow, started_unix_s=started, **kept), **snakemake.output)

@@ -5,20 +5,43 @@ from typing import Any
 
 from torch import nn
 
+from diffufuse.models.attention_unet import AttentionUNet
+from diffufuse.models.diffufusemed import DiffuFuseMed
+from diffufuse.models.multi_encoder import MultiEncoderCNN
+from diffufuse.models.transbts import TransBTS
 from diffufuse.models.unet2d import UNet2D
+from diffufuse.models.unet3d import UNet3D
 
-MODELS = {"unet2d": UNet2D}
+MODELS = {
+    "unet2d": UNet2D,
+    "unet3d": UNet3D,
+    "attention_unet": AttentionUNet,
+    "multi_encoder": MultiEncoderCNN,
+    "transbts": TransBTS,
+    "diffufusemed": DiffuFuseMed,
+}
 
 
-def build_model(block: Mapping[str, Any], *, modalities: int, regions: int) -> nn.Module:
+def build_model(block: Mapping[str, Any], *, modalities: int, outputs: int) -> nn.Module:
     """The untrained network of a block of `config/models.yaml`.
 
     Args:
         block: its `architecture` names the class, its `settings` are the arguments.
         modalities: number of input images M.
-        regions: number of output regions R.
+        outputs: number of output channels C.
 
     Returns:
-        A module that maps images (B, M, X, Y) and presence (B, M, X, Y) to logits (B, R, X, Y).
+        A module that maps images (B, M, X, Y, Z) and presence (B, M, X, Y, Z) to logits: (B, C, X, Y, 1) of the middle
+        slice where its `dims` is 2, (B, C, X, Y, Z) where it is 3. Patches are multiples of its `stride`.
     """
-    return MODELS[block["architecture"]](modalities=modalities, regions=regions, **block["settings"])
+    return MODELS[block["architecture"]](modalities=modalities, outputs=outputs, **block["settings"])
+
+
+def learns_from_pairs(block: Mapping[str, Any]) -> bool:
+    """Whether a model's training compares corrupted images with clean ones."""
+    return hasattr(MODELS[block["architecture"]], "trace")
+
+
+def works_slicewise(block: Mapping[str, Any]) -> bool:
+    """Whether a model answers for one slice at a time."""
+    return getattr(MODELS[block["architecture"]], "dims", block["settings"].get("dims", 2)) == 2

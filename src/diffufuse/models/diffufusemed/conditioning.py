@@ -1,0 +1,43 @@
+"""What a token is told beside its content: the diffusion time of its modality, which modality, and where."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from diffufuse.models.diffufusemed.diffusion import T
+
+LONGEST_WAVE = 10_000.0
+
+
+def waves(position: Float[Tensor, "*shape"], width: int) -> Float[Tensor, "*shape width"]:
+    """Sines and cosines of a position at `width` / 2 frequencies (Vaswani et al., NeurIPS 2017, arXiv 1706.03762)."""
+    half = max(width // 2, 1)
+    frequency = torch.exp(torch.arange(half, device=position.device) * (-math.log(LONGEST_WAVE) / half))
+    angle = position[..., None] * frequency
+    return nn.functional.pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, width - 2 * half))
+
+
+def place_embedding(grid: tuple[int, ...], width: int, *, device: torch.device) -> Float[Tensor, "*grid width"]:
+    """P of Eq. 6: sines and cosines along every axis in turn; any grid size, no parameters."""
+    per_axis = width // len(grid)
+    parts = []
+    for axis, size in enumerate(grid):
+        along = waves(torch.arange(size, device=device, dtype=torch.float32), per_axis)
+        parts.append(along[(None,) * axis + (slice(None),) + (None,) * (len(grid) - axis - 1)].expand(*grid, per_axis))
+    embedding = torch.cat(parts, dim=-1)
+    return nn.functional.pad(embedding, (0, width - embedding.shape[-1]))
+
+
+class TimeEmbedding(nn.Module):
+    """gamma(t) of the paper: sines and cosines of the time through a small perceptron."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.perceptron = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, time: Float[Tensor, "batch modality"]) -> Float[Tensor, "batch modality width"]:
+        """One vector per sample and modality; times in [0, T]."""
+        return self.perceptron(waves(time * (1000.0 / T), self.width))

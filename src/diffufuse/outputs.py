@@ -1,0 +1,57 @@
+"""What a network's channels mean: one sigmoid per region, or one softmax over background and labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The meaning of the channels between a network and the regions that are reported.
+
+    Attributes:
+        kind: `regions` gives every region its own sigmoid, so regions may overlap; `labels` gives background and each
+            label a share of one softmax, and a region is the sum of its labels.
+        regions: region to the label values that it joins, in the order of reporting.
+    """
+
+    kind: Literal["regions", "labels"]
+    regions: Mapping[str, list[int]]
+
+    @cached_property
+    def labels(self) -> list[int]:
+        """Every label value that some region holds, ascending; channel 0 of a softmax is everything else."""
+        return sorted({value for values in self.regions.values() for value in values})
+
+    @property
+    def channels(self) -> int:
+        """Number of logits C per voxel."""
+        return len(self.regions) if self.kind == "regions" else 1 + len(self.labels)
+
+    def reference(self, labels: Integer[np.ndarray, "..."]) -> Float[np.ndarray, "channel ..."]:
+        """What the channels should say, 0 or 1, float32."""
+        groups = list(self.regions.values()) if self.kind == "regions" else [[value] for value in self.labels]
+        said = [np.isin(labels, values) for values in groups]
+        if self.kind == "labels":
+            said.insert(0, ~np.isin(labels, self.labels))
+        return np.stack(said).astype(np.float32)
+
+    def probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch channel ..."]:
+        """Probability of each channel, in the precision of single floats."""
+        return torch.sigmoid(logits.float()) if self.kind == "regions" else torch.softmax(logits.float(), dim=1)
+
+    def region_probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch region ..."]:
+        """Probability of each region: its sigmoid, or the sum of its labels' shares."""
+        shares = self.probabilities(logits)
+        if self.kind == "regions":
+            return shares
+        channel = {value: 1 + place for place, value in enumerate(self.labels)}
+        return torch.stack(
+            [shares[:, [channel[value] for value in values]].sum(dim=1) for values in self.regions.values()], dim=1
+        )
