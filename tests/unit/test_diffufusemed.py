@@ -19,7 +19,7 @@ from diffufuse.models.diffufusemed.diffusion import (
     time_of_noise,
     velocity,
 )
-from diffufuse.models.diffufusemed.reliability import features_of, gates_of
+from diffufuse.models.diffufusemed.reliability import gates_of, moments_of, roughness_of
 from diffufuse.models.diffufusemed.tokens import TokenNorm, inside_at
 from diffufuse.models.multi_encoder import MultiEncoderCNN
 
@@ -135,8 +135,21 @@ class TestTokens:
         inside[..., :2, :] = True
         other = features.clone()
         other[..., 2:, :] = 50.0
-        assert torch.allclose(features_of(features, inside), features_of(other, inside))
-        assert torch.allclose(features_of(features, inside)[..., :D], features[..., :2, :].mean(dim=(3, 4)), atol=1e-5)
+        assert torch.allclose(moments_of(features, inside), moments_of(other, inside))
+        expected = features[..., :2, :].mean(dim=(2, 3, 4))
+        assert torch.allclose(moments_of(features, inside)[..., 0], expected, atol=1e-5)
+
+    def test_roughness_is_blind_to_planes_and_tells_the_strength_of_noise(self):
+        x, y = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+        plane = (3 * x - 2 * y)[None, None, :, :, None].expand(1, M, 16, 16, 2)
+        presence = torch.ones_like(plane, dtype=torch.bool)
+        presence[..., :3, :, :] = False
+        shown = torch.where(presence, plane, 0.0)
+        assert (roughness_of(shown, presence) < -10).all()
+        faint, strong = (roughness_of(shown + sd * drawn(1, M, 16, 16, 2), presence) for sd in (0.1, 0.4))
+        # the mask has the weights 1, 2 and 4, so noise of SD s has the mean magnitude 6 s sqrt(2 / pi)
+        assert torch.allclose(faint.exp(), torch.full_like(faint, 0.6 * math.sqrt(2 / math.pi)), rtol=0.2)
+        assert torch.allclose(strong - faint, torch.full_like(faint, math.log(4)), atol=0.1)
 
 
 class TestAttention:

@@ -17,8 +17,8 @@ from diffufuse.models.diffufusemed.denoiser import Denoiser, denoise
 from diffufuse.models.diffufusemed.diffusion import clean_of, noise_of, noised, signal, time_of_noise, velocity
 from diffufuse.models.diffufusemed.reliability import (
     ReliabilityEstimator,
-    features_of,
     gates_of,
+    moments_of,
     noise_features_of,
     roughness_of,
 )
@@ -115,7 +115,7 @@ class DiffuFuseMed(nn.Module):
             for width, window in zip(coarse, windows, strict=True)
         )
         self.reliability = (
-            ReliabilityEstimator(modalities, 2 * sum(widths) + 2 * len(coarse) + 1) if gates == "reliability" else None
+            ReliabilityEstimator(modalities, 2 * len(widths) + 2 * len(coarse) + 1) if gates == "reliability" else None
         )
         self.fusions = nn.ModuleList(Fusion(modalities, width, dims=dims) for width in widths)
         self.decoder = Decoder(outputs, **shape)
@@ -169,7 +169,7 @@ class DiffuFuseMed(nn.Module):
             for number, pair in enumerate(zip(levels[self.fine :], inside[self.fine :], strict=True))
         ]
         rough = roughness_of(torch.where(presence, images, 0.0), presence)
-        measured = [rough, *(features_of(*pair) for pair in zip(levels, inside, strict=True))]
+        measured = [rough, *(moments_of(*pair) for pair in zip(levels, inside, strict=True))]
         logit, gates = self._gates(measured + [noise_features_of(each.found, each.inside) for each in traced], there)
         seen = [
             transformer(level.denoised, level.time, there, gates)

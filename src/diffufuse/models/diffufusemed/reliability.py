@@ -17,7 +17,7 @@ class ReliabilityEstimator(nn.Module):
     Eq. 11 gives it the tokens' mean and the variance of the predicted noise. Under noise that was added at a known
     time that variance tells the time and little of the image; so the prediction is that of the probe, made without
     added noise, where it measures how far the tokens are from clean ones. Beside it stand mean and spread of the
-    features of all levels, the image's roughness, and which modality it is. All are brought to one scale by running
+    features of every level, the image's roughness, and which modality it is. All are brought to one scale by running
     moments, so that no magnitude drowns the others.
     """
 
@@ -36,15 +36,19 @@ class ReliabilityEstimator(nn.Module):
         return self.second(hidden)[..., 0]
 
 
-def features_of(
+def moments_of(
     features: Float[Tensor, "batch modality width *grid"], inside: Bool[Tensor, "batch modality *grid"]
-) -> Float[Tensor, "batch modality feature"]:
-    """Mean and spread of every feature of a level where its modality was acquired, (B, M, 2 D)."""
+) -> Float[Tensor, "batch modality 2"]:
+    """Mean of a level's features where its modality was acquired, and log of their spread over places.
+
+    Two numbers, not two for each feature: those of single features drift as the encoder learns, and a perceptron on
+    hundreds of them did not learn to tell a noisy image from a clean one (area under the curve 0.54 after 300 steps).
+    """
     flat, weight = features.flatten(3), inside.flatten(2)[:, :, None].to(features.dtype)
     count = weight.sum(dim=3).clamp(min=1)
     mean = (flat * weight).sum(dim=3) / count
     variance = ((flat - mean[..., None]).square() * weight).sum(dim=3) / count
-    return torch.cat([mean, torch.sqrt(variance + FLOOR)], dim=2)
+    return torch.stack([mean.mean(dim=2), (variance.mean(dim=2) + FLOOR).log()], dim=2)
 
 
 def roughness_of(
