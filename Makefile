@@ -11,7 +11,7 @@ ARGS ?=
 REPORT := results/report/$(STUDY)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench lock restore ui
+.PHONY: demo test lint results bench lock restore ui
 
 # One run at a time in one folder; the lock goes with the process that holds it, however that one ends.
 demo: .venv/ready
@@ -39,6 +39,14 @@ lint: .venv/ready
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/codespell
 	@$(SNAKEMAKE) --lint
+
+# A finished study's tables as one page for the documentation: `make results STUDY=sts_ibsi`. Runs what is missing.
+results: .venv/ready
+	@mkdir -p results
+	@flock --nonblock --conflict-exit-code 75 results/.run.lock \
+	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) -- $(REPORT)/results.md || \
+	  { test $$? -ne 75 || echo "Another run is under way in this folder; wait for it, or stop it."; exit 1; }
+	cp $(REPORT)/results.md docs/results.md
 
 # Ours against others, one thread each: prints what it finds and writes docs/benchmarks.md. An hour, on an idle machine.
 BENCHMARKS ?= $(filter-out benchmarks/compare.py benchmarks/pairs.py benchmarks/report.py,$(wildcard benchmarks/*.py))

@@ -44,8 +44,10 @@ localrules:
     fetch_dataset,
     draft_cohort,
     collect_metrics,
+    collect_runs,
     summarize_metrics,
     write_table,
+    write_results,
     init_tracking,
     track_run,
 

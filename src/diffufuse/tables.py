@@ -67,6 +67,33 @@ PATCHES = pa.schema(
 # One row per step and quantity: the curves of a training.
 HISTORY = pa.schema([("step", pa.int32()), ("quantity", pa.string()), ("value", pa.float64()), ("unit", pa.string())])
 
+# One row per run that a study reports. A model without a training of its own has the rows of `trained_as`, whose
+# weights it uses. `macs_per_sample` gives logits for `voxels_per_sample`; `corruptions` are those of the training,
+# joined by commas; `duration_s` counts from the last start, `seconds_per_step` over all steps.
+RUNS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("trained_as", pa.string()),
+        ("fold", pa.int8()),
+        ("seed", pa.int16()),
+        ("parameters", pa.int64()),
+        ("macs_per_sample", pa.int64()),
+        ("voxels_per_sample", pa.int64()),
+        ("steps", pa.int32()),
+        ("duration_s", pa.float64()),
+        ("seconds_per_step", pa.float64()),
+        ("modality_dropout", pa.float64()),
+        ("corruptions", pa.string()),
+        ("device", pa.string()),
+        ("threads", pa.int16()),
+        ("precision", pa.string()),
+        ("commit", pa.string()),
+        ("torch", pa.string()),
+        ("started_unix_s", pa.float64()),
+    ]
+)
+
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Schema) -> None:
     """Write a table in exactly its schema, whole or not at all.

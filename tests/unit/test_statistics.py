@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from diffufuse.statistics import bootstrap_interval
+from diffufuse.statistics import bootstrap_interval, hodges_lehmann, holm, signed_rank_p
 
 
 def test_many_normal_values_give_the_interval_of_theory():
@@ -77,3 +77,71 @@ def test_undefined_values_are_refused(broken):
 def test_the_interval_is_defined_and_lies_within_the_values(values):
     low, high = bootstrap_interval(np.array(values), seed=1, resamples=200)
     assert min(values) - 1e-12 <= low <= high <= max(values) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("differences", "typical"),
+    [
+        ([2.0], 2.0),
+        ([1.0, 3.0], 2.0),
+        ([1.0, 2.0, 6.0], 2.75),
+        ([0.0, 0.0, 9.0], 2.25),
+        ([-1.0, 0.0, 1.0, 100.0], 0.75),
+    ],
+)
+def test_hodges_lehmann_of_small_sets_is_the_median_of_their_pairs(differences, typical):
+    assert hodges_lehmann(np.array(differences)) == typical
+
+
+def test_hodges_lehmann_of_nothing_is_undefined():
+    assert math.isnan(hodges_lehmann(np.array([])))
+
+
+def test_one_outlier_hardly_moves_hodges_lehmann():
+    values = np.arange(21.0)
+    assert hodges_lehmann(np.append(values[:-1], 1e6)) == pytest.approx(hodges_lehmann(values), abs=0.6)
+
+
+@pytest.mark.parametrize("size", [6, 27, 80])
+def test_without_zeros_the_signed_rank_p_is_that_of_scipy(size):
+    differences = np.random.default_rng(size).normal(0.3, 1, size)
+    assert signed_rank_p(differences) == stats.wilcoxon(differences).pvalue
+
+
+def test_six_that_agree_have_the_smallest_p_of_two_signs():
+    assert signed_rank_p(np.arange(1.0, 7)) == pytest.approx(2 / 2**6)
+    assert signed_rank_p(-np.arange(1.0, 7)) == pytest.approx(2 / 2**6)
+
+
+def test_zeros_count_as_pratt_says():
+    differences = np.array([0.0, 0, 1, 2, 3, 4, 5, 6, -7])
+    ranks = stats.rankdata(np.abs(differences))[2:]
+    signs = 2 * np.indices((2,) * 7).reshape(7, -1) - 1
+    sums = ranks @ signs
+    observed = ranks @ np.sign(differences[2:])
+    assert signed_rank_p(differences) == pytest.approx((np.abs(sums) >= abs(observed) - 1e-9).mean())
+
+
+def test_equal_values_have_p_one():
+    assert signed_rank_p(np.zeros(6)) == 1.0
+
+
+@pytest.mark.parametrize("differences", [[], [0.0] * 5, [1.0] * 5, [0.0] * 20 + [1.0] * 5])
+def test_too_few_differences_have_no_p(differences):
+    assert math.isnan(signed_rank_p(np.array(differences)))
+
+
+def test_holm_by_hand():
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_never_exceeds_one_and_leaves_one_alone():
+    assert holm(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
+    assert holm(np.array([0.04])).tolist() == [0.04]
+    assert holm(np.array([])).tolist() == []
+
+
+def test_an_undefined_p_is_no_member_of_the_family():
+    adjusted = holm(np.array([0.01, math.nan, 0.03]))
+    assert adjusted[[0, 2]].tolist() == [0.02, 0.03]
+    assert math.isnan(adjusted[1])

@@ -30,7 +30,9 @@ PH-002\tPH-002\t1\t0\t\t-
 PH-003\tPH-003\t-\t-\t\t-
 PH-004\tPH-004\t0\t-\t\tkept out by this test
 """
-RUN = "results/train/phantom/unet2d_tiny/fold-0_seed-0"
+RUN = "results/train/phantom/diffufusemed_tiny/fold-0_seed-0"
+TRAINED = ("diffufusemed_tiny", "unet2d_tiny")
+VARIANT = {"task": "segment", "weights_of": "diffufusemed_tiny", "settings": {"temperature": 0.0}}
 
 
 def snakemake(folder, *arguments):
@@ -41,12 +43,15 @@ def snakemake(folder, *arguments):
 
 
 def shrink(folder):
-    """Three patients, two folds, a training of seconds."""
+    """Three patients, two folds, trainings of seconds, and a model that differs at test time alone."""
     (folder / "config" / "cohorts" / "phantom.tsv").write_text(SHEET)
     for name, change in {
-        "config": lambda c: c["study"].update(folds=[0, 1]),
+        "config": lambda c: c["study"].update(folds=[0, 1], models=[*TRAINED, "variant"]),
         "datasets": lambda c: c["datasets"]["phantom"]["source"].update(patients=3),
-        "models": lambda c: c["models"]["unet2d_tiny"]["training"].update(steps=200, validate_every=100, batch=4),
+        "models": lambda c: [
+            c["models"].update(variant=VARIANT),
+            *(c["models"][name]["training"].update(steps=200, validate_every=100, batch=4) for name in TRAINED),
+        ],
     }.items():
         path = folder / "config" / f"{name}.yaml"
         content = yaml.safe_load(path.read_text())
@@ -73,25 +78,28 @@ def metrics(study):
 
 def test_every_test_patient_has_every_metric_under_every_condition(metrics):
     dice = metrics[metrics["metric"] == "dice"]
-    assert sorted(zip(dice["case"], dice["condition"], strict=True)) == [
-        ("PH-001", "clean"),
-        ("PH-001", "no-pet"),
-        ("PH-002", "clean"),
-        ("PH-002", "no-pet"),
-    ]
+    for model in (*TRAINED, "variant"):
+        part = dice[dice["model"] == model]
+        assert sorted(zip(part["case"], part["condition"], strict=True)) == [
+            ("PH-001", "clean"),
+            ("PH-001", "no-pet"),
+            ("PH-002", "clean"),
+            ("PH-002", "no-pet"),
+        ]
     assert dice["value"].between(0, 1).all()
     assert {"dice", "iou", "hd95", "precision", "recall", "missed"} <= set(metrics["metric"])
 
 
 def test_iou_lies_between_its_bounds(metrics):
-    wide = metrics.pivot_table(index=["case", "condition"], columns="metric", values="value")
+    wide = metrics.pivot_table(index=["model", "case", "condition"], columns="metric", values="value")
     assert (wide["iou"] <= wide["dice"] + 1e-12).all()
     assert (wide["iou"] >= wide["dice"] / (2 - wide["dice"]) - 1e-12).all()
 
 
 def test_the_report_has_its_table_figure_and_pictures(study):
     report = study / "results/report/phantom"
-    assert {"tables/segmentation.md", "figures/dice_by_condition.png", "figures/dice_by_condition.csv"} <= {
+    written = ("results.md", "tables/segmentation.md", "tables/comparison.md", "figures/dice_by_condition.csv")
+    assert {*written, "figures/dice_by_condition.png"} <= {
         path.relative_to(report).as_posix() for path in report.rglob("*") if path.is_file()
     }
     assert all((report / f"overlays/phantom/unet2d_tiny/{case}.png").stat().st_size for case in ("PH-001", "PH-002"))
@@ -101,12 +109,11 @@ def test_the_report_has_its_table_figure_and_pictures(study):
     assert (study / "report.html").stat().st_size > 500_000
 
 
-def test_mlflow_shows_both_runs_with_curves_and_pictures(study):
+def test_mlflow_shows_every_training_with_curves_and_pictures(study):
     client = MlflowClient(f"sqlite:///{study}/results/track/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
     assert {run.data.tags["path"] for run in runs} == {
-        "train/phantom/unet2d_tiny/fold-0_seed-0",
-        "train/phantom/unet2d_tiny/fold-1_seed-0",
+        f"train/phantom/{model}/fold-{fold}_seed-0" for model in TRAINED for fold in (0, 1)
     }
     for run in runs:
         assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
@@ -204,7 +211,7 @@ def test_a_killed_training_is_finished_by_the_next_run_with_the_same_weights(stu
     weights = study / RUN / "weights.safetensors"
     expected = sha256_of(weights)
     weights.unlink()
-    log = study / "results/logs/train/phantom/unet2d_tiny/fold-0_seed-0.log"
+    log = study / "results/logs/train/phantom/diffufusemed_tiny/fold-0_seed-0.log"
     log.unlink()
     workflow = subprocess.Popen(
         [SNAKEMAKE, "--", "train"], cwd=study, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

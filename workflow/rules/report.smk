@@ -1,33 +1,30 @@
-# One study's tables and figures, all computed from its one table of metrics.
+# One study's tables and figures, all computed from its one table of metrics and what its trainings cost.
 
-SUMMARY_CODE = (
-    "reporting.py",
-    "statistics.py",
-    "cases.py",
-    "seeds.py",
-    "tables.py",
-    "metrics",
+CODE = ("reporting/patients.py", "statistics.py", "cases.py", "seeds.py", "tables.py")
+EVIDENCE = dict(
+    metrics="results/report/{study}/metrics.parquet",
+    summary="results/report/{study}/summary.parquet",
+    runs="results/report/{study}/runs.parquet",
+    cohorts=expand("config/cohorts/{dataset}.tsv", dataset=STUDY["datasets"]),
 )
+KNOWN = dict(
+    conditions={name: config["conditions"][name] for name in STUDY["conditions"]},
+    asked=STUDY["metrics"],
+    compare_with=STUDY.get("compare_with", STUDY["models"][0]),
+    study_seed=STUDY["seed"],
+)
+TRAINED_AS = {m: config["models"][m].get("weights_of", m) for m in STUDY["models"]}
 
 
 rule report:
     input:
-        "results/report/{study}/summary.json".format(study=STUDY["name"]),
-        expand(
-            "results/report/{study}/tables/{table}.csv",
-            study=STUDY["name"],
-            table=STUDY["tables"],
-        ),
-        expand(
-            "results/report/{study}/figures/{figure}.png",
-            study=STUDY["name"],
-            figure=STUDY["figures"],
-        ),
         overlays_of_the_study,
         expand(
-            "results/report/{study}/gallery/{dataset}.png",
-            study=STUDY["name"],
-            dataset=STUDY["datasets"],
+            f"results/report/{STUDY['name']}/{{file}}",
+            file=["summary.json", "results.md"]
+            + expand("tables/{table}.csv", table=STUDY["tables"])
+            + expand("figures/{figure}.png", figure=STUDY["figures"])
+            + expand("gallery/{dataset}.png", dataset=STUDY["datasets"]),
         ),
     message:
         "The tables, figures and pictures of the study are there."
@@ -48,6 +45,22 @@ rule collect_metrics:
         "../scripts/collect_metrics.py"
 
 
+rule collect_runs:
+    input:
+        rules.train.input,
+    output:
+        "results/report/{study}/runs.parquet",
+    log:
+        "results/logs/report/{study}/runs.log",
+    params:
+        trained_as=TRAINED_AS,
+        source=source_hash("reporting/runs.py", "tables.py"),
+    message:
+        "Collect the runs of the study {wildcards.study}."
+    script:
+        "../scripts/collect_runs.py"
+
+
 rule summarize_metrics:
     input:
         metrics="results/report/{study}/metrics.parquet",
@@ -59,7 +72,7 @@ rule summarize_metrics:
         "results/logs/report/{study}/summary.log",
     params:
         study_seed=lookup("study/seed", within=config),
-        source=source_hash(*SUMMARY_CODE),
+        source=source_hash(*CODE),
     message:
         "Summarize the study {wildcards.study} over patients."
     script:
@@ -68,7 +81,7 @@ rule summarize_metrics:
 
 rule write_table:
     input:
-        "results/report/{study}/summary.parquet",
+        **EVIDENCE,
     output:
         csv="results/report/{study}/tables/{table}.csv",
         markdown="results/report/{study}/tables/{table}.md",
@@ -81,12 +94,29 @@ rule write_table:
     log:
         "results/logs/report/{study}/{table}.log",
     params:
-        metrics=lookup("study/metrics", within=config),
-        source=source_hash(*SUMMARY_CODE),
+        known=KNOWN,
+        source=source_hash("reporting", "metrics", *CODE),
     message:
         "Write the table {wildcards.table}."
     script:
         "../scripts/write_table.py"
+
+
+rule write_results:
+    input:
+        **EVIDENCE,
+    output:
+        "results/report/{study}/results.md",
+    log:
+        "results/logs/report/{study}/results.log",
+    params:
+        known=KNOWN,
+        tables=lookup("study/tables", within=config),
+        source=source_hash("reporting", "metrics", *CODE),
+    message:
+        "Write the results of the study {wildcards.study} as one page."
+    script:
+        "../scripts/write_results.py"
 
 
 rule draw_figure:
@@ -106,7 +136,12 @@ rule draw_figure:
         "results/logs/report/{study}/{figure}.log",
     params:
         study_seed=lookup("study/seed", within=config),
-        source=source_hash("figures/{figure}.py", "figures/style.py", *SUMMARY_CODE),
+        source=source_hash(
+            "figures/{figure}.py",
+            "figures/style.py",
+            "reporting/writing.py",
+            *CODE,
+        ),
     message:
         "Draw {wildcards.figure}."
     script:

@@ -2,6 +2,8 @@
 import ast
 import functools
 import hashlib
+import itertools
+import string
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -20,25 +22,37 @@ def module_digest(module):
     return hashlib.sha1(code.encode()).hexdigest()[:12]
 
 
+def filled_in(module, fields):
+    """A module's name with its wildcards filled in, once for every combination of their values."""
+    names = sorted({name for _, name, _, _ in string.Formatter().parse(module) if name})
+    combinations = itertools.product(*(fields[name] for name in names))
+    return [module.format(**dict(zip(names, values))) for values in combinations]
+
+
 def source_hash(*modules):
     """Make the code of library modules a parameter, so that editing it reruns the rule.
 
-    A module may hold a rule's wildcards, and {architecture}, {corruption}, {source} and {format} as the catalogues name them.
+    A module may hold a rule's wildcards, and {architecture}, {corruption}, {source} and {format} as the catalogues name
+    them; {learned} stands for every corruption that a model is trained with.
     """
 
     def digest(wildcards):
-        fields = dict(wildcards)
+        fields = {name: [value] for name, value in dict(wildcards).items()}
         if "model" in fields:
-            block = config["models"][fields["model"]]
+            block = config["models"][wildcards.model]
             block = config["models"].get(block.get("weights_of"), block)
-            fields["architecture"] = block["architecture"]
+            learned = [
+                config["conditions"][name]["corruption"]
+                for name in block["training"]["corruption"]["conditions"]
+            ]
+            fields |= {"architecture": [block["architecture"]], "learned": learned}
         if "condition" in fields:
-            fields["corruption"] = config["conditions"][fields["condition"]].get(
-                "corruption", "__init__"
-            )
+            block = config["conditions"][wildcards.condition]
+            fields["corruption"] = [block.get("corruption", "__init__")]
         if "dataset" in fields:
-            block = config["datasets"][fields["dataset"]]
-            fields |= {"source": block["source"]["kind"], "format": block["format"]}
-        return [module_digest(module.format(**fields)) for module in modules]
+            block = config["datasets"][wildcards.dataset]
+            fields |= {"source": [block["source"]["kind"]], "format": [block["format"]]}
+        named = [name for module in modules for name in filled_in(module, fields)]
+        return [module_digest(name) for name in dict.fromkeys(named)]
 
     return digest

@@ -3,7 +3,7 @@
 TRAINING_CODE = (
     "models/{architecture}",
     "models/pyramid.py",
-    "corruptions",
+    "corruptions/{learned}.py",
     "runs.py",
     "plans.py",
     "outputs.py",

@@ -4,7 +4,7 @@ from diffufuse.cases import read_patients
 from diffufuse.figures import FIGURES
 from diffufuse.figures.style import write_figure
 from diffufuse.logs import job_log
-from diffufuse.reporting import write_csv
+from diffufuse.reporting.writing import write_csv
 from diffufuse.tables import METRICS, read_table
 
 with job_log(snakemake.log[0]):

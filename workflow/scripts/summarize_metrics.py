@@ -2,7 +2,7 @@
 
 from diffufuse.cases import count_excluded, read_patients
 from diffufuse.logs import job_log
-from diffufuse.reporting import summarize, summary_record
+from diffufuse.reporting.patients import summarize, summary_record
 from diffufuse.tables import METRICS, SUMMARY, read_table, write_record, write_table
 
 with job_log(snakemake.log[0]):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffufuse.figures.style import INK, MARKERS, MEDIUM, PALETTE, QUIET, house_style, new_figure
-from diffufuse.reporting import QUANTITY, patient_statistics, per_patient
+from diffufuse.reporting.patients import QUANTITY, patient_statistics, per_patient
 
 ROW = ["dataset", "region"]
 COLUMN = ["trained_on", "model"]

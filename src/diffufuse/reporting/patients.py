@@ -1,34 +1,17 @@
-"""From one value per case to what is reported: statistics over patients, a record, and tables to be read."""
+"""From one value per case to statistics over patients, and a record of them."""
 
-import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from diffufuse import tables
-from diffufuse.files import atomic_path
-from diffufuse.metrics import COUNTED
 from diffufuse.seeds import seed_of
 from diffufuse.statistics import bootstrap_interval
 
 SYSTEM = ["dataset", "condition", "trained_on", "model", "region"]
 QUANTITY = [*SYSTEM, "metric", "unit"]
 VALUE = [name for name in tables.METRICS.names if name not in ("value", "unit")]
-PERFORMANCE = ("dice", "iou", "hd95", "precision", "recall")
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>
-body {{ font: 13px/1.5 system-ui, sans-serif; color: #222; margin: 1.5em; overflow-x: auto; }}
-table {{ border-collapse: collapse; white-space: nowrap; }}
-th, td {{ padding: .35em .8em .35em 0; text-align: left; border-bottom: 1px solid #ddd; }}
-th {{ border-bottom: 2px solid #222; }}
-</style></head>
-<body><h1>{title}</h1>
-{table}
-</body></html>
-"""
-DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1)}
 
 
 def per_patient(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
@@ -122,67 +105,6 @@ def summary_record(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def format_table(summary: pd.DataFrame, metrics: Sequence[str] = PERFORMANCE) -> pd.DataFrame:
-    """A table to be read: one row per model and condition, one column per metric.
-
-    Args:
-        summary: a frame in the schema `tables.SUMMARY`.
-        metrics: names of metrics, in the order of the columns.
-
-    Returns:
-        Text. A cell is `mean [interval]`, with `n=` where undefined values were left out, or `undefined`. The column
-        excluded tells the cases that the cohort sheet keeps out; missed, spurious and both_empty the number of such
-        patients, averaged over the runs of a model.
-
-    Raises:
-        ValueError: a metric, or one that is counted always, is not in the summary.
-    """
-    absent = [name for name in (*metrics, *COUNTED) if name not in set(summary["metric"])]
-    if absent:
-        raise ValueError(f"metrics: expected metrics of the summary, got {', '.join(absent)}")
-    headings = {name: _heading(name, summary) for name in metrics}
-    rows = []
-    for key, group in summary.groupby(SYSTEM, sort=False, observed=True):
-        found = {row["metric"]: row for row in group.to_dict("records")}
-        cells = {headings[name]: _cell(found.get(name)) for name in metrics}
-        counts = {name: _count(found.get(name)) for name in COUNTED}
-        people = {name: str(max(row[name] for row in found.values())) for name in ("patients", "excluded")}
-        rows.append(dict(zip(SYSTEM, key, strict=True)) | people | cells | counts)
-    return pd.DataFrame(rows).fillna("")
-
-
-def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a table as comma-separated text, whole or not at all; undefined is an empty cell."""
-    with atomic_path(path) as partial:
-        frame.to_csv(partial, index=False, lineterminator="\n")
-
-
-def write_markdown(frame: pd.DataFrame, path: str | os.PathLike[str], *, note: str = "") -> None:
-    """Write a table as Markdown, whole or not at all.
-
-    Args:
-        frame: text as it should stand.
-        path: ends in `.md`.
-        note: a paragraph below the table: license, meaning of the intervals.
-    """
-    table = frame.to_markdown(index=False, disable_numparse=True)
-    with atomic_path(path) as partial:
-        partial.write_text(f"{table}\n" + (f"\n{note}\n" if note else ""))
-
-
-def write_html(frame: pd.DataFrame, path: str | os.PathLike[str], *, title: str) -> None:
-    """Write a table as a page that stands alone, whole or not at all.
-
-    Args:
-        frame: text as it should stand.
-        path: ends in `.html`.
-        title: the page's title and heading.
-    """
-    rows = frame.rename(columns=lambda name: name.replace("_", " ")).to_html(index=False, border=0)
-    with atomic_path(path) as partial:
-        partial.write_text(PAGE.format(title=title, table=rows))
-
-
 def _statistics(values: pd.Series, seed: int) -> dict[str, float]:
     defined = values.dropna()
     low, high = bootstrap_interval(defined.to_numpy(), seed=seed)
@@ -196,27 +118,3 @@ def _statistics(values: pd.Series, seed: int) -> dict[str, float]:
         "minimum": float(defined.min()),
         "maximum": float(defined.max()),
     }
-
-
-def _heading(name: str, summary: pd.DataFrame) -> str:
-    unit = summary.loc[summary["metric"] == name, "unit"].iloc[0]
-    return name if unit == "1" else f"{name} ({unit})"
-
-
-def _cell(row: Mapping[Hashable, Any] | None) -> str:
-    if row is None:
-        return ""
-    if pd.isna(row["mean"]):
-        return "undefined"
-    point, ends = DECIMALS.get(row["unit"], (3, 3))
-    text = f"{row['mean']:.{point}f}"
-    if not pd.isna(row["mean_low"]):
-        text += f" [{row['mean_low']:.{ends}f}, {row['mean_high']:.{ends}f}]"
-    return f"{text} (n={row['patients'] - row['undefined']})" if row["undefined"] else text
-
-
-def _count(row: Mapping[Hashable, Any] | None) -> str:
-    return "" if row is None else f"{row['mean'] * row['patients']:.3g}"
-
-
-TABLES = {"segmentation": format_table}
