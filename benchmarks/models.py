@@ -8,7 +8,6 @@ is one. Waiting for data needs `snakemake -- prepare` of a study; without, it is
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -54,43 +53,24 @@ def catalogue(name: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())[name]
 
 
-@dataclass(frozen=True)
 class Contender:
-    """A network of `config/models.yaml` with random weights, in evaluation mode, and an input.
+    """A network of `config/models.yaml` with random weights, in evaluation mode, and some of its training's patches."""
 
-    Attributes:
-        name: of its block.
-        network: the network.
-        images: patches as it is trained with, (B, M, X, Y, Z).
-        slices: how many slices of the method's patch the voxels of these fill.
-        cost: parameters and multiply-accumulates per slice, in words.
-    """
-
-    name: str
-    network: nn.Module
-    images: Tensor
-    slices: float
-    cost: str
+    def __init__(self, name: str, *, modalities: int, outputs: int, batch: int, device: str = "cpu") -> None:
+        """Build both; `slices` tells how many slices of the method's patch the voxels fill, `cost` is for one."""
+        blocks = catalogue("models")
+        block, (x, y, _) = blocks[name], blocks[f"{OURS}_{name.split('_')[-1]}"]["training"]["patch"]
+        torch.manual_seed(0)
+        network = build_model(block, modalities=modalities, outputs=outputs).eval()
+        images = torch.randn(batch, modalities, *block["training"]["patch"])
+        self.name, self.network, self.images = name, network.to(device), images.to(device)
+        self.slices = images[:, 0].numel() / (x * y)
+        parameters, macs = sum(each.numel() for each in network.parameters()), macs_of(network, images) / self.slices
+        self.cost = f"{name} {parameters / 1e6:.3g} M parameters, {macs / 1e9:.3g} GMACs a slice"
 
     def look(self) -> Tensor:
-        """Logits of the input."""
-        logits = self.network(self.images, torch.ones_like(self.images, dtype=torch.bool))
-        if logits.is_cuda:
-            torch.cuda.synchronize()
-        return logits
-
-
-def contender(name: str, *, modalities: int, outputs: int, batch: int, device: str = "cpu") -> Contender:
-    """The network of a block, and so many of its training's patches."""
-    blocks = catalogue("models")
-    block, (x, y, _) = blocks[name], blocks[f"{OURS}_{name.split('_')[-1]}"]["training"]["patch"]
-    torch.manual_seed(0)
-    network = build_model(block, modalities=modalities, outputs=outputs).eval()
-    images = torch.randn(batch, modalities, *block["training"]["patch"])
-    slices = images[:, 0].numel() / (x * y)
-    parameters, macs = sum(parameter.numel() for parameter in network.parameters()), macs_of(network, images) / slices
-    cost = f"{name} {parameters / 1e6:.3g} M parameters, {macs / 1e9:.3g} GMACs a slice"
-    return Contender(name, network.to(device), images.to(device), slices, cost)
+        """Logits, fetched from where they were calculated."""
+        return self.network(self.images, torch.ones_like(self.images, dtype=torch.bool)).cpu()
 
 
 def macs_of(network: nn.Module, images: Tensor) -> float:
@@ -105,65 +85,58 @@ def macs_of(network: nn.Module, images: Tensor) -> float:
     return counter.get_total_flops() / 2
 
 
-def interleaved(calls: Sequence[Callable[[], object]], repeats: int) -> list[np.ndarray]:
-    """Milliseconds of several calls, in turns, after a turn that does not count; fewer repeats if they take a minute."""
+def interleaved(calls: Sequence[Callable[[], object]], repeats: int, parts: Sequence[float] = ()) -> list[Timing]:
+    """Milliseconds of calls, divided by `parts`, in turns; a first turn does not count, and a minute is enough."""
     took: list[list[float]] = []
     began = time.perf_counter()
     while len(took) < 2 or (len(took) <= repeats and time.perf_counter() - began < LIMIT_S):
-        took.append([])
+        moments = [time.perf_counter()]
         for call in calls:
-            start = time.perf_counter()
             call()
-            took[-1].append((time.perf_counter() - start) * 1000)
-    return list(np.array(took[1:]).T)
-
-
-def timing(values: np.ndarray) -> Timing:
-    """Least and median of some values."""
-    return Timing(float(values.min()), float(np.median(values)), tuple(values.tolist()))
+            moments.append(time.perf_counter())
+        took.append([1000 * (end - start) for start, end in pairwise(moments)])
+    each = np.array(took[1:]) / (parts or 1)
+    return [Timing(float(ms.min()), float(np.median(ms)), tuple(ms.tolist())) for ms in each.T]
 
 
 def slice_rows(size: str, *, batch: int, repeats: int, precision: str = "fp32", device: str = "cpu") -> list[Row]:
     """Time per slice, of the method and of its peers; a volume counts for as many slices as its voxels fill."""
     modalities, outputs = CHANNELS[size]
-    shape = {"modalities": modalities, "outputs": outputs, "batch": batch}
-    ours, *peers = (contender(f"{name}_{size}", **shape, device=device) for name in (OURS, *PEERS))
+    shape: dict[str, Any] = {"modalities": modalities, "outputs": outputs, "batch": batch, "device": device}
+    everyone = [Contender(f"{name}_{size}", **shape) for name in (OURS, *PEERS)]
     with torch.inference_mode(), torch.autocast(device, DTYPES[precision], enabled=precision != "fp32"):
-        took = interleaved([each.look for each in (ours, *peers)], repeats)
-    mine, *theirs = (ms / each.slices for ms, each in zip(took, (ours, *peers), strict=True))
-    x, y = ours.images.shape[2:4]
-    rows = []
-    for peer, other, goal in zip(peers, theirs, PEERS.values(), strict=True):
-        usual = " and ".join(f"{np.percentile(ms, 95):.3g}" for ms in (mine, other))
-        patch = "x".join(map(str, peer.images.shape[2:]))
-        rows.append(
-            compared(
-                f"slice, {size}, {device} {precision}, batch {batch}, against {peer.name}",
-                f"logits of a slice of {x}x{y} with {modalities} modalities and {outputs} regions, in evaluation mode",
-                timing(mine),
-                timing(other),
-                unit="ms",
-                peer=peer.name,
-                goal=goal,
-                notes=f"{ours.cost}; {peer.cost}, read as {batch} patches of {patch}, time divided by the slices of "
-                f"{x}x{y} that they fill; 95 % within {usual} ms; {UNEQUAL}",
-            )
+        took = interleaved([each.look for each in everyone], repeats, [each.slices for each in everyone])
+    p95 = [f"{np.percentile(each.all, 95):.3g}" for each in took]
+    patches = ["x".join(map(str, each.images.shape[2:])) for each in everyone]
+    return [
+        compared(
+            f"slice, {size}, {device} {precision}, batch {batch}, against {everyone[n].name}",
+            f"logits of a slice of {patches[0][:-2]} with {modalities} modalities and {outputs} regions, eval mode",
+            took[0],
+            took[n],
+            unit="ms",
+            peer=everyone[n].name,
+            goal=goal,
+            notes=f"{everyone[0].cost}; {everyone[n].cost}, read as {batch} patches of {patches[n]}, time divided by "
+            f"the slices of {patches[0][:-2]} that they fill; 95 % within {p95[0]} and {p95[n]} ms; {UNEQUAL}",
         )
-    return rows
+        for n, goal in enumerate(PEERS.values(), start=1)
+    ]
 
 
 def attention_rows() -> list[Row]:
     """DG-CMT when the number of tokens doubles, twice: in windows, and over the whole grid as the paper writes it."""
     settings = {"head_width": 16, "ffn": 2, "dropout": 0.0, "time_on": "queries and keys"}
-    there, calls = torch.ones(4, 3, dtype=torch.bool), []
-    for window in (5, 0):
-        block = CrossModalTransformer(3, 64, blocks=1, window=window, **settings).eval()
-        known = [(torch.randn(4, 3, 64, *grid), torch.zeros(4, 3), there, there / 3) for grid in GRIDS]
-        calls += [partial(block, *each) for each in known]
+    blocks = [CrossModalTransformer(3, 64, blocks=1, window=window, **settings).eval() for window in (5, 0)]
+    there = torch.ones(4, 3, dtype=torch.bool)
+    known = [(torch.randn(4, 3, 64, *grid), torch.zeros(4, 3), there, there / 3) for grid in GRIDS]
     with torch.inference_mode():
-        took = [timing(ms) for ms in interleaved(calls, REPEATS["attention"])]
+        took = interleaved([partial(block, *each) for block in blocks for each in known], REPEATS["attention"])
     rows = []
-    for where, times, goal in (("windows of 5x5", took[:3], "ratio <= 2.2"), ("the whole grid", took[3:], "")):
+    for where, times, goal in (
+        ("windows of 5x5", took[:3], "ratio <= 2.2"),
+        ("the whole grid, the paper's literal form", took[3:], ""),
+    ):
         for (few, less), (many, more) in pairwise(zip(GRIDS, times, strict=True)):
             before, after = ("x".join(map(str, grid)) for grid in (few, many))
             rows.append(
@@ -176,8 +149,7 @@ def attention_rows() -> list[Row]:
                     peer=f"with {before} tokens",
                     ratio=more.min_s / less.min_s,
                     goal=goal,
-                    notes="the ratio is the time for twice the tokens: 2 would be linear, 4 quadratic"
-                    + ("" if goal else "; the paper's literal form, for comparison"),
+                    notes="the ratio is the time for twice the tokens: 2 would be linear, 4 quadratic",
                 )
             )
     return rows
@@ -188,8 +160,7 @@ def plan_of(model: str, dataset: str, cases: Mapping[str, PreparedCase] | None =
     cohort, block = read_cohort(ROOT / f"config/cohorts/{dataset}.tsv"), catalogue("datasets")[dataset]
     training, modalities = cohort.training(0), block["modalities"]
     constants = {"split_sha256": split_sha256(training), "modalities": {}}
-    if cases:
-        constants = fit_constants([cases[name] for name in training], modalities=modalities)
+    constants |= fit_constants(map(cases.__getitem__, training), modalities=modalities) if cases else {}
     names = {"dataset": dataset, "model": model, "fold": 0, "seed": 0, "study_seed": 1, "regions": block["regions"]}
     blocks = {"block": catalogue("models")[model], "conditions": catalogue("conditions"), "modalities": modalities}
     return make_plan(cohort, **names, **blocks, constants=constants)
@@ -226,8 +197,7 @@ def stepper(plan: Mapping[str, Any]) -> Callable[[Batch], None]:
         fabric.clip_gradients(wrapped, optimizer, max_norm=1.0)
         optimizer.step()
         average.update_parameters(network)
-        if fabric.device.type == "cuda":
-            torch.cuda.synchronize()
+        loss.item()  # so that a GPU has finished
 
     return step
 
@@ -236,16 +206,16 @@ def step_row() -> Row:
     """A training step of the method and of its backbone alone."""
     plans = [plan_of(f"{name}_small", "sts_ibsi") for name in (OURS, "multi_encoder")]
     ours, theirs = interleaved([partial(stepper(plan), random_batch(plan)) for plan in plans], REPEATS["step"])
-    costs = [contender(plan["model"], modalities=3, outputs=1, batch=1).cost for plan in plans]
+    costs = "; ".join(Contender(plan["model"], modalities=3, outputs=1, batch=1).cost for plan in plans)
     return compared(
         "training step, small",
         "objective, backward pass, clipping, AdamW and average of weights, 12 random patches of 80x80, 3 modalities",
-        timing(ours),
-        timing(theirs),
+        ours,
+        theirs,
         unit="ms",
         peer="multi_encoder_small, the backbone alone",
         goal="ratio >= 0.5",
-        notes=f"{'; '.join(costs)}, for logits; {UNEQUAL}",
+        notes=f"{costs}, for logits alone; {UNEQUAL}",
     )
 
 
@@ -257,36 +227,31 @@ def prepared(dataset: str) -> dict[str, PreparedCase]:
 
 
 def waiting_rows() -> list[Row]:
-    """The share of a training that it waits for batches to be drawn and augmented; none where nothing is prepared."""
+    """How long a training waits for data; nothing is told where nothing is prepared."""
     ready = [name for name in ("sts_ibsi", "phantom") if (PREPARED / name / "patches.parquet").exists()]
     if not ready:
         return []
     cases, index = prepared(ready[0]), read_table(PREPARED / ready[0] / "patches.parquet", PATCHES)
-    plans = [plan_of(f"{name}_small", ready[0], cases) for name in (OURS, "unet2d")]
+    plans = [plan_of(f"{model}_small", ready[0], cases) for model in (OURS, "unet2d")]
     return [waiting_row(plan, sampler_of(plan, cases, index).draw) for plan in plans]
 
 
 def waiting_row(plan: Mapping[str, Any], draw: Callable[[int, np.random.Generator], Batch]) -> Row:
-    """As `training.fit` on a CPU, where nothing is drawn ahead."""
-    step, size = stepper(plan), plan["block"]["training"]["batch"]
-    generator, chance, took = np.random.default_rng(0), torch.Generator().manual_seed(0), []
-    for _ in range(REPEATS["waiting"] + 2):
-        began = time.perf_counter()
-        batch = augment(draw(size, generator), generator=chance)
-        ready = time.perf_counter()
-        step(batch)
-        took.append((ready - began, time.perf_counter() - ready))
-    waited, learned = np.array(took[2:]).T
+    """The share of training steps that goes into data, as on a CPU, where nothing is drawn ahead."""
+    step, generator, chance = stepper(plan), np.random.default_rng(0), torch.Generator().manual_seed(0)
+    size, drawn = plan["block"]["training"]["batch"], []
+    calls = [lambda: drawn.append(augment(draw(size, generator), generator=chance)), lambda: step(drawn.pop())]
+    waited, learned = (np.array(took.all) for took in interleaved(calls, REPEATS["waiting"]))
     return Row(
         f"waiting for data, {plan['model']}",
-        f"share of a training step that goes into drawing and augmenting {size} patches, on {plan['dataset']}",
+        f"share of training steps that goes into drawing and augmenting {size} patches of {plan['dataset']}, of all "
+        "steps together; in brackets of the usual step",
         float(waited.sum() / (waited + learned).sum()),
         "of a step",
         ours_median=float(np.median(waited / (waited + learned))),
         goal="ours <= 0.10",
         repeats=len(waited),
-        notes=f"{waited.mean() * 1000:.0f} ms for a batch, {learned.mean() * 1000:.0f} ms for the step, in one thread, "
-        "nothing drawn ahead; the share is of all steps together, in brackets that of the usual step",
+        notes=f"{waited.mean():.0f} ms for a batch, {learned.mean():.0f} ms for learning from it",
     )
 
 
@@ -307,7 +272,7 @@ def precision_row(what: str, on: str, full: np.ndarray, low: np.ndarray) -> Row:
 
 def precision_rows() -> list[Row]:
     """Random weights on random images, and trained weights on a real case that they did not learn from, if at hand."""
-    random, answers = contender(f"{OURS}_small", modalities=3, outputs=1, batch=8), []
+    random, answers = Contender(f"{OURS}_small", modalities=3, outputs=1, batch=8), []
     for enabled in (False, True):
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             answers.append(torch.sigmoid(random.look().float()).numpy())
@@ -317,8 +282,8 @@ def precision_rows() -> list[Row]:
     plan = read_record(TRAINED / "plan.json")
     network = load_model(plan, TRAINED / "weights.safetensors").cpu()
     scan, patch = prepared("sts_ibsi")[plan["validation_cases"][0]].scan, tuple(plan["block"]["training"]["patch"])
-    settings = {"modalities": plan_modalities(plan), "outputs": plan_outputs(plan), "patch": patch}
-    full, low = (predict(network, scan, precision=kind, **settings) for kind in ("32-true", "bf16-mixed"))
+    look = partial(predict, network, scan, modalities=plan_modalities(plan), outputs=plan_outputs(plan), patch=patch)
+    full, low = look(precision="32-true"), look(precision="bf16-mixed")
     on = "all slices of a validation case, windows blended, in the body"
     return [*rows, precision_row("trained weights", on, full[:, scan.body], low[:, scan.body])]
 

@@ -18,6 +18,8 @@ TITLES = {
     "gate": "The gate behind registration",
     "patches": "Patches and slices of prepared cases",
     "cohort": "A cohort of 1,000 cases against one of 100",
+    "whole_patient": "A whole patient, from images to logits",
+    "models": "The method against baselines of its size",
     "workflow": "The workflow at scale",
 }
 VERDICTS = {True: "met", False: "**missed**", None: "no goal"}
