@@ -16,6 +16,8 @@ ROW = ["dataset", "region"]
 COLUMN = ["trained_on", "model"]
 STATISTICS = ["mean", "mean_low", "mean_high"]
 SPREAD = 0.16
+PAGE_IN = 13.0
+CROWDED = 6
 CHARACTERS_PER_INCH = 16
 GOLDEN_ANGLE = (math.sqrt(5) - 1) / 2
 
@@ -45,24 +47,35 @@ def draw(table: pd.DataFrame) -> Figure:
         table: as returned by `data`.
 
     Returns:
-        A figure with one row of panels per dataset and region, one column per model.
+        A figure with one panel per model, dataset and region; models side by side, in more lines where the page ends.
     """
-    rows, columns = list(table.groupby(ROW, sort=False)), list(table.groupby(COLUMN, sort=False))
+    rows, columns = ([key for key, _ in table.groupby(keys, sort=False)] for keys in (ROW, COLUMN))
     conditions = list(dict.fromkeys(table["condition"]))
     with house_style():
-        panel_in = max(2.2, 0.55 + 0.5 * len(conditions))
-        figure = new_figure(0.6 + panel_in * len(columns), 0.9 + 2.3 * len(rows))
-        grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
-        for axes_row, (row, _) in zip(grid, rows, strict=True):
+        panel_in = max(2.2, 0.55 + (0.5 if len(conditions) < CROWDED else 0.28) * len(conditions))
+        across = max(1, min(len(columns), int(PAGE_IN / panel_in)))
+        lines = [(row, columns[first : first + across]) for row in rows for first in range(0, len(columns), across)]
+        figure = new_figure(0.6 + panel_in * across, 0.9 + 2.3 * len(lines))
+        grid = figure.subplots(len(lines), across, sharex=True, sharey=True, squeeze=False)
+        for axes_row, (row, models) in zip(grid, lines, strict=True):
             axes_row[0].set_ylabel(f"Dice, {row[1]}\n{row[0]}")
-            for number, (axes, (column, _)) in enumerate(zip(axes_row, columns, strict=True)):
+            for axes, column in zip(axes_row, models, strict=False):
                 inside = (table[ROW] == row).all(axis=1) & (table[COLUMN] == column).all(axis=1)
-                _draw_panel(axes, table[inside], conditions, number)
-        for axes, (column, _) in zip(grid[0], columns, strict=True):
-            axes.set_title(_title(*map(str, column), datasets=set(table["dataset"])))
+                _draw_panel(axes, table[inside], conditions, columns.index(column))
+                axes.set_title(_title(*map(str, column), datasets=set(table["dataset"])))
+        _leave_blank(grid, [len(models) for _, models in lines])
         line = int(CHARACTERS_PER_INCH * figure.get_figwidth())
         figure.supxlabel(textwrap.fill(_caption(table), line), fontsize=7, color=INK)
     return figure
+
+
+def _leave_blank(grid: np.ndarray, filled: list[int]) -> None:
+    """Hide the places of a line that no model fills; the panel above then shows the names of the conditions."""
+    for line, used in enumerate(filled):
+        for place in range(used, grid.shape[1]):
+            grid[line, place].set_axis_off()
+            if line and filled[line - 1] > place:
+                grid[line - 1, place].tick_params(labelbottom=True)
 
 
 def _draw_panel(axes: Axes, table: pd.DataFrame, conditions: list[str], number: int) -> None:
