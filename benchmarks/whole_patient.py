@@ -54,6 +54,7 @@ def trained(*, seed: int) -> nn.Module:
     draw = np.random.default_rng(seed)
     network = build_model(BLOCK, modalities=len(METHODS), outputs=CHANNELS)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    rate = torch.optim.lr_scheduler.PolynomialLR(optimizer, STEPS)
     known = []
     for case in ("PH-002", "PH-003", "PH-004"):
         labels = read_volume(PREPARED / "phantom" / case / f"{case}_labels.nii.gz").array > 0
@@ -61,10 +62,11 @@ def trained(*, seed: int) -> nn.Module:
         known.append((patient("phantom", case, field=FIELD), np.pad(labels, margin)))
     for _ in range(STEPS):
         parts = []
-        for _ in range(8):
+        for number in range(8):
             scan, labels = known[draw.integers(len(known))]
-            x, y = draw.integers(FIELD - PATCH[0] + 1, size=2)
-            z = draw.choice(np.flatnonzero(labels.any(axis=(0, 1))))
+            anchor = draw.choice(np.argwhere(labels if number % 2 else scan.body))
+            x, y = np.clip(anchor[:2] - draw.integers(PATCH[:2]), 0, np.subtract(labels.shape[:2], PATCH[:2]))
+            z = anchor[2]
             place = slice(x, x + PATCH[0]), slice(y, y + PATCH[1]), slice(z, z + 1)
             parts.append((scan.images[:, *place], scan.presence[:, *place], labels[place][None].astype(np.float32)))
         images, presence, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
@@ -72,6 +74,7 @@ def trained(*, seed: int) -> nn.Module:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        rate.step()
     return network.eval()
 
 

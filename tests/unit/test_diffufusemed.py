@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from monai.networks.schedulers import DDIMScheduler
 
 from diffufuse.models.diffufusemed import DiffuFuseMed
 from diffufuse.models.diffufusemed.attention import CrossModalTransformer, gate_bias, windowed_attention
@@ -94,6 +95,19 @@ class TestDiffusion:
             mean = signal(time) * sd**2 / (signal(time) ** 2 * sd**2 + noise(time) ** 2) * noisy
             noisy = step_back(noisy, (signal(time) * noisy - mean) / noise(time), time, earlier)
         assert float(noisy.std()) == pytest.approx(sd, rel=0.03)
+
+    def test_on_the_full_schedule_a_step_is_that_of_monai(self):
+        scheduler = DDIMScheduler(
+            num_train_timesteps=1000, schedule="cosine", prediction_type="v_prediction", clip_sample=False
+        )
+        scheduler.set_timesteps(1000)
+        noisy, v = drawn(4, 5), drawn(4, 5, seed=1)
+        for index in (900, 500, 100, 10):  # its index i is our time i + 1
+            expected, _ = scheduler.step(v, index, noisy)
+            found = step_back(noisy, v, torch.tensor(index + 1.0), torch.tensor(float(index)))
+            assert torch.allclose(found, expected, atol=2e-4)
+            other = step_back(noisy, v, torch.tensor(index + 1.0), torch.tensor(index - 8.0))
+            assert not torch.allclose(other, expected, atol=2e-4)
 
     def test_tokens_that_start_at_time_zero_come_back_as_they_are(self):
         tokens, there = drawn(2, M, D, 4, 4), torch.ones(2, M, dtype=torch.bool)
