@@ -139,19 +139,11 @@ def attention_rows() -> list[Row]:
     ):
         for (few, less), (many, more) in pairwise(zip(GRIDS, times, strict=True)):
             before, after = ("x".join(map(str, grid)) for grid in (few, many))
-            rows.append(
-                compared(
-                    f"DG-CMT over {where}, {before} to {after} tokens",
-                    f"one block of width 64, forward, on 4 patches with {after} tokens in each of 3 modalities",
-                    more,
-                    less,
-                    unit="ms",
-                    peer=f"with {before} tokens",
-                    ratio=more.min_s / less.min_s,
-                    goal=goal,
-                    notes="the ratio is the time for twice the tokens: 2 would be linear, 4 quadratic",
-                )
-            )
+            rest = {"unit": "ms", "peer": f"with {before} tokens", "goal": goal, "ratio": more.min_s / less.min_s}
+            name = f"DG-CMT over {where}, {before} to {after} tokens"
+            what = f"one block of width 64, forward, on 4 patches with {after} tokens in each of 3 modalities"
+            notes = "the ratio is the time for twice the tokens: 2 would be linear, 4 quadratic"
+            rows.append(compared(name, what, more, less, notes=notes, **rest))
     return rows
 
 
@@ -276,16 +268,16 @@ def precision_rows() -> list[Row]:
     for enabled in (False, True):
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             answers.append(torch.sigmoid(random.look().float()).numpy())
-    rows = [precision_row("random weights", "8 patches of noise", *answers)]
+    row = precision_row("random weights", "8 patches of noise", *answers)
     if not (TRAINED / "weights.safetensors").exists():
-        return rows
+        return [row]
     plan = read_record(TRAINED / "plan.json")
-    network = load_model(plan, TRAINED / "weights.safetensors").cpu()
-    scan, patch = prepared("sts_ibsi")[plan["validation_cases"][0]].scan, tuple(plan["block"]["training"]["patch"])
+    network, patch = load_model(plan, TRAINED / "weights.safetensors").cpu(), tuple(plan["block"]["training"]["patch"])
+    scan = prepared("sts_ibsi")[plan["validation_cases"][0]].scan
     look = partial(predict, network, scan, modalities=plan_modalities(plan), outputs=plan_outputs(plan), patch=patch)
     full, low = look(precision="32-true"), look(precision="bf16-mixed")
     on = "all slices of a validation case, windows blended, in the body"
-    return [*rows, precision_row("trained weights", on, full[:, scan.body], low[:, scan.body])]
+    return [row, precision_row("trained weights", on, full[:, scan.body], low[:, scan.body])]
 
 
 def main() -> None:

@@ -21,7 +21,8 @@ import scipy.ndimage
 import SimpleITK
 from compare import Row, Timing, compared, timed, write
 
-from diffufuse.batches import SliceSampler
+from diffufuse.batches import PatchSampler
+from diffufuse.outputs import Outputs
 from diffufuse.prepared import PreparedCase
 from diffufuse.slices import StoredCase, index_slices, open_slices, write_slices
 
@@ -217,13 +218,15 @@ def training_rows(values: np.ndarray, folder: Path) -> list[Row]:
     """Batches as training draws them: 16 patches of 128 x 128 with presence and reference, normalized."""
     ours, _ = store(values, folder / "training.b2nd")
     index = index_slices([("A", ours)], dataset="d", regions={"bone": [1]})
-    settings = {"ct": {"normalization": {"method": "window", "low": -160, "high": 240}}}
+    settings = {"ct": {"kind": "ct", "normalization": {"method": "window", "low": -160, "high": 240}}}
     case = PreparedCase("A", ours, {"ct": {"mean": 0.0, "sd": 1.0}}, np.eye(4))
-    sampler = SliceSampler({"A": case}, index, settings, {"bone": [1]}, (128, 128), 0.5)
+    drawing = {"modalities": settings, "outputs": Outputs("regions", {"bone": [1]}), "patch": (128, 128, 1)}
+    drawing |= {"slicewise": True, "foreground_share": 0.5}
+    sampler = PatchSampler({"A": case}, index, **drawing)
     took = timed(lambda: sampler.draw(16, np.random.default_rng(0)), repeats=REPEATS)
     many = pd.concat([index.assign(case=f"A{n}") for n in range(1000)], ignore_index=True)
     cases = {f"A{n}": case for n in range(1000)}
-    large = SliceSampler(cases, many, settings, {"bone": [1]}, (128, 128), 0.5)
+    large = PatchSampler(cases, many, **drawing)
     slow = timed(lambda: large.draw(16, np.random.default_rng(0)), repeats=REPEATS)
     return [
         Row(

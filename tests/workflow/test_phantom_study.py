@@ -50,7 +50,7 @@ def shrink(folder):
         "datasets": lambda c: c["datasets"]["phantom"]["source"].update(patients=3),
         "models": lambda c: [
             c["models"].update(variant=VARIANT),
-            *(c["models"][name]["training"].update(steps=200, validate_every=100, batch=4) for name in TRAINED),
+            *(c["models"][name]["training"].update(steps=100, validate_every=50, batch=4) for name in TRAINED),
         ],
     }.items():
         path = folder / "config" / f"{name}.yaml"
@@ -116,9 +116,9 @@ def test_mlflow_shows_every_training_with_curves_and_pictures(study):
         f"train/phantom/{model}/fold-{fold}_seed-0" for model in TRAINED for fold in (0, 1)
     }
     for run in runs:
-        assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
+        assert len(client.get_metric_history(run.info.run_id, "loss")) == 10
         assert "test.clean.mass.dice" in run.data.metrics
-        assert run.data.params["block.training.steps"] == "200"
+        assert run.data.params["block.training.steps"] == "100"
         assert client.list_artifacts(run.info.run_id, "overlays")
 
 

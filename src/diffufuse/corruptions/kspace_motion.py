@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from jaxtyping import Float
-from torchio import ScalarImage, Subject
-from torchio.transforms import Motion
 
 from diffufuse.types import Image, Mask, Spacing
 
@@ -54,8 +52,8 @@ def kspace_motion(
     times = _between_lines(times, image.shape[1])
     if image.shape[2] == 1:
         degrees[:, :2], translation_mm[:, 2] = 0, 0
-    motion = Motion(_xzy(degrees), _xzy(translation_mm), times, image_interpolation="linear")
-    return np.where(inside, np.abs(_moved(image, motion, spacing_mm)), image)
+    moved = _moved(image, _xzy(degrees), _xzy(translation_mm), times, spacing_mm=spacing_mm)
+    return np.where(inside, np.abs(moved), image)
 
 
 def _between_lines(times: Float[np.ndarray, " m"], lines: int) -> Float[np.ndarray, " m"]:
@@ -64,14 +62,24 @@ def _between_lines(times: Float[np.ndarray, " m"], lines: int) -> Float[np.ndarr
     return (np.where(next_line == lines // 2, next_line + 1, next_line) + 0.5) / lines
 
 
-def _moved(image: Image, motion: Motion, spacing_mm: Spacing) -> Image:
+def _moved(
+    image: Image,
+    degrees: Float[np.ndarray, "m xzy"],
+    translation_mm: Float[np.ndarray, "m xzy"],
+    times: Float[np.ndarray, " m"],
+    *,
+    spacing_mm: Spacing,
+) -> Image:
     """TorchIO cuts k-space along its last axis and turns about the origin: y comes last, and 0 lies in the middle."""
+    import torchio  # loads for seconds, which other conditions need not wait for
+
     turned = image.transpose(0, 2, 1)
     spacing = _xzy(np.array(spacing_mm))
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -(np.array(turned.shape) - 1) / 2 * spacing
-    moving = ScalarImage(tensor=torch.from_numpy(turned[None].copy()), affine=affine)
-    return motion(Subject(image=moving)).get_first_image().data.numpy()[0].transpose(0, 2, 1)
+    still = torchio.Subject(image=torchio.ScalarImage(tensor=torch.from_numpy(turned[None].copy()), affine=affine))
+    motion = torchio.transforms.Motion(degrees, translation_mm, times, image_interpolation="linear")
+    return motion(still).get_first_image().data.numpy()[0].transpose(0, 2, 1)
 
 
 def _xzy(rows: Float[np.ndarray, "... xyz"]) -> Float[np.ndarray, "... xzy"]:

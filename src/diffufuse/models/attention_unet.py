@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
-from monai.networks.nets import AttentionUnet
 from torch import Tensor, nn
 
 PER_CHANNEL = (nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -44,6 +43,8 @@ class AttentionUNet(nn.Module):
             dims: 2 for slice by slice, 3 for volumes.
             slices: neighboring slices that a 2-D network reads as channels, odd.
         """
+        from monai.networks.nets import AttentionUnet  # loads for seconds, which other models need not wait for
+
         super().__init__()
         steps = [tuple(step) for step in strides] if strides else [(2,) * dims] * (len(channels) - 1)
         self.dims = dims

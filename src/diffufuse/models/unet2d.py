@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
-from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
 
@@ -36,6 +35,8 @@ class UNet2D(nn.Module):
             groups: of channels that are normalized together; fewer than there are channels.
             slices: neighboring slices that enter as channels, odd; the logits are those of the middle one.
         """
+        from monai.networks.nets import DynUNet  # loads for seconds, which other models need not wait for
+
         super().__init__()
         steps = [2] * (len(channels) - 1)
         self.stride = (2 ** len(steps), 2 ** len(steps), 1)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
-from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
 
@@ -44,6 +43,8 @@ class UNet3D(nn.Module):
                 than pixels are wide are halved less often.
             groups: of channels that are normalized together; fewer than there are channels.
         """
+        from monai.networks.nets import DynUNet  # loads for seconds, which other models need not wait for
+
         super().__init__()
         steps = [list(step) for step in strides] if strides else [[2, 2, 2]] * (len(channels) - 1)
         self.stride = tuple(math.prod(axis) for axis in zip(*steps, strict=True))
