@@ -21,7 +21,7 @@ from diffufuse.files import sha256_of
 from diffufuse.tables import METRICS, read_record, read_table
 from diffufuse.volumes import read_volume
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 SHEET = """case\tpatient\tfold\tvalidates\tsite\texcluded
