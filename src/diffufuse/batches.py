@@ -48,7 +48,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class PatchSampler:
-    """Draws batches of patches, a share of them from slices in which a region is seen.
+    """Draws batches of patches, a share of them around a region, every region as often as any other.
 
     Attributes:
         cases: name to prepared case.
@@ -82,23 +82,34 @@ class PatchSampler:
     def draw(self, size: int, generator: np.random.Generator) -> Batch:
         """A batch of `size` patches; the generator is the only source of randomness."""
         seen, anywhere = self._slices
-        with_region = round(size * self.foreground_share) if seen else 0
-        picked = [seen[i] for i in generator.integers(len(seen), size=with_region)] if with_region else []
-        picked += [anywhere[i] for i in generator.integers(len(anywhere), size=size - with_region)]
-        patches = [self._patch(name, z, generator) for name, z in picked]
+        picked: list[tuple[str, int, Sequence[int]]] = []
+        for region, share in _shares(list(seen), round(size * self.foreground_share), generator):
+            picked += [
+                (*seen[region][i], self.outputs.regions[region])
+                for i in generator.integers(len(seen[region]), size=share)
+            ]
+        others = generator.integers(len(anywhere), size=size - len(picked))
+        picked += [(*anywhere[i], self.outputs.labels) for i in others]
+        patches = [self._patch(*place, generator) for place in picked]
         batch = Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True)))
         return batch if self.paired else replace(batch, clean=batch.images)
 
     @cached_property
-    def _slices(self) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-        """Case and number of every slice with a region, and of every slice with body."""
-        held = self.index.groupby(["case", "slice"], as_index=False)[["body_voxels", "region_voxels"]].sum()
-        seen, anywhere = held[held.region_voxels > 0], held[held.body_voxels > 0]
-        return tuple(list(zip(part["case"], part["slice"].tolist(), strict=True)) for part in (seen, anywhere))  # type: ignore[return-value]
+    def _slices(self) -> tuple[dict[str, list[tuple[str, int]]], list[tuple[str, int]]]:
+        """Case and number of every slice with a region, by region, and of every slice with body."""
+        order = self.index.sort_values(["case", "slice"], kind="stable")
+        seen = {
+            str(region): _places(rows)
+            for region, rows in order[order["region_voxels"] > 0].groupby("region", sort=False)
+        }
+        known = {region: seen[region] for region in self.outputs.regions if region in seen}
+        return known, _places(order[order["body_voxels"] > 0].drop_duplicates(["case", "slice"]))
 
-    def _patch(self, name: str, z: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def _patch(
+        self, name: str, z: int, around: Sequence[int], generator: np.random.Generator
+    ) -> tuple[np.ndarray, ...]:
         case = self.cases[name]
-        x, y = _corner(np.isin(case.slices.labels(z), self.outputs.labels), self.patch[:2], generator)
+        x, y = _corner(np.isin(case.slices.labels(z), around), self.patch[:2], generator)
         patch = case.slices.patch((x, y, self._first_slice(z, case, generator)), self.patch)
         acquired, there, labels = patch.images, patch.presence, patch.labels
         images, quality = self._corrupted(acquired, there & patch.body, case, generator)
@@ -178,6 +189,19 @@ def sampler_of(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], index
         corruptions=plan["corruptions"],
         paired=learns_from_pairs(plan["block"]),
     )
+
+
+def _places(rows: pd.DataFrame) -> list[tuple[str, int]]:
+    return list(zip(rows["case"].tolist(), rows["slice"].tolist(), strict=True))
+
+
+def _shares(regions: Sequence[str], total: int, generator: np.random.Generator) -> list[tuple[str, int]]:
+    """How many of `total` patches show each region: alike, the remainder to regions drawn without replacement."""
+    if not regions:
+        return []
+    more = generator.permutation(len(regions)) if len(regions) > 1 else [0]
+    shares = {regions[place]: total // len(regions) + (rank < total % len(regions)) for rank, place in enumerate(more)}
+    return [(region, shares[region]) for region in regions]
 
 
 def _spacing_mm(affine: np.ndarray) -> Spacing:

@@ -162,6 +162,14 @@ def test_initial_weights_do_not_disturb_the_global_generator():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_one_softmax_over_background_and_labels_is_learned_as_well(cases, index, tmp_path):
+    run = train(plan_with(BLOCK | {"output": "labels"}), cases, index, tmp_path)
+    probability = predict_case(run.network, cases["D"].scan, run.plan)["mass"]
+    reference = cases["D"].slices.labels(slice(None)).transpose(1, 2, 0) == 1
+    mask = probability >= 0.5
+    assert 2 * (mask & reference).sum() / (mask.sum() + reference.sum()) > 0.8
+
+
 def sampler_with(cases, index, **changes):
     settings = {
         "modalities": MODALITIES,
@@ -183,6 +191,22 @@ def test_half_of_a_batch_shows_the_region(cases, index):
     assert batch.reference.shape == (8, 1, 32, 32, 1)
     assert (batch.reference.sum(dim=(1, 2, 3, 4)) > 0)[:4].all()
     assert batch.spacing_mm[0].tolist() == [2.0, 2.0, 4.0]
+
+
+def test_a_rare_region_is_shown_as_often_as_a_common_one(tmp_path):
+    rare = np.zeros((16, 16, 40), np.uint8)
+    rare[8, 8, :39] = 1
+    rare[8, 8, 39] = 2
+    whole, images = np.ones(rare.shape, bool), {"pet": np.ones(rare.shape, np.float32)}
+    digest = write_slices(tmp_path / "A.b2nd", images=images, presence={"pet": whole}, body=whole, labels=rare)
+    statistics = {"pet": {"mean": 1.0, "sd": 1.0}}
+    case = PreparedCase("A", open_slices(tmp_path / "A.b2nd", sha256=digest), statistics, np.eye(4))
+    regions = {"common": [1], "rare": [2]}
+    settings = {"modalities": {"pet": MODALITIES["pet"]}, "outputs": Outputs("regions", regions), "patch": (8, 8, 1)}
+    table = index_slices([("A", case.slices)], dataset="d", regions=regions)
+    sampler = sampler_with({"A": case}, table, foreground_share=1.0, **settings)
+    shown = drawn(sampler, size=40).reference.flatten(2).any(dim=2).sum(dim=0)
+    assert shown.tolist() == [20, 20]
 
 
 def test_a_patch_larger_than_the_slice_is_absent_around_it(cases, index):
