@@ -136,6 +136,9 @@ def main() -> None:
     for precision in ("32-true", "bf16-mixed"):
         rows.append(row("real patient", "a patient cropped around the tumor", *real, network, precision))
         rows.append(row("raw-like patient", "the phantom in a field of 500 mm", *raw_like, network, precision))
+        if (PREPARED / "sts" / "STS-001").is_dir():
+            raw = patient("sts", "STS-001")
+            rows.append(row("raw patient", "a patient as the scanner had them", *raw, network, precision))
     write("whole_patient", rows, packages=["torch", "monai"])
 
 
