@@ -46,7 +46,7 @@ results: .venv/ready
 	@flock --nonblock --conflict-exit-code 75 results/.run.lock \
 	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) -- $(REPORT)/results.md || \
 	  { test $$? -ne 75 || echo "Another run is under way in this folder; wait for it, or stop it."; exit 1; }
-	cp $(REPORT)/results.md docs/results.md
+	mkdir -p docs/results && cp $(REPORT)/results.md docs/results/$(STUDY).md
 
 # Ours against others, one thread each: prints what it finds and writes docs/benchmarks.md. An hour, on an idle machine.
 BENCHMARKS ?= $(filter-out benchmarks/compare.py benchmarks/pairs.py benchmarks/report.py,$(wildcard benchmarks/*.py))

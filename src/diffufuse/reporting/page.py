@@ -77,9 +77,10 @@ def shown_and_not_shown(evidence: Evidence) -> list[str]:
     if found.empty:
         return []
     named = ["metric", "condition", *(name for name in ("dataset", "region") if found[name].nunique() > 1)]
-    lines = [
-        f"- {', '.join(group.iloc[0][named])}: {_verdict(group)}." for _, group in found.groupby(FAMILY, sort=False)
-    ]
+    verdicts: dict[str, list[str]] = {}
+    for _, group in found.groupby(FAMILY, sort=False):
+        verdicts.setdefault(_verdict(group), []).append(", ".join(group.iloc[0][named]))
+    lines = [f"- {'; '.join(families)}: {verdict}." for verdict, families in verdicts.items()]
     told = (
         f"Against {evidence.compare_with}, by the Holm-adjusted p at {LEVEL}. That a difference is not shown does not "
         "mean that there is none: the intervals above tell how large it may be."
@@ -96,6 +97,8 @@ def _verdict(family: pd.DataFrame) -> str:
     shown = family[family["p_holm"] < LEVEL]
     unknown = family[family["p_holm"].isna()]
     rest = family.drop([*shown.index, *unknown.index])
+    if shown.empty and len(family) > 1:
+        return f"none of {len(family)} is shown to differ"
     signed = [
         f"{row['model']} ({cells.difference(row['difference'], row['unit'])})" for row in shown.to_dict("records")
     ]
