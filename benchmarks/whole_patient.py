@@ -39,13 +39,18 @@ def patient(dataset: str, case: str, *, field: int = 0) -> tuple[Scan, np.ndarra
     body = read_volume(folder / f"{case}_body.nii.gz").array > 0
     margin = [(max(field - n, 0) // 2, max(field - n, 0) - max(field - n, 0) // 2) for n in body.shape[:2]] + [(0, 0)]
     body, lesion = np.pad(body, margin), np.pad(read_volume(folder / f"{case}_labels.nii.gz").array > 0, margin)
-    images = []
-    for name, settings in METHODS.items():
-        image = read_volume(folder / "images" / f"{case}_{name}.nii.gz").array
+    images, presence = [], np.ones((len(METHODS), *body.shape), bool)
+    for channel, (name, settings) in enumerate(METHODS.items()):
+        file = folder / "images" / f"{case}_{name}.nii.gz"
+        if not file.exists():
+            presence[channel] = False
+            images.append(np.zeros(body.shape, np.float32))
+            continue
+        image = read_volume(file).array
         image = np.pad(image, margin, constant_values=AIR[name])
         statistics = intensity_statistics(image, body)
         images.append(normalize(image, np.ones_like(body), settings=settings, statistics=statistics))
-    return Scan(np.stack(images), np.ones((len(images), *body.shape), bool), body), lesion
+    return Scan(np.stack(images), presence, body), lesion
 
 
 def trained(*, seed: int) -> nn.Module:
