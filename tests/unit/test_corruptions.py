@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffufuse.corruptions import CORRUPTIONS
+from diffufuse.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.normalization import intensity_statistics, normalize
 
 # Strength from 0 to 1, as settings.
@@ -15,7 +15,13 @@ STRENGTH = {
     "kspace_motion": lambda s: {"degrees": 8 * s, "translation_mm": 16 * s, "movements": 4},
     "bias_field": lambda s: {"coefficient": s},
     "drift": lambda s: {"amplitude": 0.5 * s},
+    "gain": lambda s: {"change": s},
+    "ghosting": lambda s: {"ghosts": 5, "intensity": s},
+    "streaks": lambda s: {"amplitude_hu": 100 * s, "streaks": 30},
+    "downsampling": lambda s: {"slice_mm": 80 * s},
 }
+# These draw nothing: in a volume, in one slice. Thick slices change nothing where there is one slice.
+NOTHING_DRAWN = {"drift", "gain", "ghosting"}, {"gain", "ghosting", "downsampling"}
 SPACING_MM = (2.0, 1.5, 4.0)
 SHAPE = (24, 20, 12)
 INSIDE = np.zeros(SHAPE, bool)
@@ -60,14 +66,19 @@ def test_the_same_seed_gives_the_same_voxels(name, image):
     assert np.array_equal(at_strength(name, image, 0.3), at_strength(name, image, 0.3))
 
 
-@all_corruptions
+def test_every_corruption_has_a_strength():
+    assert set(STRENGTH) == set(CORRUPTIONS)
+    assert not set(CORRUPTIONS) & set(REMOVALS)
+
+
+@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - NOTHING_DRAWN[1]))
 def test_another_seed_gives_another_slice(name, image):
     image, inside = one_slice(image)
     first, other = (at_strength(name, image, 0.3, inside=inside, seed=seed) for seed in (3, 4))
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"drift"}))
+@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - NOTHING_DRAWN[0]))
 def test_another_seed_gives_another_volume(name, image):
     assert not np.array_equal(at_strength(name, image, 0.3), at_strength(name, image, 0.3, seed=4))
 
@@ -81,7 +92,8 @@ def test_the_outside_of_the_body_and_the_input_stay_as_they_are(name, slices, im
     assert np.array_equal(after[~inside], image[~inside])
     assert np.array_equal(image, before)
     assert not np.shares_memory(after, image)
-    assert (after[inside] != image[inside]).mean() > 0.5
+    if (name, slices) != ("downsampling", 1):
+        assert (after[inside] != image[inside]).mean() > 0.5
 
 
 @all_corruptions
@@ -279,3 +291,132 @@ def test_a_z_score_undoes_a_global_gain_and_not_a_drift(image):
 
     assert scored(1.2 * image) == pytest.approx(scored(image), abs=1e-5)
     assert np.abs(scored(corrupt("drift", image, amplitude=0.2)) - scored(image)).mean() > 0.05
+
+
+def test_a_gain_is_the_same_everywhere_and_may_be_a_loss(image):
+    assert corrupt("gain", image, change=0.2) == pytest.approx(1.2 * image, rel=1e-6)
+    assert corrupt("gain", image, change=-0.2) == pytest.approx(0.8 * image, rel=1e-6)
+
+
+def star(shape=(81, 81, 1), *, seed, inside=None, streaks, amplitude_hu=50):
+    empty, settings = np.zeros(shape, np.float32), {"streaks": streaks, "amplitude_hu": amplitude_hu}
+    return corrupt("streaks", empty, inside=inside, seed=seed, spacing_mm=(1, 1, 1), **settings)
+
+
+def test_a_streak_is_a_straight_line_of_its_height_with_the_opposite_sign_beside_it():
+    heights = []
+    for seed in range(200):
+        alone = star(seed=seed, streaks=1)[..., 0]
+        heights.append(alone.flat[np.abs(alone).argmax()])
+        line = np.argwhere(alone / heights[-1] > 0.9)
+        if len(line) > 60:
+            width = np.linalg.svd(line - line.mean(axis=0), compute_uv=False)[1] / np.sqrt(len(line))
+            assert width < 0.6
+            assert (alone / heights[-1]).min() == pytest.approx(-1 / 8, abs=0.01)
+    assert np.std(heights) == pytest.approx(50, rel=0.15)
+    assert abs(np.mean(heights)) < 12
+
+
+def middle_of(stars):
+    """Where the mean of many slices' stars is brightest."""
+    mean = np.abs(stars).mean(axis=2)
+    return np.array(np.unravel_index(mean.argmax(), mean.shape))
+
+
+def test_streaks_meet_at_one_place_in_the_body_and_fade_away_from_it():
+    body = np.zeros((81, 81, 40), bool)
+    body[20:60, 30:50] = True
+    for seed in range(10):
+        stars = star(body.shape, inside=body, seed=seed, streaks=60)
+        rod = middle_of(stars[..., :20])
+        assert np.abs(rod - middle_of(stars[..., 20:])).max() <= 2
+        away = np.hypot(*(np.indices(body.shape[:2]) - rod[:, None, None]))
+        near, far = (np.abs(stars[body[..., 0] & part]).mean() for part in (away < 4, away > 15))
+        assert near > 2 * far
+        assert not np.array_equal(stars[..., 0], stars[..., 1])
+
+
+def test_streaks_push_nothing_below_what_hounsfield_units_mean():
+    air = np.full((40, 40, 3), -1000, np.float32)
+    assert corrupt("streaks", air, amplitude_hu=100, streaks=40).min() == -1024
+    below = np.full((40, 40, 3), -2000, np.float32)
+    assert corrupt("streaks", below, amplitude_hu=100, streaks=40).min() == -2000
+
+
+def test_ghosting_repeats_the_image_along_y_a_fraction_of_its_width_apart():
+    """Of a bar of 100, 4 ghosts of intensity 0.8 take 20 a quarter of the width apart; the kept middle line adds 8."""
+    image = np.zeros((24, 40, 6), np.float32)
+    image[10:14, 18:22, 2:4] = 100
+    expected = np.full(40, 8.0)
+    expected[18:22] = 100 - 20 + 8
+    for place in (8, 28, 38):
+        expected[np.arange(place, place + 4) % 40] = abs(-20 + 8)
+    ghostly = corrupt("ghosting", image, ghosts=4, intensity=0.8)
+    assert ghostly[10:14, :, 2:4] == pytest.approx(np.broadcast_to(expected[:, None], (4, 40, 2)), abs=1e-3)
+    ghostly[10:14, :, 2:4] = 0
+    assert ghostly == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("slice_mm", [9.0, 12.0, 31.0])
+def test_thick_slices_keep_a_slope_along_z_and_everything_in_the_plane(slice_mm):
+    plane = np.random.default_rng(0).uniform(10, 20, (6, 5, 1))
+    image = np.broadcast_to(plane, (6, 5, 40)).astype(np.float32)
+    assert corrupt("downsampling", image, slice_mm=slice_mm) == pytest.approx(image, rel=1e-5)
+    slope = np.broadcast_to(np.arange(40.0), (6, 5, 40)).astype(np.float32)
+    edge = 2 * int(np.ceil(slice_mm / SPACING_MM[2]))
+    coarse = corrupt("downsampling", slope, slice_mm=slice_mm)
+    assert coarse[..., edge:-edge] == pytest.approx(slope[..., edge:-edge], abs=1 / 8)
+
+
+def test_a_thick_slice_shows_the_mean_of_what_it_holds():
+    """A bright slice among dark ones: what is left is its share of a thick one, and the sum stays."""
+    image = np.zeros((4, 4, 61), np.float32)
+    image[..., 30] = 100
+    for seed in range(10):
+        coarse = corrupt("downsampling", image, seed=seed, spacing_mm=(1, 1, 2), slice_mm=10)[0, 0]
+        assert coarse.sum() == pytest.approx(100, rel=1e-3)
+        assert coarse.max() <= 20 + 1e-4
+        assert np.count_nonzero(coarse) <= 15
+
+
+def test_thick_slices_do_not_draw_in_what_lies_outside_the_body():
+    image = np.full(SHAPE, 1e4, np.float32)
+    inside = np.random.default_rng(1).random(SHAPE) > 0.6
+    image[inside] = 40
+    assert corrupt("downsampling", image, inside=inside, slice_mm=15)[inside] == pytest.approx(40, rel=1e-5)
+
+
+@pytest.mark.parametrize("slice_mm", [0, 1.0, SPACING_MM[2]])
+def test_slices_no_thicker_than_the_grid_change_nothing(slice_mm, image):
+    assert np.array_equal(corrupt("downsampling", image, slice_mm=slice_mm), image)
+
+
+def remove(name, inside, *, seed=3, **settings):
+    generator = np.random.default_rng(seed)
+    return REMOVALS[name](inside, settings=settings, spacing_mm=SPACING_MM, generator=generator)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
+def test_missing_slices_are_whole_and_as_many_as_told(share):
+    inside = np.zeros((8, 6, 40), bool)
+    inside[2:6, 2:4, 5:35] = True
+    before = inside.copy()
+    kept = remove("missing_slices", inside, share=share)
+    assert kept.dtype == bool
+    assert kept.shape == inside.shape
+    assert np.array_equal(kept.any(axis=(0, 1)), kept.all(axis=(0, 1)))
+    lost = np.flatnonzero(~kept[0, 0])
+    assert len(lost) == round(30 * share)
+    assert set(lost) <= set(range(5, 35))
+    assert np.array_equal(inside, before)
+
+
+def test_every_slice_is_as_likely_to_be_missing_and_the_seed_decides():
+    inside = np.ones((2, 2, 10), bool)
+    lost = np.array([~remove("missing_slices", inside, seed=seed, share=0.3)[0, 0] for seed in range(300)])
+    assert lost.mean(axis=0) == pytest.approx(np.full(10, 0.3), abs=0.1)
+    assert np.array_equal(lost[3], ~remove("missing_slices", inside, seed=3, share=0.3)[0, 0])
+
+
+def test_where_nothing_is_inside_no_slice_is_missing():
+    assert remove("missing_slices", np.zeros((3, 3, 5), bool), share=0.5).all()

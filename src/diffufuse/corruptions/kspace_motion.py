@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from diffufuse.types import Image, Mask, Spacing
@@ -71,7 +70,8 @@ def _moved(
     spacing_mm: Spacing,
 ) -> Image:
     """TorchIO cuts k-space along its last axis and turns about the origin: y comes last, and 0 lies in the middle."""
-    import torchio  # loads for seconds, which other conditions need not wait for
+    import torch  # like torchio, it loads for seconds, which other conditions need not wait for
+    import torchio
 
     turned = image.transpose(0, 2, 1)
     spacing = _xzy(np.array(spacing_mm))

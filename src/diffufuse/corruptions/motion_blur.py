@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
-from scipy.signal import fftconvolve
 
 from diffufuse.types import Image, Mask, Spacing
 
@@ -37,6 +36,8 @@ def motion_blur(
         The blurred image, float32; equal to `image` for length 0 or where nothing is inside. Beside an edge it may
         undershoot by a few percent of the edge, as cubic interpolation does.
     """
+    from scipy.signal import fftconvolve  # loads for a second, which other conditions need not wait for
+
     angle = generator.uniform(0, np.pi)
     blurred = image.copy()
     if inside.any() and settings["length_mm"] > 0:
