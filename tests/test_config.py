@@ -1,6 +1,7 @@
 """What a user may write in config/, as Snakemake itself answers it; nothing is run."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,21 @@ def put_a_patient_into_two_folds(root):
     sheet.write_text(sheet.read_text().replace("PH-002\tPH-002", "PH-002\tPH-001"))
 
 
+def forget_the_lesion(root):
+    edit(root / "config" / "datasets.yaml", lambda c: c["datasets"]["phantom"].pop("lesion"))
+
+
+def name_a_lesion_and_why_there_is_none(root):
+    edit(root / "config" / "datasets.yaml", lambda c: c["datasets"]["phantom"].update(no_lesion="None."))
+
+
+def transfer_to(*names):
+    def change(root):
+        edit(root / "config" / "config.yaml", lambda c: c["study"].update(transfers=list(names)))
+
+    return change
+
+
 @pytest.mark.workflow
 @pytest.mark.parametrize(
     ("fault", "told"),
@@ -65,6 +81,10 @@ def put_a_patient_into_two_folds(root):
         ),
         (name_an_unknown_model, "'unet2d_tinny' is not in config/models.yaml; known are: "),
         (put_a_patient_into_two_folds, "patient PH-001 stands in several"),
+        (forget_the_lesion, "datasets.phantom: 'lesion' is a required property"),
+        (name_a_lesion_and_why_there_is_none, "datasets.phantom.lesion: 'mass' is expected to be empty"),
+        pytest.param(transfer_to("brain"), "study.transfers: 'brain' is not in config/datasets.yaml", id="unknown"),
+        pytest.param(transfer_to("lits"), "lits.tsv: expected a cohort sheet", id="no_sheet"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -82,6 +102,23 @@ def test_the_whole_graph_is_known_without_any_data(checkout, study):
     answer = dry_run(checkout, *([] if study is None else ["--configfile", f"config/{study}.yaml"]))
     assert answer.returncode == 0, answer.stderr
     assert not (checkout / "results").exists()
+
+
+@pytest.mark.workflow
+def test_a_model_is_tested_on_all_cases_of_another_dataset_and_fold_by_fold_on_its_own(checkout):
+    transfer_to("brats", "btcv")(checkout)
+    run = "unet2d_tiny/fold-0_seed-0"
+    answer = dry_run(checkout, "rules", "--", f"results/predict/brats/clean/phantom/{run}")
+    assert answer.returncode == 0, answer.stdout
+    assert re.search(r"predict_transfer +1\n", answer.stdout)
+    assert re.search(r"fetch_dataset +2\n", answer.stdout)
+    answer = dry_run(checkout, "rules", "--", f"results/predict/phantom/clean/phantom/{run}")
+    assert answer.returncode == 0, answer.stdout
+    assert re.search(r"predict_cohort +1\n", answer.stdout)
+    assert "predict_transfer" not in answer.stdout
+    answer = dry_run(checkout, "rules", "--", f"results/predict/btcv/clean/phantom/{run}")
+    assert answer.returncode != 0
+    assert "phantom is not tested on btcv. Thirteen organs are labeled, and no lesion." in answer.stdout + answer.stderr
 
 
 def test_conda_users_get_the_same_pins():

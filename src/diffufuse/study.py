@@ -8,7 +8,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from diffufuse.cases import Cohort, read_cohort
+from diffufuse.conditions import corrupts, withheld
+from diffufuse.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.errors import BadInput
+from diffufuse.transfer import refusal
 
 LONGEST_MESSAGE = 300
 
@@ -42,12 +45,13 @@ def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
         cohorts: folder of the cohort sheets, one `{dataset}.tsv` per dataset.
 
     Returns:
-        Dataset to cohort.
+        Dataset to cohort; the study's datasets first, then those of its transfers that can be scored.
 
     Raises:
         BadInput: a name is not in its catalogue, a sheet is faulty, a fold has no cases, a condition speaks of a
             modality or kind that a dataset does not have, a model borrows weights or learns from conditions that are
-            not there, or the model to compare with is none of the study's.
+            not there, the model to compare with is none of the study's, or a dataset to transfer to is unknown, one
+            of the study's own or has patients of them.
     """
     study = config["study"]
     for part in ("datasets", "conditions", "models"):
@@ -63,6 +67,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
             f"study.compare_with: {study['compare_with']!r} is not a model of the study; known are: "
             f"{', '.join(study['models'])}."
         )
+    _check_only(config)
     read = {name: read_cohort(cohorts / f"{name}.tsv") for name in study["datasets"]}
     for name, cohort in read.items():
         for fold in study["folds"]:
@@ -73,11 +78,63 @@ def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
                 )
         for condition in study["conditions"]:
             _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
-    return read
+    return read | _read_transfers(config, read, cohorts)
+
+
+def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
+    """Cohorts of the datasets that are tested beside the study's own; of those alone that can be scored."""
+    blocks, tested = config["datasets"], {}
+    for name in config["study"].get("transfers", ()):
+        if name not in blocks:
+            raise BadInput(f"study.transfers: {name!r} is not in config/datasets.yaml; known are: {', '.join(blocks)}.")
+        if name in trained:
+            raise BadInput(
+                f"study.transfers: {name} is a dataset of the study, whose models test it fold by fold; leave it out."
+            )
+        for other in (*trained, name):
+            _check_lesion(other, blocks[other])
+        for home in [home for home in trained if refusal(blocks[home], blocks[name]) is None]:
+            tested[name] = read_cohort(cohorts / f"{name}.tsv")
+            _require_strangers(name, tested[name], home, trained[home])
+    return tested
+
+
+def _check_lesion(name: str, block: Mapping[str, Any]) -> None:
+    if "no_lesion" not in block and block["lesion"] not in block["regions"]:
+        raise BadInput(
+            f"datasets.{name}.lesion: {block['lesion']!r} is not a region; known are: {', '.join(block['regions'])}."
+        )
+
+
+def _require_strangers(name: str, tested: Cohort, home: str, trained: Cohort) -> None:
+    """Every fold's model predicts every case, so that a patient of both would be one that it learned from."""
+    both = sorted({case.patient for case in tested.cases} & {case.patient for case in trained.cases})
+    if both:
+        raise BadInput(
+            f"study.transfers: {name} has {len(both)} patients of {home}, on whom its models were trained, the first "
+            f"{both[0]}; leave {name} out."
+        )
+
+
+def _check_only(config: Mapping[str, Any]) -> None:
+    """Names must be in the catalogues; those that the study does not have are of a study that it is laid over."""
+    for model, conditions in config["study"].get("only", {}).items():
+        unknown = [name for name in conditions if name not in config["conditions"]]
+        if model not in config["models"] or unknown or "clean" not in conditions:
+            raise BadInput(
+                f"study.only: expected a model of config/models.yaml and conditions of config/conditions.yaml, clean "
+                f"among them; got {model}: {', '.join(conditions)}."
+            )
 
 
 def _check_model(name: str, config: Mapping[str, Any]) -> None:
-    source = config["models"][name].get("weights_of", name)
+    scaled = config["models"][name].get("predictions_of", name)
+    if "predictions_of" in config["models"].get(scaled, {"predictions_of": None}):
+        raise BadInput(
+            f"study.models: {name} scales the predictions of {scaled}, which is not a block of config/models.yaml that "
+            "predicts by itself; name one that does."
+        )
+    source = config["models"][scaled].get("weights_of", scaled)
     trained = [model for model, block in config["models"].items() if "training" in block]
     if source not in trained:
         raise BadInput(
@@ -91,33 +148,40 @@ def _check_model(name: str, config: Mapping[str, Any]) -> None:
                 f"models.{source}.training.corruption.conditions: {condition!r} is not a condition of "
                 f"config/conditions.yaml with a corruption; known are: {', '.join(corrupting)}."
             )
+        block = config["conditions"][condition]
+        if "after" in block or block["corruption"] in REMOVALS:
+            raise BadInput(
+                f"models.{source}.training.corruption.conditions: {condition!r} acts after normalization or takes "
+                "voxels away, and a training corrupts values as they were acquired alone; leave it out."
+            )
 
 
 def _check_condition(name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any]) -> None:
-    spoken_of = [*condition.get("absent", ()), *condition.get("modalities", ())]
+    spoken_of = [each for key in ("absent", "present", "modalities") for each in condition.get(key, ())]
     unknown = [modality for modality in spoken_of if modality not in block["modalities"]]
     if unknown:
         raise BadInput(
             f"study.conditions: {name} speaks of {', '.join(unknown)}, which {dataset} does not have; "
             f"known are: {', '.join(block['modalities'])}."
         )
-    if set(condition.get("absent", ())) >= set(block["modalities"]):
+    gone = withheld(condition, block["modalities"])
+    if len(gone) == len(block["modalities"]):
         raise BadInput(f"study.conditions: {name} leaves no modality of {dataset}; withhold fewer.")
-    if "corruption" in condition and not _corrupted(condition, block["modalities"]):
-        kinds = {modality: settings["kind"] for modality, settings in block["modalities"].items()}
+    if "present" in condition and not gone:
+        raise BadInput(f"study.conditions: {name} keeps every modality of {dataset}, as clean does; leave it out.")
+    if "corruption" in condition:
+        _check_corruption(name, condition, dataset, {one: each["kind"] for one, each in block["modalities"].items()})
+
+
+def _check_corruption(name: str, condition: Mapping[str, Any], dataset: str, kinds: Mapping[str, str]) -> None:
+    known = [*CORRUPTIONS, *REMOVALS]
+    if condition["corruption"] not in known:
+        raise BadInput(
+            f"study.conditions: {name} names the corruption {condition['corruption']!r}; known are: {', '.join(known)}."
+        )
+    if not any(corrupts(condition, modality, kind) for modality, kind in kinds.items()):
         raise BadInput(
             f"study.conditions: {name} corrupts no modality of {dataset}; it asks for the kind "
             f"{' or '.join(condition.get('kinds', ('any',)))}, known are: "
             f"{', '.join(f'{modality} ({kind})' for modality, kind in kinds.items())}."
         )
-
-
-def _corrupted(condition: Mapping[str, Any], modalities: Mapping[str, Any]) -> list[str]:
-    """What `conditions.corrupts` says of each modality, without what it takes to corrupt, which loads slowly."""
-    return [
-        name
-        for name, settings in modalities.items()
-        if name not in condition.get("absent", ())
-        and name in condition.get("modalities", modalities)
-        and settings["kind"] in condition.get("kinds", (settings["kind"],))
-    ]
