@@ -18,15 +18,20 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/cases.smk"
+include: "workflow/rules/asked.smk"
 include: "workflow/rules/source_hash.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
+include: "workflow/rules/transfer.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/efficiency.smk"
+include: "workflow/rules/collect.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/pictures.smk"
+include: "workflow/rules/conditions.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/stopped.smk"
 
@@ -43,13 +48,19 @@ localrules:
     track,
     fetch_dataset,
     draft_cohort,
+    scale_predictions,
     collect_metrics,
+    collect_forecasts,
+    collect_calibrations,
+    collect_efficiency,
     collect_runs,
     summarize_metrics,
     write_table,
     write_results,
+    describe_study,
     init_tracking,
     track_run,
+    track_study,
 
 
 rule all:

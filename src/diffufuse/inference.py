@@ -1,6 +1,6 @@
 """From a trained model and a prepared case to a probability in every voxel."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ def predict(
     outputs: Outputs,
     device: torch.device | str = "cpu",
     precision: Precision = "32-true",
+    after_normalization: Callable[[Scan], Scan] | None = None,
 ) -> Float32[np.ndarray, "region x y z"]:
     """Probability of each region in each voxel.
 
@@ -48,25 +49,42 @@ def predict(
         outputs: what the network's channels mean.
         device: where the network is.
         precision: `bf16-mixed` lets the network calculate in bfloat16; blending and probabilities stay float32.
+        after_normalization: what becomes of the normalized scan before the network sees it, nothing by default:
+            `conditions.apply_condition` with `after="normalization"` and all else but the scan given.
 
     Returns:
         (R, X, Y, Z) in 0..1; 0 where no window with a voxel of the body lies, for nothing is looked for there.
+
+    Raises:
+        ValueError: the network gives probabilities in the place of logits.
+    """
+    seen = normalized(scan, modalities=modalities)
+    logits, looked = body_logits(
+        network,
+        after_normalization(seen) if after_normalization else seen,
+        patch=patch,
+        channels=outputs.channels,
+        device=device,
+        precision=precision,
+    )
+    outputs.require_logits(logits[:, looked])
+    probabilities = outputs.region_probabilities(logits[None])[0].cpu().numpy()
+    return np.where(looked.cpu().numpy(), probabilities, np.float32(0))
+
+
+def normalized(scan: Scan, *, modalities: Mapping[str, Mapping[str, Any]]) -> Scan:
+    """The scan as a network reads it; z-scores are by its own mean and standard deviation in the body.
+
+    Args:
+        scan: in physical units.
+        modalities: name to its block of `config/datasets.yaml`, in channel order; `normalization` is read.
     """
     statistics = {
         name: intensity_statistics(image, scan.body & present)
         for name, image, present in zip(modalities, scan.images, scan.presence, strict=True)
     }
     images = normalize_all(scan.images, scan.presence, modalities=modalities, statistics=statistics)
-    logits, looked = body_logits(
-        network,
-        Scan(images, scan.presence, scan.body),
-        patch=patch,
-        channels=outputs.channels,
-        device=device,
-        precision=precision,
-    )
-    probabilities = outputs.region_probabilities(logits[None])[0].cpu().numpy()
-    return np.where(looked.cpu().numpy(), probabilities, np.float32(0))
+    return Scan(images, scan.presence, scan.body)
 
 
 def body_logits(
@@ -110,8 +128,17 @@ def body_logits(
         )
 
 
-def predict_case(network: nn.Module, scan: Scan, plan: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Probability of every region of a plan, (X, Y, Z) float32; its mask is where that is one half or more."""
+def predict_case(
+    network: nn.Module,
+    scan: Scan,
+    plan: Mapping[str, Any],
+    *,
+    after_normalization: Callable[[Scan], Scan] | None = None,
+) -> dict[str, np.ndarray]:
+    """Probability of every region of a plan, (X, Y, Z) float32; its mask is where that is one half or more.
+
+    `after_normalization` is that of `predict`.
+    """
     outputs = plan_outputs(plan)
     x, y, z = plan["block"]["training"]["patch"]
     probabilities = predict(
@@ -121,6 +148,7 @@ def predict_case(network: nn.Module, scan: Scan, plan: Mapping[str, Any]) -> dic
         patch=(x, y, z),
         outputs=outputs,
         device=next(network.parameters()).device,
+        after_normalization=after_normalization,
     )
     return dict(zip(outputs.regions, probabilities, strict=True))
 

@@ -11,6 +11,9 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 
+SUM_TOLERANCE = 1e-3
+
+
 @dataclass(frozen=True)
 class Outputs:
     """The meaning of the channels between a network and the regions that are reported.
@@ -41,6 +44,24 @@ class Outputs:
         if self.kind == "labels":
             said.insert(0, ~np.isin(labels, self.labels))
         return np.stack(said).astype(np.float32)
+
+    def require_logits(self, values: Float[Tensor, "channel voxel"]) -> None:
+        """Refuse probabilities in the place of logits: made into probabilities again, all would be close to one half.
+
+        Nothing but a softmax gives values in 0..1 that sum to 1 everywhere; of a sigmoid, values of many voxels that
+        differ and are all in 0..1 are the sign, as a network's logits for a whole body never are.
+
+        Raises:
+            ValueError: the values have been through a softmax or a sigmoid.
+        """
+        if not values.numel() or values.min() < 0 or values.max() > 1 or values.min() == values.max():
+            return
+        summed = values.sum(dim=0)
+        if self.kind == "regions" or bool((summed - 1).abs().max() < SUM_TOLERANCE):
+            raise ValueError(
+                f"logits: expected values before the {'sigmoid' if self.kind == 'regions' else 'softmax'}, but all lie in "
+                f"{float(values.min()):.3g}..{float(values.max()):.3g}: the network applies it already; remove it there"
+            )
 
     def probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch channel ..."]:
         """Probability of each channel, in the precision of single floats."""

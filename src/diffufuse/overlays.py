@@ -1,4 +1,4 @@
-"""What an overlay picture of a case shows: its predictions under every condition, and what they are worth."""
+"""What pictures of test cases show: a case under every condition, where it is in doubt, the best and the worst."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 
 from diffufuse.conditions import apply_condition
+from diffufuse.figures.extremes import Ranked
 from diffufuse.figures.overlay import Row
-from diffufuse.metrics import evaluate_case
+from diffufuse.metrics import evaluate
+from diffufuse.metrics.calibration import entropy_bits
+from diffufuse.metrics.comparison import Comparison
 from diffufuse.prepared import PreparedCase
-from diffufuse.volumes import Volume, read_volume
+from diffufuse.scan import Scan
+from diffufuse.types import Image, Mask
+from diffufuse.volumes import Volume, read_volume, write_volume
+
+SHOWN = ("dice", "hd95")
 
 
 def overlay_rows(
@@ -40,19 +47,81 @@ def overlay_rows(
     Returns:
         One row per condition, and the reference mask.
     """
-    labels = case.slices.labels(slice(None)).transpose(1, 2, 0)
-    reference = Volume(np.isin(labels, values), case.affine)
+    reference = reference_of(case, values)
     rows = []
     for (name, block), folder in zip(conditions.items(), predictions, strict=True):
-        mask = read_volume(Path(folder) / f"{case.name}_{region}.nii.gz").array > 0
         scan = apply_condition(
             case.scan,
             block,
             modalities=modalities,
-            spacing_mm=reference.spacing_mm,
+            spacing_mm=case.spacing_mm,
             study_seed=study_seed,
             names=(dataset, case.name, name),
         )
-        found = evaluate_case(mask, reference.array, spacing_mm=reference.spacing_mm, metrics=["dice", "hd95"])
-        rows.append(Row(condition=name, scan=scan, prediction=mask, dice=found["dice"], hd95_mm=found["hd95"]))
-    return rows, reference
+        rows.append(_row(name, scan, case, folder, region=region, reference=reference))
+    return rows, Volume(reference, case.affine)
+
+
+def ranked_rows(
+    cases: Mapping[str, PreparedCase],
+    ranks: Mapping[str, str],
+    predictions: Mapping[str, str | os.PathLike[str]],
+    *,
+    region: str,
+    values: Sequence[int],
+) -> list[Ranked]:
+    """The rows of a picture of the best, the median and the worst case, as they were acquired.
+
+    Args:
+        cases: name → prepared case.
+        ranks: from `extremes.ranked_cases`.
+        predictions: case → folder that holds its prediction.
+        region: which region is shown.
+        values: the label values that it joins.
+    """
+    shown = []
+    for rank, name in ranks.items():
+        case = cases[name]
+        reference = reference_of(case, values)
+        row = _row(f"{rank}: {name}", case.scan, case, predictions[name], region=region, reference=reference)
+        shown.append(Ranked(row, reference, case.spacing_mm))
+    return shown
+
+
+def reference_of(case: PreparedCase, values: Sequence[int]) -> Mask:
+    """The voxels of a case that have one of the label values, (X, Y, Z)."""
+    return np.isin(case.slices.labels(slice(None)).transpose(1, 2, 0), values)
+
+
+def map_doubt(
+    case: PreparedCase, predictions: str | os.PathLike[str], path: str | os.PathLike[str], *, region: str
+) -> tuple[Image, Image]:
+    """Write the uncertainty of a case as NIfTI: the entropy of its probability in every voxel, 0..1 bit.
+
+    Args:
+        case: the prepared case.
+        predictions: folder of its prediction.
+        path: where to write, `.nii.gz`.
+        region: which region.
+
+    Returns:
+        The probability and its entropy, (X, Y, Z) float32.
+    """
+    probability = read_volume(Path(predictions) / f"{case.name}_{region}_probability.nii.gz")
+    doubt_bits = entropy_bits(probability.array).astype(np.float32)
+    write_volume(probability.with_array(doubt_bits), path)
+    return probability.array, doubt_bits
+
+
+def _row(
+    title: str,
+    scan: Scan,
+    case: PreparedCase,
+    predictions: str | os.PathLike[str],
+    *,
+    region: str,
+    reference: Mask,
+) -> Row:
+    mask = read_volume(Path(predictions) / f"{case.name}_{region}.nii.gz").array > 0
+    found = evaluate(Comparison(mask, reference, case.spacing_mm), SHOWN)
+    return Row(title, scan, mask, dice=found["dice"], hd95_mm=found["hd95"])

@@ -12,6 +12,7 @@ from diffufuse.files import atomic_folder
 from diffufuse.scan import Scan
 from diffufuse.slices import StoredCase, open_slices, write_slices
 from diffufuse.tables import read_record, write_record
+from diffufuse.types import Spacing
 from diffufuse.volumes import write_volume
 
 if TYPE_CHECKING:  # registration loads slowly, and reading a prepared case does not need it
@@ -33,6 +34,12 @@ class PreparedCase:
     slices: StoredCase
     statistics: Mapping[str, Mapping[str, float]]
     affine: np.ndarray
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Voxel size along X, Y, Z."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
 
     @property
     def scan(self) -> Scan:

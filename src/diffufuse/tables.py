@@ -52,6 +52,67 @@ SUMMARY = pa.schema(
     ]
 )
 
+# What was forecast of the voxels `near` the region or in the whole `body` of all test cases, and what came true:
+# one row per level, a probability in steps of 1/65535, with the voxels that belong to the reference and that do not.
+FORECASTS = pa.schema(
+    [
+        *(column for column in _RUN if column[0] not in ("case", "fold", "seed")),
+        ("region", pa.string()),
+        ("scope", pa.string()),
+        ("level", pa.int32()),
+        ("inside", pa.int64()),
+        ("outside", pa.int64()),
+    ]
+)
+
+# What a run's validation patients say of its probabilities near a region: the temperature that makes them likeliest, and
+# the threshold of the prediction sets. NLL is the mean over voxels, before and after the temperature.
+CALIBRATIONS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("fold", pa.int8()),
+        ("seed", pa.int16()),
+        ("region", pa.string()),
+        ("patients", pa.int32()),
+        ("temperature", pa.float64()),
+        ("nll_before", pa.float64()),
+        ("nll_after", pa.float64()),
+        ("threshold", pa.float64()),
+    ]
+)
+
+# What a trained model costs where it is used, on one device: logits for one slice, or one volume for a model that works
+# in 3-D, of the size of a training patch. `macs` as in RUNS; memory beyond what the process held before, NaN if unknown.
+EFFICIENCY = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("device", pa.string()),
+        ("threads", pa.int16()),
+        ("precision", pa.string()),
+        ("voxels", pa.int64()),
+        ("parameters", pa.int64()),
+        ("macs", pa.int64()),
+        ("file_mb", pa.float64()),
+        ("peak_memory_mb", pa.float64()),
+    ]
+)
+
+# One row per timed repeat, after warm-up.
+LATENCIES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("device", pa.string()),
+        ("threads", pa.int16()),
+        ("precision", pa.string()),
+        ("batch", pa.int16()),
+        ("repeat", pa.int32()),
+        ("milliseconds", pa.float64()),
+    ]
+)
+
 # One row per axial slice of a prepared case.
 PATCHES = pa.schema(
     [

@@ -17,6 +17,7 @@ from diffufuse.tables import read_record, write_record
 log = logging.getLogger(__name__)
 
 METRICS_PER_CALL = 1000
+STUDIES = "studies"
 LONGEST_PARAMETER = 500
 
 
@@ -116,6 +117,44 @@ def replay(
     for folder, files in artifacts.items():
         for file in files:
             client.log_artifact(identity, file, folder)
+    client.set_terminated(identity, "FINISHED")
+    return {"run_id": identity, "path": path}
+
+
+def show_study(
+    store: str | os.PathLike[str],
+    study: Mapping[str, Any],
+    *,
+    summary: pd.DataFrame,
+    artifacts: Mapping[str, Iterable[str]],
+) -> dict[str, Any]:
+    """Show what a study found as one run of the experiment `studies`; doing so again replaces it.
+
+    Args:
+        store: the record that `init_store` wrote.
+        study: its block of the configuration; becomes parameters.
+        summary: statistics over patients, columns of `tables.SUMMARY`; shown as means.
+        artifacts: folder in the run to the files that it shows; a picture keeps its folders below the study's.
+
+    Returns:
+        A record of what is in the store: the run's id and path.
+    """
+    uri, path = read_record(store)["uri"], f"study/{study['name']}"
+    client = MlflowClient(uri)
+    if client.get_experiment_by_name(STUDIES) is None:
+        home = (Path(store).parent / "artifacts" / STUDIES).absolute().as_uri()
+        client.create_experiment(STUDIES, artifact_location=home)
+    _forget(client, STUDIES, path)
+    identity = _find_or_create(client, STUDIES, path).info.run_id
+    client.log_batch(identity, params=[Param(key, value) for key, value in flatten(study).items()])
+    names = summary[["dataset", "condition", "trained_on", "model", "region", "metric"]].agg(".".join, axis=1)
+    points = _metrics(0, dict(zip(names, summary["mean"], strict=True)), 0.0)
+    for first in range(0, len(points), METRICS_PER_CALL):
+        client.log_batch(identity, metrics=points[first : first + METRICS_PER_CALL])
+    for folder, files in artifacts.items():
+        for file in files:
+            below = Path(file).parts[Path(file).parts.index(study["name"]) + 1 : -1] if folder == "pictures" else ()
+            client.log_artifact(identity, file, "/".join([folder, *below]))
     client.set_terminated(identity, "FINISHED")
     return {"run_id": identity, "path": path}
 

@@ -1,14 +1,18 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.evaluation import evaluate_folder
+from diffufuse.evaluation import Predicted, evaluate_fold, forecast_table, sum_forecasts, thresholds_of
 from diffufuse.inference import write_prediction
-from diffufuse.metrics.calibration import ece, region_of_interest
+from diffufuse.metrics.calibration import ece
+from diffufuse.metrics.comparison import region_of_interest
+from diffufuse.metrics.forecast import forecast_of
 from diffufuse.prepared import PreparedCase
-from diffufuse.tables import METRICS, read_table, write_table
+from diffufuse.samples import write_samples
+from diffufuse.tables import FORECASTS, METRICS, read_table, write_table
 from diffufuse.volumes import Volume, read_volume, write_volume
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -34,9 +38,12 @@ def files(tmp_path):
     return tmp_path
 
 
-def evaluate(files, metrics, **rest):
-    references = {"A": files / "labels.nii.gz"}
-    return evaluate_folder(files / "predictions", references, regions=REGIONS, metrics=metrics, names=NAMES, **rest)
+def predicted(files, body="body.nii.gz"):
+    return Predicted(files / "predictions", {"A": files / "labels.nii.gz"}, {"A": files / body}, REGIONS)
+
+
+def evaluate(files, metrics, *, thresholds=None, body="body.nii.gz"):
+    return evaluate_fold(predicted(files, body), metrics=metrics, thresholds=thresholds or {}, names=NAMES)[0]
 
 
 def value(table, region, metric):
@@ -54,23 +61,65 @@ def test_every_region_and_metric_has_a_row_that_fits_the_table(files):
 
 def test_calibration_is_measured_on_stored_probabilities_near_the_region_within_the_body(files):
     labels, body = (read_volume(files / f"{name}.nii.gz").array for name in ("labels", "body"))
-    bodies = {"A": files / "body.nii.gz"}
+    table = evaluate(files, ["ece", "ece_body"])
     for region, values in REGIONS.items():
         stored = read_volume(files / "predictions" / f"A_{region}_probability.nii.gz").array
         reference = np.isin(labels, values)
-        near = region_of_interest(stored >= 0.5, reference, spacing_mm=(2, 2, 3))
-        within = near & (body > 0)
+        box, near = region_of_interest(stored >= 0.5, reference, spacing_mm=(2, 2, 3))
+        within = near & (body[box] > 0)
         assert within.sum() < near.sum()
-        assert value(evaluate(files, ["ece"]), region, "ece") == ece(stored[near], reference[near])
-        assert value(evaluate(files, ["ece"], bodies=bodies), region, "ece") == ece(stored[within], reference[within])
+        assert value(table, region, "ece") == ece(forecast_of(stored[box], reference[box], within=within))
+        assert value(table, region, "ece_body") == ece(forecast_of(stored, reference, within=body > 0))
 
 
-def test_masks_are_enough_for_metrics_of_masks(files):
-    for path in (files / "predictions").glob("*_probability.nii.gz"):
-        path.unlink()
-    assert value(evaluate(files, ["dice"]), "mass", "dice") == 1
+def test_what_was_forecast_is_kept_for_every_region_and_scope_and_sums_over_folds(files):
+    _, table = evaluate_fold(predicted(files), metrics=["dice"], thresholds={}, names=NAMES)
+    write_table(table, files / "forecasts.parquet", FORECASTS)
+    kept = read_table(files / "forecasts.parquet", FORECASTS)
+    assert {tuple(pair) for pair in kept[["region", "scope"]].to_numpy()} == {
+        (region, scope) for region in REGIONS for scope in ("near", "body")
+    }
+    body = read_volume(files / "body.nii.gz").array > 0
+    voxels = kept.groupby(["region", "scope"])[["inside", "outside"]].sum().sum(axis=1)
+    assert voxels["mass", "body"] == body.sum() > voxels["mass", "near"]
+    twice = sum_forecasts([kept, kept])
+    assert len(twice) == len(kept)
+    assert twice["inside"].sum() == 2 * kept["inside"].sum()
+
+
+def test_a_forecast_without_a_voxel_is_a_table_without_a_row():
+    nothing = forecast_of(np.zeros((2, 2)), np.zeros((2, 2), bool), within=np.zeros((2, 2), bool))
+    table = forecast_table({("mass", "near"): nothing}, names=NAMES)
+    assert list(table.columns) == FORECASTS.names
+    assert table.empty
+
+
+def test_sets_are_judged_by_the_threshold_of_their_region_and_are_unknown_without_one(files):
+    known = evaluate(files, ["coverage", "set_size"], thresholds={"mass": 1.0})
+    assert value(known, "mass", "coverage") == 1
+    assert value(known, "mass", "set_size") == 2
+    assert math.isnan(value(known, "edema", "coverage"))
+
+
+def test_the_lesion_lends_its_threshold_to_the_lesion_of_another_dataset():
+    calibration = pd.DataFrame({"region": ["mass", "edema"], "threshold": [0.7, 0.6]})
+    assert thresholds_of(calibration, ["wt"], lesion="mass") == {"wt": 0.7}
+    assert thresholds_of(calibration, ["mass", "edema"], lesion="mass") == {"mass": 0.7, "edema": 0.6}
+    assert math.isnan(thresholds_of(calibration, ["wt"], lesion=None)["wt"])
+
+
+def test_samples_beside_a_prediction_give_its_volume_an_interval(files):
+    write_samples({"mass": [0.1, 0.2, 0.3], "edema": []}, "A", files / "predictions")
+    table = evaluate(files, ["volume_covered", "volume_interval_ml"])
+    assert value(table, "mass", "volume_covered") == 1
+    assert value(table, "mass", "volume_interval_ml") > 0
+    assert math.isnan(value(table, "edema", "volume_covered"))
+
+
+def test_a_prediction_without_its_probability_is_refused(files):
+    (files / "predictions" / "A_mass_probability.nii.gz").unlink()
     with pytest.raises(BadInput, match="A_mass_probability"):
-        evaluate(files, ["dice", "brier"])
+        evaluate(files, ["dice"])
 
 
 def test_a_prediction_on_another_grid_is_refused_by_name(files):

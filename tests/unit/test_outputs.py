@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from diffufuse.outputs import Outputs
@@ -43,3 +44,15 @@ def test_reference_as_logits_gives_back_the_regions():
         logits = torch.from_numpy(outputs.reference(LABELS))[None] * 40 - 20
         found = outputs.region_probabilities(logits)[0] > 0.5
         assert np.array_equal(found.numpy(), np.stack([np.isin(LABELS, values) for values in REGIONS.values()]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "squash"), [("labels", lambda x: torch.softmax(x, dim=0)), ("regions", torch.sigmoid)]
+)
+def test_a_softmax_or_sigmoid_that_was_applied_before_is_refused(kind, squash):
+    outputs = Outputs(kind, {"mass": [1], "edema": [2]})
+    logits = torch.randn(outputs.channels, 500, generator=torch.Generator().manual_seed(0))
+    outputs.require_logits(logits)
+    outputs.require_logits(torch.zeros_like(logits))
+    with pytest.raises(ValueError, match="applies it already; remove it there"):
+        outputs.require_logits(squash(logits))

@@ -3,7 +3,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from diffufuse.tables import read_record
-from diffufuse.tracking import flatten, follow_live, init_store, replay
+from diffufuse.tracking import flatten, follow_live, init_store, replay, show_study
 
 PLAN = {"path": "train/d/m/fold-0_seed-0", "dataset": "d", "block": {"training": {"steps": 20}}}
 RUN = {"commit": "abc", "versions": {"diffufuse": "0"}, "device": "cpu", "duration_s": 3.0, "started_unix_s": 1.0}
@@ -63,3 +63,21 @@ def test_training_goes_on_when_the_store_is_out_of_reach(tmp_path, caplog):
 def test_nested_settings_become_dotted_names():
     nested = {"a": {"b": 1}, "m": [{"name": "ct", "kind": "ct"}], "l": [1, 2]}
     assert flatten(nested) == {"a.b": "1", "m.ct.name": "ct", "m.ct.kind": "ct", "l": "[1, 2]"}
+
+
+def test_a_study_is_one_run_with_its_means_tables_and_pictures_and_replaces_itself(store, tmp_path):
+    study = {"name": "s", "folds": [0, 1]}
+    names = {"dataset": "d", "condition": "no-pet", "trained_on": "d", "model": "m", "region": "mass"}
+    summary = pd.DataFrame([names | {"metric": "dice", "mean": 0.7}, names | {"metric": "hd95", "mean": float("nan")}])
+    picture = tmp_path / "report" / "s" / "overlays" / "d" / "A.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"png")
+    for _ in range(2):
+        show_study(store, study, summary=summary, artifacts={"pictures": [str(picture)]})
+    client = MlflowClient(read_record(store)["uri"])
+    [run] = client.search_runs([client.get_experiment_by_name("studies").experiment_id])
+    assert run.data.metrics == {"d.no-pet.d.m.mass.dice": 0.7}
+    assert run.data.params["folds"] == "[0, 1]"
+    assert [a.path for a in client.list_artifacts(run.info.run_id, "pictures/overlays/d")] == [
+        "pictures/overlays/d/A.png"
+    ]

@@ -25,14 +25,14 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 SHEET = """case\tpatient\tfold\tvalidates\tsite\texcluded
-PH-001\tPH-001\t0\t-\t\t-
+PH-001\tPH-001\t0\t1\t\t-
 PH-002\tPH-002\t1\t0\t\t-
 PH-003\tPH-003\t-\t-\t\t-
 PH-004\tPH-004\t0\t-\t\tkept out by this test
 """
 RUN = "results/train/phantom/diffufusemed_tiny/fold-0_seed-0"
 TRAINED = ("diffufusemed_tiny", "unet2d_tiny")
-VARIANT = {"task": "segment", "weights_of": "diffufusemed_tiny", "settings": {"temperature": 0.0}}
+VARIANTS = [f"diffufusemed_tiny_{change}" for change in ("uniform_gates", "sampled", "scaled")]
 
 
 def snakemake(folder, *arguments):
@@ -46,10 +46,9 @@ def shrink(folder):
     """Three patients, two folds, trainings of seconds, and a model that differs at test time alone."""
     (folder / "config" / "cohorts" / "phantom.tsv").write_text(SHEET)
     for name, change in {
-        "config": lambda c: c["study"].update(folds=[0, 1], models=[*TRAINED, "variant"]),
+        "config": lambda c: c["study"].update(models=[*TRAINED, *VARIANTS], overlays=1),
         "datasets": lambda c: c["datasets"]["phantom"]["source"].update(patients=3),
         "models": lambda c: [
-            c["models"].update(variant=VARIANT),
             *(c["models"][name]["training"].update(steps=100, validate_every=50, batch=4) for name in TRAINED),
         ],
     }.items():
@@ -78,15 +77,16 @@ def metrics(study):
 
 def test_every_test_patient_has_every_metric_under_every_condition(metrics):
     dice = metrics[metrics["metric"] == "dice"]
-    for model in (*TRAINED, "variant"):
+    asked = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["study"]
+    for model in (*TRAINED, *VARIANTS):
         part = dice[dice["model"] == model]
-        assert sorted(zip(part["case"], part["condition"], strict=True)) == [
-            ("PH-001", "clean"),
-            ("PH-001", "no-pet"),
-            ("PH-002", "clean"),
-            ("PH-002", "no-pet"),
-        ]
+        assert set(zip(part["case"], part["condition"], strict=True)) == {
+            (case, condition)
+            for case in ("PH-001", "PH-002")
+            for condition in asked["only"].get(model, asked["conditions"])
+        }
     assert dice["value"].between(0, 1).all()
+    assert set(asked["metrics"]) <= set(metrics["metric"])
     assert {"dice", "iou", "hd95", "precision", "recall", "missed"} <= set(metrics["metric"])
 
 
@@ -96,13 +96,25 @@ def test_iou_lies_between_its_bounds(metrics):
     assert (wide["iou"] >= wide["dice"] / (2 - wide["dice"]) - 1e-12).all()
 
 
-def test_the_report_has_its_table_figure_and_pictures(study):
+def test_the_report_has_its_tables_figures_and_pictures(study):
     report = study / "results/report/phantom"
-    written = ("results.md", "tables/segmentation.md", "tables/comparison.md", "figures/dice_by_condition.csv")
-    assert {*written, "figures/dice_by_condition.png"} <= {
-        path.relative_to(report).as_posix() for path in report.rglob("*") if path.is_file()
+    asked = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["study"]
+    written = {
+        "results.md",
+        "study.html",
+        "gallery/phantom.png",
+        *(f"tables/{table}.{kind}" for table in asked["tables"] for kind in ("csv", "md", "tex", "html")),
+        *(f"figures/{figure}.{kind}" for figure in asked["figures"] for kind in ("csv", "pdf", "png")),
+        *(f"conditions/phantom/{name}.png" for name in asked["conditions"] if name != "clean"),
+        *(f"overlays/phantom/unet2d_tiny/{case}.png" for case in ("PH-001", "PH-002")),
+        *(
+            f"uncertainty/phantom/unet2d_tiny/{case}{end}"
+            for case in ("PH-001", "PH-002")
+            for end in (".png", ".nii.gz")
+        ),
+        *(f"extremes/phantom/{model}.png" for model in TRAINED),
     }
-    assert all((report / f"overlays/phantom/unet2d_tiny/{case}.png").stat().st_size for case in ("PH-001", "PH-002"))
+    assert written <= {path.relative_to(report).as_posix() for path in report.rglob("*") if path.stat().st_size}
     html = snakemake(study, "--report", "report.html", "--quiet")
     assert html.returncode == 0, html.stderr
     assert "ERROR/" not in html.stderr
@@ -120,6 +132,41 @@ def test_mlflow_shows_every_training_with_curves_and_pictures(study):
         assert "test.clean.mass.dice" in run.data.metrics
         assert run.data.params["block.training.steps"] == "100"
         assert client.list_artifacts(run.info.run_id, "overlays")
+
+
+def test_mlflow_shows_the_study_as_one_run_with_its_tables_figures_and_pictures(study):
+    client = MlflowClient(f"sqlite:///{study}/results/track/mlflow.db")
+    [run] = client.search_runs([client.get_experiment_by_name("studies").experiment_id])
+    assert "phantom.clean.phantom.unet2d_tiny.mass.dice" in run.data.metrics
+    shown = {item.path for folder in ("tables", "figures") for item in client.list_artifacts(run.info.run_id, folder)}
+    assert {"tables/calibration.html", "figures/reliability.png"} <= shown
+
+
+def test_scaled_probabilities_have_the_same_masks(metrics):
+    clean = metrics[metrics["condition"] == "clean"]
+    of = {
+        model: clean[clean["model"] == model].set_index(["case", "metric"])["value"]
+        for model in ("diffufusemed_tiny", "diffufusemed_tiny_scaled")
+    }
+    bold, tame = of.values()
+    for metric in ("dice", "hd95", "auc", "coverage"):
+        assert bold.xs(metric, level="metric").to_list() == pytest.approx(
+            tame.xs(metric, level="metric").to_list(), abs=1e-3
+        )
+    assert bold.xs("nll", level="metric").to_list() != tame.xs("nll", level="metric").to_list()
+
+
+def test_another_condition_asks_for_its_own_predictions_and_the_report_alone(study):
+    path = study / "config" / "config.yaml"
+    before = path.read_text()
+    content = yaml.safe_load(before)
+    content["study"]["conditions"].append("blur-strong")
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    plan = snakemake(study, "-n", "--", "evaluate").stdout
+    path.write_text(before)
+    jobs = dict(line.split() for line in plan.split("Job stats:")[1].splitlines() if len(line.split()) == 2)
+    assert jobs["predict_cohort"] == jobs["evaluate_predictions"] == str(2 * len(TRAINED))
+    assert not {"train_model", "predict_validation", "fit_calibration", "prepare_case"} & set(jobs)
 
 
 def test_a_second_run_does_nothing(study):

@@ -1,6 +1,9 @@
 # Which cases, images and predictions belong to a dataset, a fold or the study: the input functions of all stages.
 from diffufuse.cases import evenly_chosen
 
+# Datasets on which the study's models are tested beside their own: those with a sheet, as check_study read it.
+TRANSFERS = [name for name in COHORTS if name not in STUDY["datasets"]]
+
 
 def cases_of(wildcards):
     return COHORTS[wildcards.dataset].names
@@ -15,8 +18,15 @@ def cases_learned_from(wildcards):
     return cohort.training(fold) + cohort.validation(fold)
 
 
+def cases_validated(wildcards):
+    return COHORTS[wildcards.dataset].validation(int(wildcards.fold))
+
+
 def cases_tested(wildcards):
-    return COHORTS[wildcards.dataset].test(int(wildcards.fold))
+    """A fold's test cases; all cases of a dataset that no model was trained on."""
+    cohort = COHORTS[wildcards.dataset]
+    at_home = wildcards.get("trained_on", wildcards.dataset) == wildcards.dataset
+    return cohort.test(int(wildcards.fold)) if at_home else cohort.names
 
 
 def cases_in_the_gallery(wildcards):
@@ -49,14 +59,43 @@ def part_of_modalities(dataset, keys):
     }
 
 
+def predicted_as(model):
+    """The model whose predictions a model scales, or itself."""
+    return config["models"][model].get("predictions_of", model)
+
+
+def trained_as(model):
+    """The model whose weights a model uses, or itself."""
+    source = predicted_as(model)
+    return config["models"][source].get("weights_of", source)
+
+
 def trained_model(wildcards):
     """Plan and weights that a model predicts with: its own, or those of the model that its `weights_of` names."""
-    model = config["models"][wildcards.model].get("weights_of", wildcards.model)
-    run = f"{wildcards.trained_on}/{model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    trained_on = wildcards.get("trained_on", wildcards.dataset)
+    run = f"{trained_on}/{trained_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
     return {
         "plan": f"results/train/{run}/plan.json",
         "weights": f"results/train/{run}/weights.safetensors",
     }
+
+
+def predictions_scaled(wildcards):
+    run = f"{predicted_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    return f"results/predict/{wildcards.dataset}/{wildcards.condition}/{wildcards.trained_on}/{run}"
+
+
+def validation_predictions(wildcards):
+    run = f"{predicted_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    return f"results/predict/{wildcards.dataset}/validation/{run}"
+
+
+def regions_tested(wildcards):
+    """All regions of a dataset; of one that no model was trained on, the lesion."""
+    block = config["datasets"][wildcards.dataset]
+    if wildcards.trained_on == wildcards.dataset:
+        return block["regions"]
+    return {block["lesion"]: block["regions"][block["lesion"]]}
 
 
 def conditions_learned_from(wildcards):
@@ -66,34 +105,3 @@ def conditions_learned_from(wildcards):
         name: config["conditions"][name]
         for name in training["corruption"]["conditions"]
     }
-
-
-def conditions_of_the_study(wildcards):
-    return {name: config["conditions"][name] for name in STUDY["conditions"]}
-
-
-def cases_shown(wildcards):
-    return evenly_chosen(cases_tested(wildcards), STUDY["overlays"])
-
-
-def predictions_of_case(wildcards):
-    [fold] = [
-        case.fold
-        for case in COHORTS[wildcards.dataset].cases
-        if case.name == wildcards.case
-    ]
-    run = f"{wildcards.dataset}/{wildcards.model}/fold-{fold}_seed-{STUDY['seeds'][0]}"
-    return [
-        f"results/predict/{wildcards.dataset}/{condition}/{run}"
-        for condition in STUDY["conditions"]
-    ]
-
-
-def overlays_of_the_study(wildcards):
-    return [
-        f"results/report/{STUDY['name']}/overlays/{dataset}/{model}/{case}.png"
-        for dataset, cohort in COHORTS.items()
-        for model in STUDY["models"]
-        for fold in STUDY["folds"]
-        for case in evenly_chosen(cohort.test(fold), STUDY["overlays"])
-    ]

@@ -3,7 +3,7 @@
 
 rule fetch:
     input:
-        expand("data/raw/{dataset}.manifest.tsv", dataset=STUDY["datasets"]),
+        expand("data/raw/{dataset}.manifest.tsv", dataset=COHORTS),
     message:
         "All raw data is in place."
 
@@ -36,7 +36,7 @@ rule plan_fetch:
         "results/logs/fetch/plan.log",
     localrule: True
     params:
-        datasets={name: config["datasets"][name] for name in STUDY["datasets"]},
+        datasets={name: config["datasets"][name] for name in COHORTS},
         source_code=source_hash("fetching"),
     message:
         "What a fetch would bring; nothing is written."

@@ -24,7 +24,7 @@ rule prepare:
             for dataset, cohort in COHORTS.items()
             for case in cohort.names
         ],
-        expand("results/prepare/{dataset}/patches.parquet", dataset=STUDY["datasets"]),
+        expand("results/prepare/{dataset}/patches.parquet", dataset=COHORTS),
     message:
         "All cases are prepared."
 

@@ -1,90 +1,40 @@
-# One study's tables and figures, all computed from its one table of metrics and what its trainings cost.
+# One study's tables and figures, all computed from the tables of what it found.
 
-CODE = ("reporting/patients.py", "statistics.py", "cases.py", "seeds.py", "tables.py")
-EVIDENCE = dict(
-    metrics="results/report/{study}/metrics.parquet",
-    summary="results/report/{study}/summary.parquet",
-    runs="results/report/{study}/runs.parquet",
-    cohorts=expand("config/cohorts/{dataset}.tsv", dataset=STUDY["datasets"]),
-)
 KNOWN = dict(
     conditions={name: config["conditions"][name] for name in STUDY["conditions"]},
+    models={name: config["models"][name] for name in STUDY["models"]},
+    datasets={
+        name: config["datasets"][name]
+        for name in STUDY["datasets"] + STUDY.get("transfers", [])
+    },
     asked=STUDY["metrics"],
     compare_with=STUDY.get("compare_with", STUDY["models"][0]),
+    transfers=STUDY.get("transfers", []),
     study_seed=STUDY["seed"],
 )
-TRAINED_AS = {m: config["models"][m].get("weights_of", m) for m in STUDY["models"]}
 
 
 rule report:
     input:
-        overlays_of_the_study,
+        pictures_of_the_study,
         expand(
             f"results/report/{STUDY['name']}/{{file}}",
-            file=["summary.json", "results.md"]
+            file=["summary.json", "results.md", "study.html"]
             + expand("tables/{table}.csv", table=STUDY["tables"])
-            + expand("figures/{figure}.png", figure=STUDY["figures"])
-            + expand("gallery/{dataset}.png", dataset=STUDY["datasets"]),
+            + expand("figures/{figure}.png", figure=STUDY["figures"]),
         ),
     message:
         "The tables, figures and pictures of the study are there."
 
 
-rule collect_metrics:
-    input:
-        rules.evaluate.input,
-    output:
-        "results/report/{study}/metrics.parquet",
-    log:
-        "results/logs/report/{study}/metrics.log",
-    params:
-        source=source_hash("tables.py"),
-    message:
-        "Collect the metrics of the study {wildcards.study}."
-    script:
-        "../scripts/collect_metrics.py"
-
-
-rule collect_runs:
-    input:
-        rules.train.input,
-    output:
-        "results/report/{study}/runs.parquet",
-    log:
-        "results/logs/report/{study}/runs.log",
-    params:
-        trained_as=TRAINED_AS,
-        source=source_hash("reporting/runs.py", "tables.py"),
-    message:
-        "Collect the runs of the study {wildcards.study}."
-    script:
-        "../scripts/collect_runs.py"
-
-
-rule summarize_metrics:
-    input:
-        metrics="results/report/{study}/metrics.parquet",
-        cohorts=expand("config/cohorts/{dataset}.tsv", dataset=STUDY["datasets"]),
-    output:
-        summary="results/report/{study}/summary.parquet",
-        record="results/report/{study}/summary.json",
-    log:
-        "results/logs/report/{study}/summary.log",
-    params:
-        study_seed=lookup("study/seed", within=config),
-        source=source_hash(*CODE),
-    message:
-        "Summarize the study {wildcards.study} over patients."
-    script:
-        "../scripts/summarize_metrics.py"
-
-
 rule write_table:
     input:
         **EVIDENCE,
+        reported="config/reported.tsv",
     output:
         csv="results/report/{study}/tables/{table}.csv",
         markdown="results/report/{study}/tables/{table}.md",
+        latex="results/report/{study}/tables/{table}.tex",
         html=report(
             "results/report/{study}/tables/{table}.html",
             caption="../report/table.rst",
@@ -95,7 +45,7 @@ rule write_table:
         "results/logs/report/{study}/{table}.log",
     params:
         known=KNOWN,
-        source=source_hash("reporting", "metrics", *CODE),
+        source=source_hash(*REPORTING_CODE),
     message:
         "Write the table {wildcards.table}."
     script:
@@ -105,6 +55,7 @@ rule write_table:
 rule write_results:
     input:
         **EVIDENCE,
+        reported="config/reported.tsv",
     output:
         "results/report/{study}/results.md",
     log:
@@ -112,7 +63,7 @@ rule write_results:
     params:
         known=KNOWN,
         tables=lookup("study/tables", within=config),
-        source=source_hash("reporting", "metrics", *CODE),
+        source=source_hash(*REPORTING_CODE),
     message:
         "Write the results of the study {wildcards.study} as one page."
     script:
@@ -121,8 +72,7 @@ rule write_results:
 
 rule draw_figure:
     input:
-        metrics="results/report/{study}/metrics.parquet",
-        cohorts=expand("config/cohorts/{dataset}.tsv", dataset=STUDY["datasets"]),
+        **EVIDENCE,
     output:
         pdf="results/report/{study}/figures/{figure}.pdf",
         png=report(
@@ -135,14 +85,34 @@ rule draw_figure:
     log:
         "results/logs/report/{study}/{figure}.log",
     params:
-        study_seed=lookup("study/seed", within=config),
+        known=KNOWN,
         source=source_hash(
             "figures/{figure}.py",
+            "figures/parts.py",
             "figures/style.py",
-            "reporting/writing.py",
-            *CODE,
+            *REPORTING_CODE,
         ),
     message:
         "Draw {wildcards.figure}."
     script:
         "../scripts/draw_figure.py"
+
+
+rule describe_study:
+    output:
+        report(
+            "results/report/{study}/study.html",
+            caption="../report/study.rst",
+            category="0 The study",
+            labels={"result": "what was run"},
+        ),
+    log:
+        "results/logs/report/{study}/study.log",
+    params:
+        study=STUDY,
+        known=KNOWN,
+        source=source_hash("reporting/study_page.py"),
+    message:
+        "Describe the study {wildcards.study}: its exact configuration, its data, their licenses."
+    script:
+        "../scripts/describe_study.py"

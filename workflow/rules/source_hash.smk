@@ -39,16 +39,14 @@ def source_hash(*modules):
     def digest(wildcards):
         fields = {name: [value] for name, value in dict(wildcards).items()}
         if "model" in fields:
-            block = config["models"][wildcards.model]
-            block = config["models"].get(block.get("weights_of"), block)
+            block = config["models"][trained_as(wildcards.model)]
             learned = [
                 config["conditions"][name]["corruption"]
                 for name in block["training"]["corruption"]["conditions"]
             ]
             fields |= {"architecture": [block["architecture"]], "learned": learned}
-        if "condition" in fields:
-            block = config["conditions"][wildcards.condition]
-            fields["corruption"] = [block.get("corruption", "__init__")]
+        block = config["conditions"].get(wildcards.get("condition"), {})
+        fields["corruption"] = [block["corruption"]] if "corruption" in block else []
         if "dataset" in fields:
             block = config["datasets"][wildcards.dataset]
             fields |= {"source": [block["source"]["kind"]], "format": [block["format"]]}

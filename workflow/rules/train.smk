@@ -40,9 +40,7 @@ rule train:
         expand(
             "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights.safetensors",
             dataset=STUDY["datasets"],
-            model=sorted(
-                {config["models"][m].get("weights_of", m) for m in STUDY["models"]}
-            ),
+            model=sorted({trained_as(model) for model in STUDY["models"]}),
             fold=STUDY["folds"],
             seed=STUDY["seeds"],
         ),

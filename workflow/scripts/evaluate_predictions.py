@@ -1,16 +1,20 @@
 """Compare the predictions of one fold with their references."""
 
-from diffufuse.evaluation import evaluate_folder
+from diffufuse.evaluation import Predicted, evaluate_fold, thresholds_of
 from diffufuse.logs import job_log
-from diffufuse.tables import METRICS, write_table
+from diffufuse.tables import CALIBRATIONS, FORECASTS, METRICS, read_table, write_table
 
 with job_log(snakemake.log[0]):
-    values = evaluate_folder(
-        snakemake.input.predictions,
-        dict(zip(snakemake.params.cases, snakemake.input.references, strict=True)),
-        bodies=dict(zip(snakemake.params.cases, snakemake.input.bodies, strict=True)),
-        regions=snakemake.params.regions,
-        metrics=snakemake.params.metrics,
-        names=dict(snakemake.wildcards),
+    source, params = snakemake.input, snakemake.params
+    predicted = Predicted(
+        source.predictions,
+        dict(zip(params.cases, source.references, strict=True)),
+        dict(zip(params.cases, source.bodies, strict=True)),
+        params.regions,
     )
-    write_table(values, snakemake.output[0], METRICS)
+    thresholds = thresholds_of(read_table(source.calibration, CALIBRATIONS), params.regions, lesion=params.lesion)
+    values, forecasts = evaluate_fold(
+        predicted, metrics=params.metrics, thresholds=thresholds, names=dict(snakemake.wildcards)
+    )
+    write_table(values, snakemake.output.metrics, METRICS)
+    write_table(forecasts, snakemake.output.forecasts, FORECASTS)

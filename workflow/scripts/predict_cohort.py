@@ -1,25 +1,27 @@
 """Predict the test cases of one fold under one condition."""
 
+from functools import partial
+
 from diffufuse.conditions import apply_condition
 from diffufuse.files import atomic_folder
-from diffufuse.inference import predict_case, write_prediction
+from diffufuse.inference import write_prediction
 from diffufuse.logs import job_log
 from diffufuse.plans import load_model, plan_modalities
 from diffufuse.prepared import read_all_prepared
+from diffufuse.samples import write_samples
+from diffufuse.sampling import predict_sampled
 from diffufuse.tables import read_record
-from diffufuse.volumes import Volume
 
 with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:
-    plan, names = read_record(snakemake.input.plan), snakemake.wildcards
-    network = load_model(plan, snakemake.input.weights, settings=snakemake.params.settings)
+    plan, names, params = read_record(snakemake.input.plan), snakemake.wildcards, snakemake.params
+    network = load_model(plan, snakemake.input.weights, settings=params.settings)
+    circumstances = {"modalities": plan_modalities(plan), "study_seed": params.study_seed}
     for case in read_all_prepared(snakemake.input.cases, snakemake.input.slices).values():
-        acquired = case.scan
-        scan = apply_condition(
-            acquired,
-            snakemake.params.condition,
-            modalities=plan_modalities(plan),
-            spacing_mm=Volume(acquired.body, case.affine).spacing_mm,
-            study_seed=snakemake.params.study_seed,
-            names=(names.dataset, case.name, names.condition),
+        drawn = {"spacing_mm": case.spacing_mm, "names": (names.dataset, case.name, names.condition)}
+        under = partial(apply_condition, condition=params.condition, **circumstances, **drawn)
+        after = partial(under, after="normalization")
+        found = predict_sampled(
+            network, under(case.scan), plan, samples=params.samples, after_normalization=after, **drawn
         )
-        write_prediction(predict_case(network, scan, plan), case, folder)
+        write_prediction(found[0], case, folder)
+        write_samples(found[1], case.name, folder)

@@ -3,10 +3,15 @@
 from diffufuse.logs import job_log
 from diffufuse.reporting import TABLES
 from diffufuse.reporting.evidence import read_evidence
+from diffufuse.reporting.invariants import require_sound
 from diffufuse.reporting.page import results_page
+from diffufuse.reporting.reported import read_reported
 from diffufuse.reporting.writing import write_text
 
 with job_log(snakemake.log[0]):
-    evidence = read_evidence(**snakemake.input, **snakemake.params.known)
-    tables = {name: TABLES[name] for name in snakemake.params.tables}
-    write_text(results_page(evidence, tables, study=snakemake.wildcards.study), snakemake.output[0])
+    paths, study = dict(snakemake.input.items()), snakemake.wildcards.study
+    reported = read_reported(paths.pop("reported"))
+    evidence = read_evidence(**paths, **snakemake.params.known)
+    require_sound(evidence)
+    tables = {name: table for name, table in TABLES.items() if name in snakemake.params.tables}
+    write_text(results_page(evidence, tables, study=study, reported=reported), snakemake.output[0])

@@ -1,13 +1,20 @@
-"""Write one table of the report as CSV, Markdown and HTML."""
+"""Write one table of the report as CSV, Markdown, LaTeX and HTML."""
 
 from diffufuse.logs import job_log
 from diffufuse.reporting import TABLES
 from diffufuse.reporting.evidence import read_evidence
-from diffufuse.reporting.writing import write_csv, write_html, write_markdown
+from diffufuse.reporting.invariants import require_sound
+from diffufuse.reporting.reported import beside, read_reported
+from diffufuse.reporting.writing import write_csv, write_html, write_latex, write_markdown
 
 with job_log(snakemake.log[0]):
-    name, params = snakemake.wildcards.table, snakemake.params
-    table, reading = TABLES[name].build(read_evidence(**snakemake.input, **params.known)), TABLES[name].reading
-    write_csv(table, snakemake.output.csv)
-    write_markdown(table, snakemake.output.markdown, note=reading)
-    write_html(table, snakemake.output.html, title=f"{snakemake.wildcards.study}: {name}", note=reading)
+    name, output, paths = snakemake.wildcards.table, snakemake.output, dict(snakemake.input.items())
+    reported = read_reported(paths.pop("reported"))
+    evidence = read_evidence(**paths, **snakemake.params.known)
+    require_sound(evidence)
+    table, remark = beside(TABLES[name].build(evidence), name, reported=reported, evidence=evidence)
+    title, note = f"{snakemake.wildcards.study}: {name}", f"{TABLES[name].reading} {remark}".strip()
+    write_csv(table, output.csv)
+    write_markdown(table, output.markdown, note=note)
+    write_latex(table, output.latex, caption=title, note=note)
+    write_html(table, output.html, title=title, note=note)

@@ -80,11 +80,11 @@ def draw(rows: Sequence[Row], reference: Volume, *, case: str, modalities: Mappi
             grid[0, channel].set_title(f"{modality}\n{low} to {high} {UNITS[kind]}", fontsize=7, fontweight="normal")
             for axes, row in zip(grid[:, channel], rows, strict=True):
                 draw_image(axes, row.scan, channel, view, limits, kind)
-                _draw_contours(axes, mask, row.prediction, view)
+                draw_contours(axes, mask, row.prediction, view)
         for axes, row in zip(grid[:, 0], rows, strict=True):
-            _draw_score(axes, row)
+            draw_score(axes, row)
         draw_orientation(grid[0, 0], view)
-        _draw_legend(figure, f"{case}, axial slice {view.level + 1} of {mask.shape[2]}")
+        draw_legend(figure, f"{case}, axial slice {view.level + 1} of {mask.shape[2]}")
     return figure
 
 
@@ -99,12 +99,14 @@ def _require_consistent(rows: Sequence[Row], reference: Volume, modalities: Mapp
             raise ValueError(f"rows: expected predictions of shape {reference.shape}, got {row.prediction.shape}")
 
 
-def _draw_contours(axes: Axes, reference: Mask, prediction: Mask, view: View) -> None:
+def draw_contours(axes: Axes, reference: Mask, prediction: Mask, view: View) -> None:
+    """Outline the reference, and above it the prediction."""
     draw_contour(axes, reference, view, color=REFERENCE, width_pt=1.8)
     draw_contour(axes, prediction, view, color=PREDICTION, width_pt=0.9)
 
 
-def _draw_score(axes: Axes, row: Row) -> None:
+def draw_score(axes: Axes, row: Row) -> None:
+    """Write beside a row what it is and what the prediction is worth."""
     dice = "undefined" if math.isnan(row.dice) else f"{row.dice:.3f}"
     hd95 = "undefined" if math.isnan(row.hd95_mm) else f"{row.hd95_mm:.1f} mm"
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7}
@@ -113,7 +115,8 @@ def _draw_score(axes: Axes, row: Row) -> None:
     axes.annotate(f"Dice {dice}\nHD95 {hd95}{remark}", (0, 0.5), (-6, 0), va="top", **place)
 
 
-def _draw_legend(figure: Figure, title: str) -> None:
+def draw_legend(figure: Figure, title: str) -> None:
+    """Write above what is shown, and below what the outlines are."""
     figure.suptitle(title, fontsize=8, fontweight="bold")
     lines = [
         Line2D([], [], color=REFERENCE, linewidth=1.8, label="reference"),

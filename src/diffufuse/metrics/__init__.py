@@ -5,8 +5,9 @@ empty, Dice and IoU are 1 and distances are undefined (NaN); where one is empty,
 are a penalty. Undefined values are left out of statistics and counted, and the metrics of `COUNTED` are evaluated
 always, so that every table can say how many cases were missed, spurious or empty.
 
-Most metrics compare masks. Those of calibration read the probabilities behind the prediction, within 10 mm of
-reference and prediction; where both masks are empty there is no such place and they are undefined.
+A metric reads the masks; the distances between their surfaces; or the forecast, that is the probabilities behind the
+prediction: of the voxels within 10 mm of reference or prediction, or, under a name that ends in `_body`, of all voxels
+of the body. Where both masks are empty nothing is near, and such metrics are undefined.
 """
 
 import math
@@ -14,25 +15,33 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-import numpy as np
-
-from diffufuse.metrics import calibration, overlap, surface
-from diffufuse.types import Image, Mask, Spacing
+from diffufuse.metrics import calibration, conformal, discrimination, intervals, overlap, surface
+from diffufuse.metrics.comparison import Comparison
 
 NAN = math.nan
 INF = math.inf
 SPACING: Final = "spacing_mm"
 PENALTY: Final = "penalty_mm"
+SETS: Final = "threshold"
+SAMPLES: Final = "samples_ml"
 COUNTED = ("missed", "spurious", "both_empty")
 
 DICE = "Dice 1945, Ecology 26:297; empty masks: Reinke et al. 2024, arXiv:2302.01790"
 RELOADED = "Maier-Hein et al. 2024, arXiv:2206.01653"
 HAUSDORFF = "Huttenlocher et al. 1993, doi:10.1109/34.232073; percentile per direction, as MONAI"
+NIKOLOV = "Nikolov et al. 2021, doi:10.2196/26151; surface voxels, as MONAI"
+HEIMANN = "Heimann et al. 2009, doi:10.1109/TMI.2009.2013851; all distances pooled, as MONAI"
 PITFALLS = "Reinke et al. 2024, arXiv:2302.01790"
 VOXELS = "number of voxels times the volume of one"
 BARFOOT = "Barfoot et al. 2025, arXiv:2506.03942; 20 equal bins, as MONAI"
+NIXON = "Nixon et al. 2019, arXiv:1904.01685; 20 bins of equal mass"
 MEHRTASH = "Mehrtash et al. 2020, arXiv:1911.13273"
 BASE_RATE = "share of voxels; Mehrtash et al. 2020, arXiv:1911.13273"
+HANLEY = "Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747"
+GOADRICH = "Davis and Goadrich 2006, doi:10.1145/1143844.1143874; no interpolation, as scikit-learn"
+SHANNON = "Shannon 1948, binary entropy over the expected number of voxels"
+ANGELOPOULOS = "Angelopoulos and Bates 2021, arXiv:2107.07511; patients count alike"
+LAMBERT = "Lambert et al. 2024, arXiv:2407.19938; Student's t over the samples"
 NLL_MOST = -math.log(calibration.CLIP)
 
 
@@ -55,16 +64,16 @@ class Metric:
     """A quantity that compares a prediction with a reference mask, and what a reader must know of it.
 
     Attributes:
-        function: prediction, reference and the keywords that `needs` names → value.
+        function: what `reads` names, and the keywords that `needs` names → value.
         unit: of the value; `1` for a ratio.
         better: which way is better; `neither` for a quantity that only describes.
         range: smallest and largest possible value.
         empty: the answers where one or both masks are empty.
         symmetric: whether prediction and reference may be exchanged.
         source: the paper or convention that defines it.
-        needs: keywords of the function.
-        reads: what of the prediction the function is given: the whole `mask`, or the `probability` of the voxels in
-            `calibration.region_of_interest`, with the reference of the same voxels.
+        needs: attributes of `Comparison` that are keywords of the function.
+        reads: what of a `Comparison` the function is given: prediction and reference (`mask`), the distances between
+            their surfaces (`surface`), or the forecast `near` them or of the whole `body`.
     """
 
     function: Callable[..., float]
@@ -74,20 +83,51 @@ class Metric:
     empty: Empty
     symmetric: bool
     source: str
-    needs: tuple[Literal["spacing_mm", "penalty_mm"], ...] = ()
-    reads: Literal["mask", "probability"] = "mask"
+    needs: tuple[Literal["spacing_mm", "penalty_mm", "threshold", "samples_ml"], ...] = ()
+    reads: Literal["mask", "surface", "near", "body"] = "mask"
 
     @property
     def name(self) -> str:
         """The function's name, which is also the config key, the table entry and the legend text."""
-        return self.function.__name__
+        return f"{self.function.__name__}_body" if self.reads == "body" else self.function.__name__
+
+    def of(self, comparison: Comparison) -> float:
+        """The metric's value for one prediction; NaN where it is undefined."""
+        given = {need: getattr(comparison, need) for need in self.needs}
+        if self.reads == "mask":
+            return self.function(comparison.prediction, comparison.reference, **given)
+        return self.function(getattr(comparison, self.reads), **given)
 
 
+ALWAYS = Empty(None, None, None)
 UNSURE = Empty(NAN, None, None)
+WITH_REFERENCE = Empty(NAN, None, NAN)
+
+
+def _of_forecast(
+    function: Callable[..., float],
+    better: Literal["higher", "lower", "neither"],
+    source: str,
+    *,
+    range: tuple[float, float] = (0, 1),
+    unit: str = "1",
+    empty: Empty = UNSURE,
+    needs: tuple[Literal["spacing_mm", "penalty_mm", "threshold", "samples_ml"], ...] = (),
+) -> tuple[Metric, Metric]:
+    """A metric of probabilities near the region and, as `_body`, in the whole body, where nothing near is no matter."""
+    whole = empty._replace(both=empty.spurious)
+    return (
+        Metric(function, unit, better, range, empty, symmetric=False, source=source, needs=needs, reads="near"),
+        Metric(function, unit, better, range, whole, symmetric=False, source=source, needs=needs, reads="body"),
+    )
+
+
 ROWS = (
     Metric(overlap.dice, "1", "higher", (0, 1), Empty(1, 0, 0), symmetric=True, source=DICE),
     Metric(overlap.iou, "1", "higher", (0, 1), Empty(1, 0, 0), symmetric=True, source=DICE),
-    Metric(surface.hd95, "mm", "lower", (0, INF), Empty(NAN, PENALTY, PENALTY), True, HAUSDORFF, (SPACING, PENALTY)),
+    Metric(surface.hd95, "mm", "lower", (0, INF), Empty(NAN, PENALTY, PENALTY), True, HAUSDORFF, (PENALTY,), "surface"),
+    Metric(surface.assd, "mm", "lower", (0, INF), Empty(NAN, PENALTY, PENALTY), True, HEIMANN, (PENALTY,), "surface"),
+    Metric(surface.nsd, "1", "higher", (0, 1), Empty(NAN, 0, 0), True, NIKOLOV, reads="surface"),
     Metric(overlap.precision, "1", "higher", (0, 1), Empty(NAN, NAN, 0), symmetric=False, source=RELOADED),
     Metric(overlap.recall, "1", "higher", (0, 1), Empty(NAN, 0, NAN), symmetric=False, source=RELOADED),
     Metric(overlap.missed, "1", "lower", (0, 1), Empty(0, 1, 0), symmetric=False, source=PITFALLS),
@@ -95,80 +135,50 @@ ROWS = (
     Metric(overlap.both_empty, "1", "neither", (0, 1), Empty(1, 0, 0), symmetric=True, source=PITFALLS),
     Metric(overlap.prediction_volume_ml, "mL", "neither", (0, INF), Empty(0, 0, None), False, VOXELS, (SPACING,)),
     Metric(overlap.reference_volume_ml, "mL", "neither", (0, INF), Empty(0, None, 0), False, VOXELS, (SPACING,)),
-    Metric(calibration.ece, "1", "lower", (0, 1), UNSURE, symmetric=False, source=BARFOOT, reads="probability"),
-    Metric(calibration.ace, "1", "lower", (0, 1), UNSURE, symmetric=False, source=BARFOOT, reads="probability"),
-    Metric(calibration.mce, "1", "lower", (0, 1), UNSURE, symmetric=False, source=BARFOOT, reads="probability"),
-    Metric(calibration.brier, "1", "lower", (0, 1), UNSURE, symmetric=False, source=MEHRTASH, reads="probability"),
-    Metric(calibration.nll, "nat", "lower", (0, NLL_MOST), UNSURE, False, MEHRTASH, reads="probability"),
-    Metric(calibration.prevalence, "1", "neither", (0, 1), Empty(NAN, None, 0), False, BASE_RATE, reads="probability"),
+    Metric(overlap.volume_error_ml, "mL", "lower", (0, INF), Empty(0, None, None), True, RELOADED, (SPACING,)),
+    Metric(overlap.relative_volume_error, "1", "lower", (0, INF), Empty(NAN, 1, NAN), False, RELOADED),
+    *_of_forecast(calibration.ece, "lower", BARFOOT),
+    *_of_forecast(calibration.ace, "lower", BARFOOT),
+    *_of_forecast(calibration.mce, "lower", BARFOOT),
+    *_of_forecast(calibration.ece_equal_mass, "lower", NIXON),
+    *_of_forecast(calibration.ace_equal_mass, "lower", NIXON),
+    *_of_forecast(calibration.mce_equal_mass, "lower", NIXON),
+    *_of_forecast(calibration.brier, "lower", MEHRTASH),
+    *_of_forecast(calibration.nll, "lower", MEHRTASH, range=(0, NLL_MOST), unit="nat"),
+    *_of_forecast(calibration.prevalence, "neither", BASE_RATE, empty=Empty(NAN, None, 0)),
+    *_of_forecast(discrimination.auc, "higher", HANLEY, empty=WITH_REFERENCE),
+    *_of_forecast(discrimination.ap, "higher", GOADRICH, empty=WITH_REFERENCE),
+    *_of_forecast(conformal.coverage, "neither", ANGELOPOULOS, needs=(SETS,)),
+    *_of_forecast(conformal.coverage_inside, "neither", ANGELOPOULOS, needs=(SETS,), empty=WITH_REFERENCE),
+    *_of_forecast(conformal.coverage_outside, "neither", ANGELOPOULOS, needs=(SETS,)),
+    *_of_forecast(conformal.set_size, "lower", ANGELOPOULOS, needs=(SETS,), range=(0, 2)),
+    Metric(calibration.uncertainty, "bit", "neither", (0, INF), ALWAYS, False, SHANNON, reads="body"),
+    Metric(intervals.volume_covered, "1", "neither", (0, 1), ALWAYS, False, LAMBERT, (SPACING, SAMPLES)),
+    Metric(intervals.volume_interval_ml, "mL", "lower", (0, INF), ALWAYS, False, LAMBERT, (SAMPLES,)),
 )
 METRICS = {metric.name: metric for metric in ROWS}
 
 
-def evaluate_case(
-    prediction: Mask,
-    reference: Mask,
-    *,
-    spacing_mm: Spacing,
-    metrics: Sequence[str],
-    penalty_mm: float | None = None,
-    probability: Image | None = None,
-    body: Mask | None = None,
-) -> dict[str, float]:
+def evaluate(comparison: Comparison, metrics: Sequence[str]) -> dict[str, float]:
     """Compare the prediction of one case and region with its reference.
 
     Args:
-        prediction: boolean, 3-D.
-        reference: boolean, same shape.
-        spacing_mm: distance between neighboring voxels along each array axis.
+        comparison: the two, and what metrics need beside them.
         metrics: keys of `METRICS`; those of `COUNTED` are added.
-        penalty_mm: distance where one mask is empty; by default the diagonal of the image (BraTS 2023 asks for 374).
-        probability: 0..1 in every voxel, of which `prediction` is the mask; by default the mask is taken for certain.
-        body: boolean; where calibration is measured at most, by default everywhere.
 
     Returns:
         One value per metric; NaN where it is undefined.
 
     Raises:
-        ValueError: a metric is unknown, a mask is not boolean, a probability is not one, or shapes and spacing do
-            not belong together.
+        ValueError: a metric is unknown, or a probability is not in 0..1.
     """
-    _require_masks(prediction, reference, spacing_mm)
-    if probability is not None:
-        _require_probability(probability, reference)
     names = dict.fromkeys([*metrics, *COUNTED])
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise ValueError(f"metrics: expected some of {', '.join(METRICS)}, got {', '.join(unknown)}")
-    diagonal_mm = math.hypot(*(voxels * mm for voxels, mm in zip(reference.shape, spacing_mm, strict=True)))
-    known = {SPACING: spacing_mm, PENALTY: diagonal_mm if penalty_mm is None else penalty_mm}
-    read: dict[str, tuple[np.ndarray, np.ndarray]] = {"mask": (prediction, reference)}
-    if reads_probability(names):
-        near = calibration.region_of_interest(prediction, reference, spacing_mm=spacing_mm, body=body)
-        read["probability"] = (prediction if probability is None else probability)[near], reference[near]
-    return {
-        name: metric.function(*read[metric.reads], **{need: known[need] for need in metric.needs})
-        for name, metric in ((name, METRICS[name]) for name in names)
-    }
+    return {name: METRICS[name].of(comparison) for name in names}
 
 
-def reads_probability(metrics: Iterable[str]) -> bool:
+def reads_forecast(metrics: Iterable[str]) -> bool:
     """Whether one of these keys of `METRICS` asks for more than a mask."""
-    return any(METRICS[name].reads == "probability" for name in metrics)
-
-
-def _require_masks(prediction: Mask, reference: Mask, spacing_mm: Spacing) -> None:
-    for name, mask in (("prediction", prediction), ("reference", reference)):
-        if mask.dtype != bool:
-            raise ValueError(f"{name}: expected a boolean mask, got {mask.dtype}")
-    if prediction.shape != reference.shape:
-        raise ValueError(f"prediction: expected the reference's shape {reference.shape}, got {prediction.shape}")
-    if len(spacing_mm) != reference.ndim or not all(mm > 0 for mm in spacing_mm):
-        raise ValueError(f"spacing_mm: expected {reference.ndim} positive lengths, got {spacing_mm}")
-
-
-def _require_probability(probability: Image, reference: Mask) -> None:
-    if probability.shape != reference.shape:
-        raise ValueError(f"probability: expected the reference's shape {reference.shape}, got {probability.shape}")
-    if not ((probability >= 0) & (probability <= 1)).all():
-        raise ValueError(f"probability: expected 0..1, got {probability.min()}..{probability.max()}")
+    return any(METRICS[name].reads in ("near", "body") for name in metrics)

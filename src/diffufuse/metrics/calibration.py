@@ -1,16 +1,14 @@
 """Whether probabilities mean what they say: of the voxels given 0.8, four of five should belong to the region.
 
-Every function takes the probabilities and the reference of the voxels that count, in any shape; `region_of_interest`
-says which those are, as most voxels of a patient are background that nobody doubts. A mask may stand for the
-probabilities: it is the forecast of one who is always certain. One region is one binary question, so the error is
-that of its own probability, not that of the largest class.
+One region is one binary question, so the error is that of its own probability, not that of the largest class.
 
-ECE, ACE and MCE share bins: B of equal width on 0..1, [left, right), the last one closed. In bin b with n_b of the N
-voxels, c_b is the mean probability and o_b the share that belongs to the reference. They are blind to whether
-probabilities separate anything: who always says the prevalence is perfectly calibrated. The Brier score and the
-negative log-likelihood are proper scores: nothing beats the truth.
+ECE, ACE and MCE share bins. In bin b with n_b of the N voxels, c_b is the mean probability and o_b the share that
+belongs to the reference. Bins have equal width on 0..1, [left, right), the last one closed; or equal mass, where every
+bin holds the same number of voxels as nearly as probabilities that occur more than once allow. Both are blind to
+whether probabilities separate anything: who always says the prevalence is perfectly calibrated. The Brier score and
+the negative log-likelihood are proper scores: nothing beats the truth.
 
-NaN is the answer of all where there is neither a reference nor a prediction, that is, a probability of one half.
+NaN is the answer of all where no voxel counts.
 
 Source:
     Barfoot et al. 2025, arXiv:2506.03942 (class-wise ECE, ACE, MCE with 20 bins); Mehrtash et al. 2020,
@@ -18,163 +16,181 @@ Source:
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy import ndimage
+from jaxtyping import Float, Int
 
-from diffufuse.types import Mask, Spacing
+from diffufuse.metrics.forecast import STEPS, Forecast
 
 BINS = 20
-NEAR_MM = 10.0
 CLIP = 1e-7
 
-Probability = Float[np.ndarray, "*shape"] | Bool[np.ndarray, "*shape"]
-Reference = Bool[np.ndarray, "*shape"]
 
+class Bins(NamedTuple):
+    """What a reliability diagram shows, of every bin that holds a voxel.
 
-def region_of_interest(
-    prediction: Mask, reference: Mask, *, spacing_mm: Spacing, body: Mask | None = None, near_mm: float = NEAR_MM
-) -> Mask:
-    """The voxels whose centers are at most 10 mm from a voxel of reference or prediction, within the body.
-
-    Args:
-        prediction: boolean, 3-D.
-        reference: boolean, same shape.
-        spacing_mm: distance between neighboring voxels along each array axis.
-        body: boolean, same shape; by default everything.
-        near_mm: how far is near, Euclidean.
-
-    Returns:
-        Boolean, same shape; empty if both masks are.
+    Attributes:
+        said: mean probability c_b.
+        true: share of the voxels that belong to the reference, o_b.
+        voxels: n_b.
     """
-    either = prediction | reference
-    near = np.zeros_like(either)
-    if either.any():
-        box = _box_around(either, margin=[math.ceil(near_mm / mm) for mm in spacing_mm])
-        near[box] = ndimage.distance_transform_edt(~either[box], sampling=spacing_mm) <= near_mm
-    return near if body is None else near & body
+
+    said: Float[np.ndarray, " bin"]
+    true: Float[np.ndarray, " bin"]
+    voxels: Int[np.ndarray, " bin"]
+
+    @property
+    def gap(self) -> Float[np.ndarray, " bin"]:
+        """|c_b - o_b|."""
+        return np.abs(self.said - self.true)
 
 
-def ece(probability: Probability, reference: Reference, *, bins: int = BINS) -> float:
-    """Expected calibration error: sum_b n_b / N |c_b - o_b|.
+def equal_width(forecast: Forecast, *, bins: int = BINS) -> Bins:
+    """The forecast in bins of equal width."""
+    return _binned(forecast, np.minimum(forecast.level * bins // STEPS, bins - 1), bins)
+
+
+def equal_mass(forecast: Forecast, *, bins: int = BINS) -> Bins:
+    """The forecast in bins of equal mass; voxels of one probability stay together, in the bin of their middle."""
+    count = forecast.count
+    middle = np.cumsum(count) - count / 2
+    return _binned(forecast, (bins * middle / max(forecast.voxels, 1)).astype(np.intp), bins)
+
+
+def ece(forecast: Forecast, *, bins: int = BINS) -> float:
+    """Expected calibration error in bins of equal width: sum_b n_b / N |c_b - o_b|.
 
     Args:
-        probability: 0..1, or a mask.
-        reference: boolean, same shape.
+        forecast: of the voxels that count.
         bins: number of bins B; 15 in much of the literature.
 
     Returns:
-        0..1; the error rate if every probability is 0 or 1; NaN without reference and prediction.
+        0..1; the error rate if every probability is 0 or 1.
 
     Source:
         Barfoot et al. 2025, arXiv:2506.03942.
     """
-    gap, share = _gaps(probability, reference, bins)
-    return float((gap * share).sum()) if gap.size else math.nan
+    return _expected(equal_width(forecast, bins=bins))
 
 
-def ace(probability: Probability, reference: Reference, *, bins: int = BINS) -> float:
-    """Average calibration error: the mean of |c_b - o_b| over the bins that hold a voxel, each counting alike.
-
-    Args:
-        probability: 0..1, or a mask.
-        reference: boolean, same shape.
-        bins: number of bins B.
-
-    Returns:
-        0..1; NaN without reference and prediction.
+def ace(forecast: Forecast, *, bins: int = BINS) -> float:
+    """Average calibration error in bins of equal width: each bin that holds a voxel counts alike.
 
     Source:
         Barfoot et al. 2025, arXiv:2506.03942.
     """
-    gap, _ = _gaps(probability, reference, bins)
-    return float(gap.mean()) if gap.size else math.nan
+    return _average(equal_width(forecast, bins=bins))
 
 
-def mce(probability: Probability, reference: Reference, *, bins: int = BINS) -> float:
-    """Maximum calibration error: the largest |c_b - o_b|, be it of a bin with one voxel.
-
-    Args:
-        probability: 0..1, or a mask.
-        reference: boolean, same shape.
-        bins: number of bins B.
-
-    Returns:
-        0..1; NaN without reference and prediction.
+def mce(forecast: Forecast, *, bins: int = BINS) -> float:
+    """Maximum calibration error in bins of equal width, be it of a bin with one voxel.
 
     Source:
         Barfoot et al. 2025, arXiv:2506.03942.
     """
-    gap, _ = _gaps(probability, reference, bins)
-    return float(gap.max()) if gap.size else math.nan
+    return _maximum(equal_width(forecast, bins=bins))
 
 
-def brier(probability: Probability, reference: Reference) -> float:
+def ece_equal_mass(forecast: Forecast, *, bins: int = BINS) -> float:
+    """Expected calibration error in bins of equal mass.
+
+    Source:
+        Nixon et al. 2019, arXiv:1904.01685.
+    """
+    return _expected(equal_mass(forecast, bins=bins))
+
+
+def ace_equal_mass(forecast: Forecast, *, bins: int = BINS) -> float:
+    """Average calibration error in bins of equal mass.
+
+    Source:
+        Nixon et al. 2019, arXiv:1904.01685.
+    """
+    return _average(equal_mass(forecast, bins=bins))
+
+
+def mce_equal_mass(forecast: Forecast, *, bins: int = BINS) -> float:
+    """Maximum calibration error in bins of equal mass.
+
+    Source:
+        Nixon et al. 2019, arXiv:1904.01685.
+    """
+    return _maximum(equal_mass(forecast, bins=bins))
+
+
+def brier(forecast: Forecast) -> float:
     """Brier score: the mean of (p - y)².
 
-    Args:
-        probability: p in 0..1, or a mask.
-        reference: y, boolean, same shape.
-
     Returns:
-        0..1; NaN without reference and prediction.
+        0..1.
 
     Source:
         Brier 1950, Monthly Weather Review 78:1; Mehrtash et al. 2020, arXiv:1911.13273.
     """
-    if not _anything(probability, reference):
-        return math.nan
-    return float(np.square(np.asarray(probability, np.float64) - reference).mean())
+    p = forecast.probability
+    return _mean(forecast.inside * (1 - p) ** 2 + forecast.outside * p**2, forecast)
 
 
-def nll(probability: Probability, reference: Reference) -> float:
+def nll(forecast: Forecast) -> float:
     """Negative log-likelihood: the mean of -ln of the probability that was given to what is true.
 
-    Args:
-        probability: p in 0..1, or a mask; a certainty beyond 1e-7 counts as 1e-7.
-        reference: boolean, same shape.
-
     Returns:
-        0..16.1 nats; NaN without reference and prediction.
+        0..16.1 nats; a certainty beyond 1e-7 counts as 1e-7.
 
     Source:
         Mehrtash et al. 2020, arXiv:1911.13273.
     """
-    if not _anything(probability, reference):
-        return math.nan
-    given = np.clip(np.asarray(probability, np.float64), CLIP, 1 - CLIP)
-    return float(-np.log(np.where(reference, given, 1 - given)).mean())
+    p = np.clip(forecast.probability, CLIP, 1 - CLIP)
+    return _mean(-forecast.inside * np.log(p) - forecast.outside * np.log1p(-p), forecast)
 
 
-def prevalence(probability: Probability, reference: Reference) -> float:
-    """Share of the voxels that belong to the reference, from which the scores of a constant forecast follow.
+def prevalence(forecast: Forecast) -> float:
+    """Share of the voxels that belong to the reference, from which the scores of a constant forecast follow."""
+    return _mean(forecast.inside, forecast)
 
-    Args:
-        probability: 0..1, or a mask; decides only whether there is anything to answer.
-        reference: boolean, same shape.
+
+def uncertainty(forecast: Forecast) -> float:
+    """Bits of doubt for each voxel that the region is expected to have: sum H(p) / sum p, H the binary entropy.
+
+    It needs no reference, so it can be known of a patient before anybody has drawn one. Where hardly anything is
+    predicted the denominator is small and the doubt large, as it should be.
 
     Returns:
-        0..1; NaN without reference and prediction.
+        At least 0; NaN where every probability is 0.
     """
-    return float(reference.mean()) if _anything(probability, reference) else math.nan
+    p = forecast.probability
+    expected = float((forecast.count * p).sum())
+    return float((forecast.count * entropy_bits(p)).sum()) / expected if expected else math.nan
 
 
-def _anything(probability: Probability, reference: Reference) -> bool:
-    return bool(reference.any() or (probability >= 0.5).any())
+def entropy_bits(probability: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """The entropy of a yes-or-no question: -p log2 p - (1 - p) log2 (1 - p), 0..1 bit."""
+    p = np.clip(probability, CLIP, 1 - CLIP)
+    bits = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+    return np.where((probability > 0) & (probability < 1), bits, 0.0)
 
 
-def _gaps(probability: Probability, reference: Reference, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """|c_b - o_b| and n_b / N of every bin that holds a voxel."""
-    if not _anything(probability, reference):
-        return np.empty(0), np.empty(0)
-    said = np.asarray(probability, np.float64).ravel()
-    place = np.minimum((said * bins).astype(np.intp), bins - 1)
-    count, sum_said, sum_true = (np.bincount(place, weights=w, minlength=bins) for w in (None, said, reference.ravel()))
+def _binned(forecast: Forecast, place: np.ndarray, bins: int) -> Bins:
+    count, said, true = (
+        np.bincount(place, weights=weights, minlength=bins)
+        for weights in (forecast.count, forecast.count * forecast.probability, forecast.inside)
+    )
     held = count > 0
-    return np.abs(sum_said - sum_true)[held] / count[held], count[held] / said.size
+    return Bins(said[held] / count[held], true[held] / count[held], count[held].astype(np.int64))
 
 
-def _box_around(mask: Mask, *, margin: list[int]) -> tuple[slice, ...]:
-    (box,) = ndimage.find_objects(mask.astype(np.uint8))
-    return tuple(slice(max(part.start - more, 0), part.stop + more) for part, more in zip(box, margin, strict=True))
+def _expected(bins: Bins) -> float:
+    return float((bins.gap * bins.voxels).sum() / bins.voxels.sum()) if bins.gap.size else math.nan
+
+
+def _average(bins: Bins) -> float:
+    return float(bins.gap.mean()) if bins.gap.size else math.nan
+
+
+def _maximum(bins: Bins) -> float:
+    return float(bins.gap.max()) if bins.gap.size else math.nan
+
+
+def _mean(total: np.ndarray, forecast: Forecast) -> float:
+    return float(total.sum()) / forecast.voxels if forecast.voxels else math.nan

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from diffufuse.metrics.boxes import box_of
 from diffufuse.types import Mask, Spacing
 
 MM3_PER_ML = 1000.0
@@ -31,7 +32,8 @@ def confusion(prediction: Mask, reference: Mask) -> Confusion:
         prediction: boolean, any number of dimensions.
         reference: boolean, same shape.
     """
-    shared = int(np.count_nonzero(prediction & reference))
+    box = box_of(prediction)
+    shared = int(np.count_nonzero(prediction[box] & reference[box]))
     extra = int(np.count_nonzero(prediction)) - shared
     lacking = int(np.count_nonzero(reference)) - shared
     return Confusion(shared, extra, lacking)
@@ -112,6 +114,25 @@ def prediction_volume_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spaci
 def reference_volume_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spacing) -> float:
     """Volume of the reference voxels, mL."""
     return float(np.count_nonzero(reference) * math.prod(spacing_mm) / MM3_PER_ML)
+
+
+def volume_error_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spacing) -> float:
+    """How far the predicted volume is off, be it too large or too small, mL."""
+    predicted, referred = np.count_nonzero(prediction), np.count_nonzero(reference)
+    return float(abs(predicted - referred) * math.prod(spacing_mm) / MM3_PER_ML)
+
+
+def relative_volume_error(prediction: Mask, reference: Mask) -> float:
+    """How far the predicted volume is off, as a share of the reference's: |P - R| / R.
+
+    Returns:
+        At least 0; 1 if nothing is predicted; NaN if the reference is empty.
+
+    Source:
+        Maier-Hein et al. 2024, Metrics Reloaded, arXiv:2206.01653.
+    """
+    predicted, referred = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
+    return _ratio(abs(predicted - referred), referred, undefined=math.nan)
 
 
 def _ratio(part: int, whole: int, *, undefined: float) -> float:

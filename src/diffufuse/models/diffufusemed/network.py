@@ -100,6 +100,7 @@ class DiffuFuseMed(nn.Module):
         by = full_strides(strides, levels=len(widths), dims=dims)
         self.dims, self.stride = dims, patch_multiple(by, dims=dims)
         self.diffusion, self.steps, self.gates, self.temperature = diffusion, steps, gates, temperature
+        self.noise_seed = 0  # of the noise that `renoise` adds; another one is another sample
         self.fine, self.latest = len(widths) - len(windows), tuple(latest)
         shape: dict[str, Any] = {"widths": widths, "strides": by, "dims": dims}
         coarse = widths[self.fine :]
@@ -205,7 +206,7 @@ class DiffuFuseMed(nn.Module):
         at = on_grid(time, tokens)
         noisy = signal(at) * tokens
         if self.diffusion == "renoise":
-            drawn = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(number)).to(tokens)
+            drawn = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(self.noise_seed + number)).to(tokens)
             noisy = noised(tokens, drawn, at)
         return denoise(cast(Denoiser, self.denoisers[number]), noisy, time, there, steps=self.steps)
 

@@ -1,0 +1,108 @@
+"""A prediction beside its reference, and what metrics need of the two, each computed once and only if asked for."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from diffufuse.metrics.forecast import Forecast, forecast_of
+from diffufuse.metrics.surface import SurfaceDistances, surface_distances
+from diffufuse.types import Image, Mask, Spacing
+
+NEAR_MM = 10.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The prediction of one case and region with its reference.
+
+    Attributes:
+        prediction: boolean, 3-D.
+        reference: boolean, same shape.
+        spacing_mm: distance between neighboring voxels along each array axis.
+        probability: 0..1 in every voxel, of which `prediction` is the mask; by default the mask is taken for certain.
+        inside: boolean; the body, where probabilities are judged at most; by default everywhere.
+        penalty_mm: distance where one mask is empty; by default the diagonal of the image (BraTS 2023 asks for 374).
+        threshold: q of the prediction sets, from `conformal.conformal_threshold`; NaN if it is not known.
+        samples_ml: volume of the region in each of several samples of the model; none if it gives no samples.
+
+    Raises:
+        ValueError: a mask is not boolean, a probability is not one, or shapes and spacing do not belong together.
+    """
+
+    prediction: Mask
+    reference: Mask
+    spacing_mm: Spacing
+    probability: Image | None = None
+    inside: Mask | None = None
+    penalty_mm: float = math.nan
+    threshold: float = math.nan
+    samples_ml: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together."""
+        for name, mask in (("prediction", self.prediction), ("reference", self.reference)):
+            if mask.dtype != bool:
+                raise ValueError(f"{name}: expected a boolean mask, got {mask.dtype}")
+        for name, part in (("prediction", self.prediction), ("probability", self.probability), ("inside", self.inside)):
+            if part is not None and part.shape != self.reference.shape:
+                raise ValueError(f"{name}: expected the reference's shape {self.reference.shape}, got {part.shape}")
+        if len(self.spacing_mm) != self.reference.ndim or not all(mm > 0 for mm in self.spacing_mm):
+            raise ValueError(f"spacing_mm: expected {self.reference.ndim} positive lengths, got {self.spacing_mm}")
+        if math.isnan(self.penalty_mm):
+            sides_mm = (voxels * mm for voxels, mm in zip(self.reference.shape, self.spacing_mm, strict=True))
+            object.__setattr__(self, "penalty_mm", math.hypot(*sides_mm))
+
+    @cached_property
+    def surface(self) -> SurfaceDistances:
+        """How far the two surfaces lie apart."""
+        return surface_distances(self.prediction, self.reference, spacing_mm=self.spacing_mm)
+
+    @cached_property
+    def near(self) -> Forecast:
+        """The forecast of the voxels near reference or prediction, within the body."""
+        box, near = region_of_interest(self.prediction, self.reference, spacing_mm=self.spacing_mm)
+        if self.inside is not None:
+            near = near & self.inside[box]
+        return forecast_of(self._said[box], self.reference[box], within=near)
+
+    @cached_property
+    def body(self) -> Forecast:
+        """The forecast of the voxels of the body."""
+        return forecast_of(self._said, self.reference, within=self.inside)
+
+    @property
+    def _said(self) -> np.ndarray:
+        return self.prediction if self.probability is None else self.probability
+
+
+def region_of_interest(
+    prediction: Mask, reference: Mask, *, spacing_mm: Spacing, near_mm: float = NEAR_MM
+) -> tuple[tuple[slice, ...], Mask]:
+    """The voxels whose centers are at most 10 mm from a voxel of reference or prediction.
+
+    Most voxels of a patient are background that nobody doubts; they would drown what a forecast is worth near the
+    region. Only evaluation may look at the reference for it.
+
+    Args:
+        prediction: boolean, 3-D.
+        reference: boolean, same shape.
+        spacing_mm: distance between neighboring voxels along each array axis.
+        near_mm: how far is near, Euclidean.
+
+    Returns:
+        A box, and the voxels that are near in it; a box without a voxel if both masks are empty.
+    """
+    either = prediction | reference
+    if not either.any():
+        return (slice(0, 0),) * either.ndim, either[(slice(0, 0),) * either.ndim]
+    box = _box_around(either, margin=[math.ceil(near_mm / mm) for mm in spacing_mm])
+    return box, ndimage.distance_transform_edt(~either[box], sampling=spacing_mm) <= near_mm
+
+
+def _box_around(mask: Mask, *, margin: list[int]) -> tuple[slice, ...]:
+    (box,) = ndimage.find_objects(mask.astype(np.uint8))
+    return tuple(slice(max(part.start - more, 0), part.stop + more) for part, more in zip(box, margin, strict=True))

@@ -1,0 +1,57 @@
+"""What a study ran: its exact configuration, its data with licenses and citations, as a page that stands alone."""
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>
+body {{ font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 1.5em auto; max-width: 60em; padding: 0 1em; }}
+pre {{ background: #f6f6f6; padding: .8em; overflow-x: auto; font-size: 12px; }}
+dt {{ font-weight: 600; margin-top: .6em; }}
+</style></head>
+<body><h1>{title}</h1>
+<p>Code: diffufuse, commit {commit}.</p>
+<h2>Data</h2>
+<dl>
+{data}
+</dl>
+<h2>Configuration</h2>
+{blocks}
+</body></html>
+"""
+
+
+def study_page(study: Mapping[str, Any], known: Mapping[str, Any], *, commit: str) -> str:
+    """The page as HTML.
+
+    Args:
+        study: the study's block of the configuration.
+        known: beside others its `datasets`, `conditions` and `models`, name → block.
+        commit: of the code.
+    """
+    data = "\n".join(_dataset(name, block) for name, block in known["datasets"].items())
+    parts = {"study": study} | {part: known[part] for part in ("datasets", "conditions", "models")}
+    blocks = "\n".join(f"<h3>{name}</h3>\n<pre>{html.escape(_text(block))}</pre>" for name, block in parts.items())
+    title = f"The study {study['name']}"
+    return PAGE.format(title=html.escape(title), commit=html.escape(commit), data=data, blocks=blocks)
+
+
+def _dataset(name: str, block: Mapping[str, Any]) -> str:
+    told = f"{block['title']}. License: {block['license']}. Please cite: {block['citation']}"
+    return f"<dt>{html.escape(name)}</dt><dd>{html.escape(told)}</dd>"
+
+
+def _text(block: Mapping[str, Any]) -> str:
+    """One line for each innermost setting: the form in which people compare two studies."""
+    return "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in _lines(block))
+
+
+def _lines(block: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    lines: list[tuple[str, Any]] = []
+    for key, value in block.items():
+        nested = isinstance(value, Mapping) and bool(value)
+        lines += _lines(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+    return lines
