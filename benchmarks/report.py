@@ -21,6 +21,8 @@ TITLES = {
     "whole_patient": "A whole patient, from images to logits",
     "models": "The method against baselines of its size",
     "workflow": "The workflow at scale",
+    "metrics": "Metrics of masks and of probabilities",
+    "sweep": "One patient under every condition",
 }
 VERDICTS = {True: "met", False: "**missed**", None: "no goal"}
 AGREEMENT = {True: "agree", False: "**do not agree**", None: "not compared"}

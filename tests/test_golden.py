@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from diffufuse.corruptions import CORRUPTIONS
-from diffufuse.metrics import METRICS, evaluate_case
+from diffufuse.corruptions import CORRUPTIONS, REMOVALS
+from diffufuse.metrics import METRICS, evaluate
+from diffufuse.metrics.comparison import Comparison
 
 GOLDEN = Path(__file__).parent / "golden"
 CONDITIONS = yaml.safe_load((Path(__file__).parents[1] / "config" / "conditions.yaml").read_text())["conditions"]
@@ -19,6 +20,13 @@ SHAPE = (40, 32, 16)
 def ball(center_mm, radius_mm):
     grid = np.indices(SHAPE) * np.reshape(SPACING_MM, (3, 1, 1, 1))
     return np.linalg.norm(grid - np.reshape(center_mm, (3, 1, 1, 1)), axis=0) <= radius_mm
+
+
+def doubt():
+    """What one forecasts who sees the tumor 2 mm aside and is sure of nothing but the far background."""
+    grid = np.indices(SHAPE) * np.reshape(SPACING_MM, (3, 1, 1, 1))
+    beyond_mm = np.linalg.norm(grid - np.reshape((20, 24, 24), (3, 1, 1, 1)), axis=0) - 10
+    return (np.clip(0.5 - beyond_mm / 12, 0, 1) * 0.98).astype(np.float32)
 
 
 def metric_phantoms():
@@ -35,9 +43,19 @@ def metric_phantoms():
 
 
 def metric_values():
+    compared = {name: Comparison(*pair, SPACING_MM) for name, pair in metric_phantoms().items()}
+    compared["doubtful"] = Comparison(
+        doubt() >= 0.5,
+        ball((18, 24, 24), 10),
+        SPACING_MM,
+        probability=doubt(),
+        inside=ball((18, 24, 24), 20),
+        threshold=0.4,
+        samples_ml=(3.9, 4.2, 4.6),
+    )
     rows = []
-    for phantom, (prediction, reference) in metric_phantoms().items():
-        values = evaluate_case(prediction, reference, spacing_mm=SPACING_MM, metrics=list(METRICS))
+    for phantom, comparison in compared.items():
+        values = evaluate(comparison, list(METRICS))
         rows += [{"phantom": phantom, "metric": name, "value": value} for name, value in values.items()]
     return pd.DataFrame(rows)
 
@@ -49,13 +67,12 @@ def corruption_values():
     rows = []
     for condition, block in CONDITIONS.items():
         if "corruption" in block and "modalities" not in block:
-            corrupted = CORRUPTIONS[block["corruption"]](
-                image,
-                inside,
-                settings=block["settings"],
-                spacing_mm=SPACING_MM,
-                generator=np.random.default_rng(7),
-            )
+            name = block["corruption"]
+            how = {"settings": block["settings"], "spacing_mm": SPACING_MM, "generator": np.random.default_rng(7)}
+            if name in REMOVALS:
+                corrupted = np.where(REMOVALS[name](inside, **how), image, 0)
+            else:
+                corrupted = CORRUPTIONS[name](image, inside, **how)
             values = {"mean": corrupted[inside].mean(), "sd": corrupted[inside].std(), "center": corrupted[18, 16, 8]}
             rows += [{"condition": condition, "quantity": name, "value": float(v)} for name, v in values.items()]
     return pd.DataFrame(rows)
@@ -80,4 +97,4 @@ def test_every_metric_is_stored_and_nothing_else():
 
 def test_every_corruption_is_stored():
     stored = set(pd.read_csv(GOLDEN / "corruptions.csv")["condition"])
-    assert {CONDITIONS[name]["corruption"] for name in stored} == set(CORRUPTIONS)
+    assert {CONDITIONS[name]["corruption"] for name in stored} == set(CORRUPTIONS | REMOVALS)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from diffufuse.cases import read_cohort
-from diffufuse.corruptions import CORRUPTIONS
+from diffufuse.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.fetching import SOURCES
 from diffufuse.figures import FIGURES
 from diffufuse.formats import FORMATS
@@ -46,16 +46,21 @@ def test_datasets_have_a_format_and_a_source_and_the_other_way_round():
     assert {block["source"]["kind"] for block in CATALOG["datasets"].values()} == set(SOURCES)
 
 
-def test_cohort_sheets_are_those_of_the_studies():
-    studied = {name for study in STUDIES for name in study_of(study)["datasets"]}
-    assert SHEETS == studied <= set(CATALOG["datasets"])
+def test_cohort_sheets_are_those_of_the_studies_and_of_transfers_that_can_be_scored():
+    studies = [study_of(name) for name in STUDIES]
+    studied = {name for study in studies for name in study["datasets"]}
+    transferred = {name for study in studies for name in study.get("transfers", ())}
+    assert studied | transferred <= set(CATALOG["datasets"])
+    assert studied | {name for name in transferred if "lesion" in CATALOG["datasets"][name]} == SHEETS
 
 
 def test_models_and_corruptions_have_a_block_and_the_other_way_round():
-    trained = [block for block in CATALOG["models"].values() if "weights_of" not in block]
-    assert {block["architecture"] for block in trained} == set(MODELS)
+    blocks = CATALOG["models"].values()
+    assert {block["architecture"] for block in blocks if "architecture" in block} == set(MODELS)
+    others = {block.get("weights_of") or block.get("predictions_of") for block in blocks if "architecture" not in block}
+    assert all("architecture" in CATALOG["models"][name] for name in others)
     used = {block["corruption"] for block in CATALOG["conditions"].values() if "corruption" in block}
-    assert used == set(CORRUPTIONS)
+    assert used == set(CORRUPTIONS | REMOVALS)
 
 
 def test_regions_join_labels_that_exist_and_references_are_modalities():
@@ -73,6 +78,7 @@ def test_regions_join_labels_that_exist_and_references_are_modalities():
 
 def test_every_metric_and_architecture_names_its_source():
     assert all(metric.source for metric in METRICS.values())
+    assert all(name == metric.name for name, metric in METRICS.items())
     for model in MODELS.values():
         assert "arXiv" in (inspect.getmodule(model).__doc__ or ""), model
 

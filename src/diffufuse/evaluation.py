@@ -105,7 +105,7 @@ def thresholds_of(calibration: pd.DataFrame, regions: Iterable[str], *, lesion: 
         lesion: which of the run's own regions stands for that.
     """
     known = dict(zip(calibration["region"], calibration["threshold"], strict=True))
-    return {region: known.get(region, known.get(lesion, np.nan)) for region in regions}
+    return {region: known.get(region, known.get(lesion or "", np.nan)) for region in regions}
 
 
 def forecast_table(forecasts: Mapping[tuple[str, str], Forecast], *, names: Mapping[str, Any]) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-
 SUM_TOLERANCE = 1e-3
 
 
@@ -58,8 +57,9 @@ class Outputs:
             return
         summed = values.sum(dim=0)
         if self.kind == "regions" or bool((summed - 1).abs().max() < SUM_TOLERANCE):
+            step = "sigmoid" if self.kind == "regions" else "softmax"
             raise ValueError(
-                f"logits: expected values before the {'sigmoid' if self.kind == 'regions' else 'softmax'}, but all lie in "
+                f"logits: expected values before the {step}, but all lie in "
                 f"{float(values.min()):.3g}..{float(values.max()):.3g}: the network applies it already; remove it there"
             )
 

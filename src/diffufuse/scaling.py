@@ -115,7 +115,7 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
     for path in sorted(Path(predictions).iterdir()):
         if path.name.endswith(PROBABILITY):
             region = path.name.removesuffix(PROBABILITY).rpartition("_")[2]
-            temperature = known.get(region, known.get(lesion, math.nan))
+            temperature = known.get(region, known.get(lesion or "", math.nan))
             _require_temperature(temperature, path)
             volume = read_volume(path)
             write_probability(volume.with_array(scaled(volume.array, temperature)), folder / path.name)

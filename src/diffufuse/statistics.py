@@ -1,14 +1,17 @@
 """How sure a mean over patients is, and whether two models differ on the same patients."""
 
 import math
+from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 VALUES_AT_ONCE = 100_000
 CONSTANT_TOLERANCE = 1e-12
 FEWEST = 6
+EXACT_UP_TO = 50
 
 
 def bootstrap_interval(
@@ -77,7 +80,8 @@ def hodges_lehmann(differences: Float[np.ndarray, "n"]) -> float:
 def signed_rank_p(differences: Float[np.ndarray, "n"]) -> float:
     """The two-sided p of Wilcoxon's signed-rank test; zeros are ranked, then left out (Pratt).
 
-    Exact without ties and zeros up to 50 differences, and with them up to 13; the normal approximation elsewhere.
+    Exact, also with ties and zeros, up to 50 differences that are not zero; the normal approximation beyond. With many
+    zeros that would tell a smaller p than any signs of so few differences can have.
 
     Args:
         differences: one per patient, finite.
@@ -87,7 +91,7 @@ def signed_rank_p(differences: Float[np.ndarray, "n"]) -> float:
         agree have p = 0.06.
 
     Source:
-        Wilcoxon 1945, doi:10.2307/3001968; Pratt 1959, doi:10.2307/2282543; computed by SciPy.
+        Wilcoxon 1945, doi:10.2307/3001968; Pratt 1959, doi:10.2307/2282543; the approximation computed by SciPy.
     """
     differences = np.asarray(differences, float)
     nonzero = np.count_nonzero(differences)
@@ -95,7 +99,142 @@ def signed_rank_p(differences: Float[np.ndarray, "n"]) -> float:
         return 1.0
     if nonzero < FEWEST:
         return math.nan
-    return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
+    if nonzero > EXACT_UP_TO:
+        return float(stats.wilcoxon(differences, zero_method="pratt", method="approx").pvalue)
+    doubled = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)
+    return _exact_p(doubled[differences != 0], int(doubled[differences > 0].sum()))
+
+
+def smallest_p(differing: int) -> float:
+    """The smallest two-sided p that the signed-rank test can have: all of n differences agree, 2 of 2^n signs.
+
+    Args:
+        differing: number of differences that are not zero.
+    """
+    return min(1.0, 2.0 ** (1 - differing))
+
+
+def rank_biserial(differences: Float[np.ndarray, "n"]) -> float:
+    """Effect size of the signed-rank test: (W+ - W-) / (W+ + W-), of the ranks that the test itself uses.
+
+    Of the evidence, the share that favors more minus the share that favors less. As in `signed_rank_p` zeros are
+    ranked, then left out (Pratt).
+
+    Args:
+        differences: one per patient, finite.
+
+    Returns:
+        -1 if all differences are negative, 1 if all are positive; zeros apart. NaN if none differs from zero.
+
+    Source:
+        Kerby 2014, doi:10.2466/11.IT.3.1.
+    """
+    differences = np.asarray(differences, float)
+    ranks = stats.rankdata(np.abs(differences))
+    more, less = ranks[differences > 0].sum(), ranks[differences < 0].sum()
+    return float((more - less) / (more + less)) if more + less else math.nan
+
+
+def refusal(differences: Float[np.ndarray, "n"]) -> str | None:
+    """Why paired differences have no p-value, or one that says nothing; a sentence for the reader of a table.
+
+    Args:
+        differences: one per patient, finite.
+
+    Returns:
+        None where the signed-rank test can be applied.
+    """
+    differences = np.asarray(differences, float)
+    differing = int(np.count_nonzero(differences))
+    if differences.size >= FEWEST and not differing:
+        return f"Nothing differs: the two are identical on all {differences.size} patients."
+    if differing >= FEWEST:
+        return None
+    zeros = differences.size - differing
+    counted = f"n = {differing}" if not zeros else f"n = {differing} besides {zeros} that are identical"
+    return (
+        f"Too few patients: {counted}; the smallest possible p is {smallest_p(differing):.4g}; {FEWEST} differing "
+        "patients are needed."
+    )
+
+
+def not_paired(first: str, firsts: Collection[str], second: str, seconds: Collection[str]) -> str | None:
+    """Why two models cannot be compared patient by patient; a sentence for the reader of a table.
+
+    Args:
+        first: name of a model.
+        firsts: the patients that it was tested on.
+        second: name of another model.
+        seconds: likewise.
+
+    Returns:
+        None where both were tested on the same patients.
+    """
+    shared = len(set(firsts) & set(seconds))
+    if shared == len(set(firsts)) == len(set(seconds)):
+        return None
+    return (
+        f"Not paired: {first} was tested on {len(set(firsts))} patients, {second} on {len(set(seconds))}; they share "
+        f"{shared}. Test both on the same patients."
+    )
+
+
+class Spread(NamedTuple):
+    """What makes a model's mean uncertain, apart.
+
+    Attributes:
+        seeds: number of seeds.
+        patients: number of patients with a value under every seed.
+        between_seeds: SD over seeds of the mean over patients: how far the mean moves if the model is trained again.
+        between_patients: SD over patients of their mean over seeds: how much patients differ.
+    """
+
+    seeds: int
+    patients: int
+    between_seeds: float
+    between_patients: float
+
+
+def spread(values: Float[np.ndarray, "patient seed"]) -> Spread:
+    """How much of what is seen comes from the seed of a training, and how much from the patients.
+
+    Patients make an interval of the mean; another seed is another model, which no number of patients tells about.
+
+    Args:
+        values: NaN is undefined; a patient with one is left out.
+
+    Returns:
+        Sample standard deviations (n - 1) in the unit of the values; NaN where there are fewer than two of their kind.
+    """
+    values = np.asarray(values, float)
+    known = values[~np.isnan(values).any(axis=1)]
+    if not known.size:
+        return Spread(values.shape[1], len(known), math.nan, math.nan)
+    return Spread(values.shape[1], len(known), _sd(known.mean(axis=0)), _sd(known.mean(axis=1)))
+
+
+def aurc(risk: Float[np.ndarray, "n"], doubt: Float[np.ndarray, "n"]) -> float:
+    """Area under the risk-coverage curve: the mean risk of the least doubtful k patients, averaged over k = 1..n.
+
+    It asks whether a model knows when it is wrong: with doubt that orders patients as their risk does it is as small as
+    it can be, with doubt that says nothing it is near the mean risk.
+
+    Args:
+        risk: one per patient, such as 1 - Dice.
+        doubt: one per patient; patients of equal doubt come in random order, and the expectation is returned.
+
+    Returns:
+        In the unit of the risk; NaN without patients.
+
+    Source:
+        Geifman, Uziel and El-Yaniv 2019, arXiv:1805.08206.
+    """
+    risk, doubt = np.asarray(risk, float), np.asarray(doubt, float)
+    if not risk.size:
+        return math.nan
+    _, tie, members = np.unique(doubt, return_inverse=True, return_counts=True)
+    expected = (np.bincount(tie, weights=risk) / members)[np.sort(tie)]
+    return float((np.cumsum(expected) / np.arange(1, risk.size + 1)).mean())
 
 
 def holm(p: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
@@ -118,3 +257,17 @@ def holm(p: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     factors = np.arange(order.size, 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
     return adjusted
+
+
+def _sd(values: Float[np.ndarray, "n"]) -> float:
+    return float(np.std(values, ddof=1)) if values.size > 1 else math.nan
+
+
+def _exact_p(ranks: Int[np.ndarray, "n"], observed: int) -> float:
+    """How many of the 2^n signs give a sum of positive ranks as far out as observed; the sum is symmetric."""
+    ways = np.zeros(ranks.sum() + 1, np.int64)
+    ways[0] = 1
+    for rank in ranks:
+        ways[rank:] = ways[rank:] + ways[:-rank]
+    fewer = min(ways[: observed + 1].sum(), ways[observed:].sum())
+    return min(1.0, 2.0 * float(fewer) / 2.0**ranks.size)

@@ -1,39 +1,15 @@
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from scipy import ndimage
 
-from diffufuse.figures import FIGURES, gallery, overlay, panels
+from diffufuse.figures import gallery, overlay, panels
 from diffufuse.figures.style import MARKERS, PALETTE, write_figure
-from diffufuse.reporting import patient_statistics
 from diffufuse.scan import Scan
 from diffufuse.volumes import Volume, read_volume
 
 SHAPE = (24, 20, 6)
 MODALITIES = {"ct": "ct", "pet": "pet", "t1": "mr"}
-CONDITIONS = ("clean", "no-pet", "gauss-0.3")
-PATIENTS = {f"P-{number}": f"P{number}" for number in range(5)}
-
-
-def metrics_table(models=("average", "unet2d"), regions=("tumor",)):
-    generator = np.random.default_rng(0)
-    run = {"dataset": "sts", "trained_on": "sts", "fold": 0, "seed": 0, "metric": "dice", "unit": "1"}
-    return pd.DataFrame(
-        [
-            run | {"case": c, "condition": k, "model": m, "region": r, "value": generator.uniform()}
-            for m in models
-            for r in regions
-            for c in PATIENTS
-            for k in CONDITIONS
-        ]
-    )
-
-
-def draw_dice(frame):
-    figure = FIGURES["dice_by_condition"]
-    return figure.draw(figure.data(frame, PATIENTS, 1))
 
 
 def row(condition="clean", *, absent=(), prediction=None, **scores):
@@ -62,48 +38,6 @@ def draw_overlay(*rows, reference=None):
 
 def texts(figure):
     return [text.get_text() for text in figure.findobj(mpl.text.Text)]
-
-
-@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
-def test_every_figure_draws_from_a_metrics_table(figure):
-    assert isinstance(figure.draw(figure.data(metrics_table(), PATIENTS, 1)), Figure)
-
-
-def test_dice_has_a_panel_per_model_and_region():
-    assert len(draw_dice(metrics_table(regions=("tumor", "edema"))).axes) == 4
-
-
-def test_dice_shows_every_patient_as_a_line_over_the_conditions():
-    axes = draw_dice(metrics_table()).axes[0]
-    lines = [line for line in axes.lines if len(line.get_xdata()) == len(CONDITIONS) and line.get_linestyle() == "-"]
-    assert len(lines) == len(PATIENTS)
-
-
-def test_dice_shows_the_means_and_intervals_of_the_summary():
-    frame = metrics_table()
-    summary = patient_statistics(frame, PATIENTS, study_seed=1).query("model == 'average'")
-    bars = draw_dice(frame).axes[0].containers[0]
-    points, _, (sticks,) = bars.lines
-    assert points.get_ydata() == pytest.approx(summary["mean"].to_numpy())
-    ends = np.array([segment[:, 1] for segment in sticks.get_segments()])
-    assert ends == pytest.approx(summary[["mean_low", "mean_high"]].to_numpy())
-
-
-def test_dice_says_how_many_patients():
-    assert any("n = 5 patients" in text for text in texts(draw_dice(metrics_table())))
-    fewer = metrics_table().query("condition != 'no-pet' or case != 'P-0'")
-    assert any("n = 4 to 5 patients" in text for text in texts(draw_dice(fewer)))
-
-
-def test_dice_of_a_model_that_was_not_run_is_named_as_such():
-    frame = metrics_table(regions=("tumor", "edema")).query("region == 'tumor' or model == 'average'")
-    assert texts(draw_dice(frame)).count("not run") == 1
-
-
-def test_one_patient_and_one_condition_can_be_drawn(tmp_path):
-    frame = metrics_table().query("condition == 'clean' and case == 'P-0'")
-    write_figure(draw_dice(frame), tmp_path / "a.pdf", tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 0
 
 
 def test_the_palette_has_a_marker_for_every_color_and_no_two_alike_in_gray():

@@ -2,7 +2,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffufuse.metrics import forecast as module
@@ -36,6 +36,7 @@ def test_a_small_forecast_is_counted_by_hand():
     assert found.probability == pytest.approx([0, 0.5, 1], abs=1 / STEPS)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), slab=st.sampled_from([1, 29, 30, 31, 60, 10**6]), confined=st.booleans())
 def test_the_size_of_a_slab_does_not_matter(seed, slab, confined):
     probability, reference, within = drawn(seed)
@@ -46,6 +47,7 @@ def test_the_size_of_a_slab_does_not_matter(seed, slab, confined):
         assert same(forecast_of(probability, reference, within=within), whole)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_only_voxels_within_count_in_any_order_and_shape(seed):
     probability, reference, within = drawn(seed)
@@ -57,6 +59,7 @@ def test_only_voxels_within_count_in_any_order_and_shape(seed):
     assert same(confined, forecast_of(turned[0], turned[1], within=turned[2]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
 def test_pooled_is_of_all_voxels_in_one_row(seeds):
     patients = [drawn(seed)[:2] for seed in seeds]

@@ -2,17 +2,18 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffufuse.metrics import COUNTED, METRICS, PENALTY, evaluate_case
-from diffufuse.metrics.overlap import confusion, dice, iou, precision, recall
+from diffufuse.metrics import COUNTED, METRICS, PENALTY, evaluate, reads_forecast
+from diffufuse.metrics.comparison import Comparison
+from diffufuse.metrics.overlap import confusion, dice, iou, precision, recall, relative_volume_error, volume_error_ml
 
 SPACING_MM = (1.0, 2.0, 3.0)
 SHAPE = (4, 5, 6)
 PENALTY_MM = 374.0
-KNOWN = {"spacing_mm": SPACING_MM, "penalty_mm": PENALTY_MM}
+PROBABILITY = np.random.default_rng(0).uniform(0.05, 0.95, SHAPE).astype(np.float32)
 
 masks = arrays(bool, SHAPE, elements=st.booleans(), fill=st.just(False))
 pairs = st.tuples(masks, masks)
@@ -24,8 +25,9 @@ def cube(shape, corner, edge):
     return mask
 
 
-def value_of(metric, prediction, reference):
-    return metric.function(prediction, reference, **{need: KNOWN[need] for need in metric.needs})
+def compared(prediction, reference, **rest):
+    known = {"probability": PROBABILITY, "penalty_mm": PENALTY_MM, "threshold": 0.2, "samples_ml": (0.02, 0.03, 0.05)}
+    return Comparison(prediction, reference, SPACING_MM, **(known | rest))
 
 
 def empty_pairs():
@@ -47,64 +49,77 @@ def test_precision_blames_what_is_extra_and_recall_what_is_lacking():
 
 
 def test_volumes_are_in_milliliters():
-    values = evaluate_case(
-        cube((10, 10, 10), (0, 0, 0), 5),
-        cube((10, 10, 10), (0, 0, 0), 10),
-        spacing_mm=SPACING_MM,
-        metrics=["prediction_volume_ml", "reference_volume_ml"],
-    )
-    assert values["prediction_volume_ml"] == pytest.approx(0.75)
-    assert values["reference_volume_ml"] == pytest.approx(6)
+    large, small = cube((10, 10, 10), (0, 0, 0), 10), cube((10, 10, 10), (0, 0, 0), 5)
+    names = ["prediction_volume_ml", "reference_volume_ml", "volume_error_ml", "relative_volume_error"]
+    values = evaluate(Comparison(small, large, SPACING_MM), names)
+    assert [values[name] for name in names] == pytest.approx([0.75, 6, 5.25, 0.875])
+
+
+def test_a_volume_that_is_too_large_is_as_wrong_as_one_too_small_and_where_it_lies_does_not_matter():
+    reference = cube((12, 4, 4), (0, 0, 0), 4)
+    assert relative_volume_error(np.roll(reference, 6, axis=0), reference) == 0
+    large, small = reference | np.roll(reference, 6, axis=0), np.zeros_like(reference)
+    assert relative_volume_error(large, reference) == relative_volume_error(small, reference) == 1
+    assert [volume_error_ml(mask, reference, spacing_mm=SPACING_MM) for mask in (large, small)] == [0.384, 0.384]
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 @pytest.mark.parametrize("kind", ["both", "missed", "spurious"])
 def test_an_empty_mask_is_answered_as_the_registry_says(metric, kind):
     expected = getattr(metric.empty, kind)
-    value = value_of(metric, *empty_pairs()[kind])
+    value = metric.of(compared(*empty_pairs()[kind]))
     if expected is None:
-        assert value > 0
+        assert metric.range[0] <= value <= metric.range[1]
+        assert value > 0 or metric.range == (0, 1)
     else:
         assert value == pytest.approx(PENALTY_MM if expected == PENALTY else expected, nan_ok=True)
 
 
 def test_the_kind_of_emptiness_is_always_counted():
-    for kind, (prediction, reference) in empty_pairs().items():
-        values = evaluate_case(prediction, reference, spacing_mm=SPACING_MM, metrics=["dice"])
-        counted = {name: values[name] for name in COUNTED}
+    for kind, pair in empty_pairs().items():
+        values = evaluate(compared(*pair), ["dice"])
         name = {"both": "both_empty"}.get(kind, kind)
-        assert counted == dict.fromkeys(COUNTED, 0) | {name: 1}
+        assert values == {"dice": kind == "both"} | dict.fromkeys(COUNTED, 0) | {name: 1}
 
 
 def test_the_penalty_is_the_diagonal_of_the_image_unless_told():
     missed = empty_pairs()["missed"]
     diagonal_mm = math.sqrt((4 * 1) ** 2 + (5 * 2) ** 2 + (6 * 3) ** 2)
-    assert evaluate_case(*missed, spacing_mm=SPACING_MM, metrics=["hd95"])["hd95"] == pytest.approx(diagonal_mm)
-    told = evaluate_case(*missed, spacing_mm=SPACING_MM, metrics=["hd95"], penalty_mm=PENALTY_MM)
-    assert told["hd95"] == PENALTY_MM
+    assert evaluate(Comparison(*missed, SPACING_MM), ["hd95"])["hd95"] == pytest.approx(diagonal_mm)
+    assert evaluate(compared(*missed), ["hd95"])["hd95"] == PENALTY_MM
 
 
+def test_what_is_read_is_what_is_named():
+    assert not reads_forecast(["dice", "hd95", "volume_covered"])
+    assert reads_forecast(["dice", "ece"])
+    assert reads_forecast(["uncertainty_body"])
+    assert all(name.endswith("_body") == (metric.reads == "body") for name, metric in METRICS.items())
+
+
+@settings(deadline=None)
 @given(pairs)
 def test_every_value_lies_in_its_range(pair):
     for metric in METRICS.values():
-        value = value_of(metric, *pair)
+        value = metric.of(compared(*pair))
         assert math.isnan(value) or metric.range[0] <= value <= metric.range[1]
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_symmetric_metrics_are_symmetric(pair):
-    prediction, reference = pair
+    forth, back = compared(*pair), compared(*pair[::-1])
     for metric in METRICS.values():
         if metric.symmetric:
-            forth, back = value_of(metric, prediction, reference), value_of(metric, reference, prediction)
-            assert forth == pytest.approx(back, nan_ok=True)
+            assert metric.of(forth) == pytest.approx(metric.of(back), nan_ok=True)
 
 
+@settings(deadline=None)
 @given(masks)
 def test_a_mask_agrees_with_itself(mask):
     assert dice(mask, mask) == iou(mask, mask) == 1
 
 
+@settings(deadline=None)
 @given(st.lists(pairs, min_size=1, max_size=5))
 def test_mean_iou_lies_between_the_bounds_that_mean_dice_sets(cases):
     mean_dice = np.mean([dice(*case) for case in cases])
@@ -113,23 +128,33 @@ def test_mean_iou_lies_between_the_bounds_that_mean_dice_sets(cases):
     assert mean_iou <= mean_dice + 1e-12
 
 
+@pytest.mark.parametrize("lay", [np.ascontiguousarray, np.asfortranarray, lambda mask: mask[::-1, :, ::-1]])
+@settings(deadline=None)
+@given(pair=pairs)
+def test_counts_are_those_of_the_whole_image_however_it_lies_in_memory(lay, pair):
+    prediction, reference = (lay(mask) for mask in pair)
+    expected = [(a & b).sum() for a, b in [(prediction, reference), (prediction, ~reference), (~prediction, reference)]]
+    assert list(confusion(prediction, reference)) == expected
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"prediction": np.zeros(SHAPE, np.uint8)}, "prediction: expected a boolean mask, got uint8"),
+        ({"reference": np.zeros(SHAPE, np.uint8)}, "reference: expected a boolean mask, got uint8"),
         ({"prediction": np.zeros((4, 5, 7), bool)}, "prediction: expected the reference's shape"),
+        ({"probability": np.zeros((4, 5, 7), np.float32)}, "probability: expected the reference's shape"),
+        ({"inside": np.zeros((4, 5, 7), bool)}, "inside: expected the reference's shape"),
         ({"spacing_mm": (1.0, 1.0)}, "spacing_mm: expected 3 positive lengths"),
         ({"spacing_mm": (1.0, 1.0, 0.0)}, "spacing_mm: expected 3 positive lengths"),
-        ({"metrics": ["dise"]}, "metrics: expected some of dice, .* got dise"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, told):
-    fitting = {
-        "prediction": np.zeros(SHAPE, bool),
-        "reference": np.zeros(SHAPE, bool),
-        "spacing_mm": SPACING_MM,
-        "metrics": ["dice"],
-    }
-    arguments = fitting | change
+    fitting = {"prediction": np.zeros(SHAPE, bool), "reference": np.zeros(SHAPE, bool), "spacing_mm": SPACING_MM}
     with pytest.raises(ValueError, match=told):
-        evaluate_case(arguments.pop("prediction"), arguments.pop("reference"), **arguments)
+        Comparison(**(fitting | change))
+
+
+def test_an_unknown_metric_is_refused_and_the_known_are_named():
+    with pytest.raises(ValueError, match=r"metrics: expected some of dice, .* got dise"):
+        evaluate(compared(*empty_pairs()["missed"]), ["dise"])

@@ -2,89 +2,23 @@ import json
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
+from small_studies import (
+    PATIENTS,
+    PERFORMANCE,
+    RECORD,
+    TRAINING,
+    evidence_of,
+    frame_of,
+    full,
+    runs_in,
+)
 
 from diffufuse import tables
-from diffufuse.metrics import METRICS, evaluate_case
-from diffufuse.reporting import TABLES
-from diffufuse.reporting.cells import points, probability, three_digits
-from diffufuse.reporting.comparison import NOTHING, compare, comparison
-from diffufuse.reporting.drops import missing_modalities, robustness
-from diffufuse.reporting.evidence import Evidence, read_evidence
-from diffufuse.reporting.page import results_page
+from diffufuse.metrics import evaluate
+from diffufuse.metrics.comparison import Comparison
 from diffufuse.reporting.patients import per_patient, summarize, summary_record
-from diffufuse.reporting.runs import collect_runs
 from diffufuse.reporting.segmentation import segmentation
-from diffufuse.reporting.writing import write_csv, write_html, write_markdown
-from diffufuse.statistics import bootstrap_interval, signed_rank_p
-
-PERFORMANCE = ("dice", "iou", "hd95", "precision", "recall")
-PATIENTS = {"A-1": "A", "A-2": "A", "B-1": "B", "C-1": "C"}
-RUN = {"dataset": "sts", "trained_on": "sts", "fold": 0, "region": "tumor"}
-COUNTS = {"missed": 0.0, "spurious": 0.0, "both_empty": 0.0}
-
-
-def frame_of(*records):
-    """A metrics table from (case, condition, model, seed, {metric: value})."""
-    rows = [
-        RUN | {"case": case, "condition": condition, "model": model, "seed": seed} | {"metric": name, "value": value}
-        for case, condition, model, seed, values in records
-        for name, value in values.items()
-    ]
-    frame = pd.DataFrame(rows)
-    return frame.assign(unit=[METRICS[name].unit for name in frame["metric"]])[tables.METRICS.names]
-
-
-TRAINING = {"patch": [80, 80, 1], "modality_dropout": 0.5, "corruption": {"probability": 0.25}}
-PLAN = {
-    "dataset": "sts",
-    "model": "unet2d",
-    "fold": 0,
-    "seed": 0,
-    "block": {"architecture": "unet2d", "settings": {}, "training": TRAINING},
-    "corruptions": [{"name": "gauss-0.1", "corruption": "gaussian_noise"}, {"name": "drift", "corruption": "drift"}],
-}
-RECORD = {
-    "parameters": 1_004_000,
-    "macs_per_sample": 256_000_000,
-    "steps": 1200,
-    "duration_s": 700.0,
-    "seconds_per_step": 0.5,
-    "device": "cpu",
-    "threads": 1,
-    "precision": "32-true",
-    "commit": "0123456789abcdef-dirty",
-    "versions": {"torch": "2.13.0+cpu"},
-    "started_unix_s": 1_795_239_186.4,
-}
-CONDITIONS = {
-    "clean": {},
-    "no-pet": {"absent": ["pet"]},
-    "gauss-0.5": {"corruption": "gaussian_noise", "settings": {}},
-    "bias": {"corruption": "bias_field", "settings": {}},
-}
-
-
-def runs_in(folder, *changes, trained_as):
-    """The runs table of trainings that differ from `PLAN` and `RECORD` by the changes."""
-    paths = []
-    for number, change in enumerate(changes):
-        (folder / str(number)).mkdir()
-        for name, content in {"plan": PLAN, "run": RECORD}.items():
-            kept = {key: value for key, value in change.items() if key in content}
-            tables.write_record(content | kept, folder / str(number) / f"{name}.json")
-        paths.append(folder / str(number) / "weights.safetensors")
-    return collect_runs(paths, trained_as=trained_as)
-
-
-def evidence_of(*records, asked=PERFORMANCE, runs=None, patients=PATIENTS, **changes):
-    """What a study found whose metrics are those records."""
-    metrics = frame_of(*records)
-    summary = summarize(metrics, patients, excluded={"sts": 2}, study_seed=1)
-    runs = pd.DataFrame(columns=tables.RUNS.names) if runs is None else runs
-    known = {"conditions": CONDITIONS, "compare_with": "unet2d", "study_seed": 1} | changes
-    return Evidence(metrics, summary, runs, patients, asked=asked, **known)
 
 
 def format_table(*records, **changes):
@@ -97,10 +31,6 @@ def summary_of(*records):
 
 def row_of(summary, metric="dice"):
     return summary[summary["metric"] == metric].iloc[0]
-
-
-def full(**changes):
-    return dict.fromkeys(PERFORMANCE, 0.5) | COUNTS | changes
 
 
 def test_examinations_and_seeds_of_a_patient_count_once():
@@ -213,7 +143,7 @@ def test_a_table_without_its_counts_is_refused():
 
 def test_what_a_case_evaluates_to_can_be_tabled():
     some = np.ones((3, 3, 3), bool)
-    values = evaluate_case(~some, some, spacing_mm=(1.0, 1.0, 1.0), metrics=PERFORMANCE)
+    values = evaluate(Comparison(~some, some, (1.0, 1.0, 1.0)), PERFORMANCE)
     row = format_table(("A-1", "clean", "unet2d", 0, values)).iloc[0]
     assert row[["dice", "hd95 (mm)", "precision", "missed"]].tolist() == ["0.000", "5.2", "undefined", "1"]
 
@@ -226,19 +156,6 @@ def test_a_case_without_patient_is_refused():
 def test_a_value_that_stands_twice_is_refused():
     with pytest.raises(ValueError, match=r"got twice .*'case': 'A-1'"):
         summary_of(("A-1", "clean", "unet2d", 0, {"dice": 0.1}), ("A-1", "clean", "unet2d", 0, {"dice": 0.1}))
-
-
-def test_written_tables_are_text_that_others_can_read(tmp_path):
-    table = format_table(("A-1", "clean", "unet2d", 0, full(dice=0.7)), ("B-1", "no-pet", "x", 0, full()))
-    write_csv(table, tmp_path / "table.csv")
-    write_markdown(table, tmp_path / "table.md", note="Data: CC BY 3.0.")
-    write_html(table, tmp_path / "table.html", title="A study", note="p < 0.05")
-    assert "p &lt; 0.05" in (tmp_path / "table.html").read_text()
-    assert pd.read_csv(tmp_path / "table.csv", dtype=str).equals(table)
-    lines = (tmp_path / "table.md").read_text().splitlines()
-    assert lines[2].split("|")[5].strip() == "1"
-    assert "0.700" in lines[2]
-    assert lines[-1] == "Data: CC BY 3.0."
 
 
 def test_the_record_is_plain_json():
@@ -282,229 +199,16 @@ def test_neighboring_slices_that_are_read_are_not_counted_as_predicted(tmp_path)
     assert voxels == 80 * 80
 
 
-PEOPLE = {f"P-{number}": f"P-{number}" for number in range(8)}
-OTHER = [0.9, 0.8, 0.8, 0.7, 0.6, 0.6, 0.5, 0.2]
-BASE = [0.8, 0.6, 0.7, 0.4, 0.2, 0.1, 0.5, 0.3]
+def test_probabilities_have_no_column_and_scaled_models_no_row():
+    values = full(ece=0.1, volume_covered=1.0)
+    models = {"unet2d": {}, "scaled": {"predictions_of": "unet2d"}}
+    records = [("A-1", "clean", name, 0, values) for name in models]
+    table = format_table(*records, models=models, asked=("dice", "ece", "volume_covered"))
+    assert table["model"].tolist() == ["unet2d"]
+    assert not {"ece", "volume_covered"} & set(table)
 
 
-def pairs_of(condition="clean", metric="dice", **models):
-    """One value per person and model."""
-    return [
-        (case, condition, model, 0, {metric: value})
-        for model, values in models.items()
-        for case, value in zip(PEOPLE, values, strict=True)
-    ]
-
-
-def compared(*records, asked=("dice",), **changes):
-    return evidence_of(*records, asked=asked, patients=PEOPLE, **changes)
-
-
-def test_a_comparison_is_paired_over_patients():
-    [row] = compare(compared(*pairs_of(unet2d=BASE, better=OTHER))).to_dict("records")
-    differences = np.subtract(OTHER, BASE)
-    assert (row["model"], row["patients"], row["left_out"], row["zero"]) == ("better", 8, 0, 1)
-    assert row["difference"] == pytest.approx(differences.mean())
-    assert row["low"] < row["difference"] < row["high"]
-    assert row["p"] == row["p_holm"] == signed_rank_p(differences)
-
-
-def test_the_order_of_the_patients_does_not_matter():
-    records = pairs_of(unet2d=BASE, better=OTHER)
-    assert compare(compared(*records)).equals(compare(compared(*records[8:], *records[:8])))
-
-
-def test_seeds_of_a_patient_make_one_pair():
-    again = [(case, condition, model, 1, values) for case, condition, model, _, values in pairs_of(unet2d=BASE)]
-    found = compare(compared(*pairs_of(unet2d=BASE, better=OTHER), *again))
-    assert found["patients"].tolist() == [8]
-
-
-def test_pairs_with_an_undefined_or_absent_member_are_left_out_and_counted():
-    undefined = pairs_of(metric="hd95", unet2d=[1.0] * 8, other=[math.nan, *[2.0] * 7])
-    [row] = compare(compared(*undefined[:-1], asked=("hd95",))).to_dict("records")
-    assert (row["patients"], row["left_out"], row["difference"]) == (6, 2, 1.0)
-
-
-def test_the_family_of_an_adjustment_is_one_metric_and_one_condition():
-    worse = [value - 0.1 for value in BASE]
-    alone = compare(compared(*pairs_of(unet2d=BASE, better=OTHER)))
-    models = {"unet2d": BASE, "better": OTHER, "worse": worse}
-    both = compare(compared(*pairs_of(**models), *pairs_of("no-pet", unet2d=BASE, better=OTHER)))
-    clean, no_pet = (both[both["condition"] == name] for name in ("clean", "no-pet"))
-    assert no_pet["p_holm"].tolist() == alone["p_holm"].tolist()
-    low, high = sorted(clean["p"])
-    assert sorted(clean["p_holm"]) == pytest.approx([2 * low, max(2 * low, high)])
-
-
-def test_comparisons_stand_by_metric_then_condition_and_only_what_was_asked():
-    values = [*pairs_of(metric="hd95", unet2d=BASE, b=OTHER), *pairs_of(metric="ece", unet2d=BASE, b=OTHER)]
-    dice = [*pairs_of("no-pet", unet2d=BASE, b=OTHER), *pairs_of(unet2d=BASE, b=OTHER)]
-    found = compare(compared(*values, *dice, asked=("dice", "hd95")))
-    assert found[["metric", "condition"]].to_numpy().tolist() == [
-        ["dice", "no-pet"],
-        ["dice", "clean"],
-        ["hd95", "clean"],
-    ]
-    assert "ece" in set(compare(compared(*values, asked=("ece",)))["metric"])
-
-
-def test_the_model_to_compare_with_is_chosen():
-    records = pairs_of(unet2d=BASE, better=OTHER)
-    forth = compare(compared(*records))["difference"].tolist()
-    back = compare(compared(*records, compare_with="better"))
-    assert back["model"].tolist() == ["unet2d"]
-    assert back["difference"].tolist() == pytest.approx([-value for value in forth])
-
-
-def test_a_comparison_is_printed_with_interval_and_p():
-    row = comparison(compared(*pairs_of(unet2d=BASE, better=OTHER))).iloc[0]
-    low, high = bootstrap_interval(np.subtract(OTHER, BASE), seed=1)
-    assert row["mean difference"].startswith("+0.188 [")
-    assert float(row["mean difference"].split("[")[1].split(",")[0]) == pytest.approx(low, abs=0.02)
-    assert (row["model"], row["against"], row["zero"]) == ("better", "unet2d", "1")
-    assert row["p"] == probability(signed_rank_p(np.subtract(OTHER, BASE)))
-    assert low < high
-
-
-def test_equal_models_differ_by_nothing_and_few_patients_say_too_few():
-    equal = comparison(compared(*pairs_of(unet2d=BASE, same=BASE))).iloc[0]
-    assert equal[["mean difference", "Hodges-Lehmann", "p", "zero"]].tolist() == [
-        "+0.000 [0.000, 0.000]",
-        "+0.000",
-        "1.0",
-        "8",
-    ]
-    few = [record for record in pairs_of(unet2d=BASE, better=OTHER) if record[0] < "P-5"]
-    assert comparison(compared(*few)).loc[0, ["p", "p (Holm)"]].tolist() == ["too few", "too few"]
-
-
-def test_a_study_that_compares_no_metric_has_an_empty_comparison():
-    records = pairs_of(metric="iou", unet2d=BASE, better=OTHER)
-    assert comparison(compared(*records, asked=("iou",)))["note"].tolist() == [NOTHING]
-
-
-def test_two_models_that_share_no_defined_value_are_undefined():
-    records = pairs_of(metric="hd95", unet2d=[math.nan] * 8, other=[2.0] * 8)
-    row = comparison(compared(*records, asked=("hd95",))).iloc[0]
-    assert row[["left_out", "mean difference", "p (Holm)"]].tolist() == ["8", "undefined", "too few"]
-
-
-def test_one_model_alone_is_told_in_one_row():
-    assert comparison(compared(*pairs_of(unet2d=BASE)))["note"].tolist() == [NOTHING]
-
-
-@pytest.mark.parametrize(
-    ("p", "text"),
-    [(0.05, "0.050"), (0.0012, "0.0012"), (0.000999, "< 0.001"), (1.0, "1.0"), (0.234, "0.23"), (math.nan, "too few")],
-)
-def test_a_p_has_two_significant_digits(p, text):
-    assert probability(p) == text
-
-
-def test_points_have_a_sign_and_no_negative_zero():
-    assert [points(value) for value in (0.123, -0.0561, -0.0004, math.nan)] == ["+12.3", "-5.6", "+0.0", ""]
-
-
-def test_three_digits_never_are_a_power_of_ten():
-    assert [three_digits(value) for value in (123456, 0.4567, 0, math.nan)] == ["123000", "0.457", "0", ""]
-
-
-def harmed(tmp_path, **changes):
-    """Two models under three conditions; the second learned without any harm."""
-    plain = TRAINING | {"modality_dropout": 0.0, "corruption": {"probability": 0.0}}
-    block = {"architecture": "unet2d", "settings": {}, "training": plain}
-    names = {"unet2d": "unet2d", "plain": "plain"}
-    records = [
-        *pairs_of(unet2d=BASE, plain=BASE),
-        *pairs_of("no-pet", unet2d=[value - 0.1 for value in BASE], plain=BASE),
-        *pairs_of("gauss-0.5", unet2d=[value + 0.05 for value in BASE], plain=BASE),
-        *pairs_of("bias", unet2d=BASE, plain=BASE),
-    ]
-    runs = runs_in(tmp_path, {}, {"model": "plain", "block": block}, trained_as=names)
-    return compared(*records, runs=runs, **changes)
-
-
-def test_missing_modalities_tell_the_drop_in_points_and_who_never_met_them(tmp_path):
-    table = missing_modalities(harmed(tmp_path))
-    assert table[["condition", "unet2d", "plain"]].to_numpy().tolist() == [
-        ["clean", "0.450", "0.450"],
-        ["no-pet", "0.350 (-10.0)", "0.450 (+0.0) unseen"],
-    ]
-
-
-def test_robustness_marks_the_corruptions_that_a_training_never_met(tmp_path):
-    table = robustness(harmed(tmp_path))
-    assert table[["condition", "unet2d", "plain"]].to_numpy().tolist() == [
-        ["clean", "0.450", "0.450"],
-        ["gauss-0.5", "0.500 (+5.0)", "0.450 (+0.0) unseen"],
-        ["bias", "0.450 (+0.0) unseen", "0.450 (+0.0) unseen"],
-    ]
-
-
-def test_a_drop_is_paired_over_the_patients_that_have_both():
-    records = [
-        ("P-0", "clean", "unet2d", 0, {"dice": 0.9}),
-        ("P-1", "clean", "unet2d", 0, {"dice": 0.1}),
-        ("P-0", "no-pet", "unet2d", 0, {"dice": 0.7}),
-    ]
-    assert missing_modalities(compared(*records))["unet2d"].tolist() == ["0.500", "0.700 (-20.0)"]
-
-
-def test_a_study_without_such_conditions_says_so():
-    found = compared(*pairs_of(unet2d=BASE), conditions={"clean": {}})
-    assert missing_modalities(found)["note"].tolist() == ["No condition of this study withholds a modality."]
-    assert robustness(found)["note"].tolist() == ["No condition of this study corrupts an image."]
-
-
-def test_a_column_that_repeats_the_dataset_is_left_out_and_another_is_kept():
-    found = compared(*pairs_of(unet2d=BASE, better=OTHER), *pairs_of("no-pet", unet2d=BASE, better=BASE))
-    assert "trained_on" not in comparison(found)
-    elsewhere = {"metrics": found.metrics.assign(trained_on="brats")}
-    other = Evidence(**(vars(found) | elsewhere))
-    assert "trained_on" in comparison(other)
-    assert "trained_on" in missing_modalities(other)
-
-
-def test_the_page_tells_where_the_numbers_come_from_and_what_they_show(tmp_path):
-    apart = [value + 0.1 + 0.01 * number for number, value in enumerate(BASE)]
-    runs = runs_in(tmp_path, {}, {"fold": 1, "commit": "fedcba9876543210"}, trained_as={"unet2d": "unet2d"})
-    values = [
-        (case, condition, model, seed, {**full(), **dice})
-        for case, condition, model, seed, dice in pairs_of(unet2d=BASE, better=apart, same=BASE)
-    ]
-    page = results_page(compared(*values, runs=runs), TABLES, study="a_study")
-    assert page.startswith(
-        "# Results of the study a_study\n\nSegmentation of tumor in sts: 3 models under 1 condition."
-    )
-    for told in (
-        "- Patients: sts: 8 patients, 2 cases excluded.",
-        "- Folds 0; seeds 0; study seed 1.",
-        "- Code: commit 0123456789-dirty, fedcba9876; torch 2.13.0+cpu.",
-        "- Trained 2026-11-21 on cpu, 1 thread, 32-true.",
-        "- dice, clean: differ: better (+0.135); not shown to differ: same.",
-        *(f"## {name}" for name in ("Segmentation", "Comparison", "Missing modalities", "Robustness")),
-        *(table.reading for table in TABLES.values()),
-    ):
-        assert told in page
-
-
-def test_the_page_of_one_model_has_no_verdicts():
-    page = results_page(compared(*pairs_of(unet2d=BASE)), {"comparison": TABLES["comparison"]}, study="one")
-    assert "1 model under" in page
-    assert "What is shown" not in page
-
-
-def test_evidence_is_read_as_it_was_written(tmp_path):
-    found = compared(*pairs_of(unet2d=BASE), runs=runs_in(tmp_path, {}, trained_as={"unet2d": "unet2d"}))
-    stored = {"metrics": tables.METRICS, "summary": tables.SUMMARY, "runs": tables.RUNS}
-    for name, schema in stored.items():
-        tables.write_table(getattr(found, name), tmp_path / f"{name}.parquet", schema)
-    rows = [f"{case}\t{case}\t0\t-\t\t-" for case in PEOPLE]
-    (tmp_path / "sts.tsv").write_text("\n".join(["case\tpatient\tfold\tvalidates\tsite\texcluded", *rows]))
-    known = {name: getattr(found, name) for name in ("conditions", "asked", "compare_with", "study_seed")}
-    paths = {name: tmp_path / f"{name}.parquet" for name in stored}
-    read = read_evidence(**paths, cohorts=[tmp_path / "sts.tsv"], **known)
-    assert read.patients == PEOPLE
-    assert read.metrics["value"].tolist() == BASE
-    assert read.runs["parameters"].tolist() == [1_004_000]
+def test_a_model_abroad_is_in_no_table_of_segmentation():
+    abroad = frame_of(("A-1", "clean", "unet2d", 0, full(dice=0.1)), dataset="brats")
+    table = format_table(("A-1", "clean", "unet2d", 0, full(dice=0.9)), abroad=abroad)
+    assert table[["dataset", "dice"]].to_numpy().tolist() == [["sts", "0.900"]]

@@ -2,11 +2,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from diffufuse.statistics import bootstrap_interval, hodges_lehmann, holm, signed_rank_p
+from diffufuse.statistics import (
+    bootstrap_interval,
+    hodges_lehmann,
+    holm,
+    signed_rank_p,
+    smallest_p,
+)
+
+DIFFERENCES = st.lists(st.integers(-9, 9).map(float), min_size=1, max_size=30).map(np.array)
 
 
 def test_many_normal_values_give_the_interval_of_theory():
@@ -105,7 +114,7 @@ def test_one_outlier_hardly_moves_hodges_lehmann():
 @pytest.mark.parametrize("size", [6, 27, 80])
 def test_without_zeros_the_signed_rank_p_is_that_of_scipy(size):
     differences = np.random.default_rng(size).normal(0.3, 1, size)
-    assert signed_rank_p(differences) == stats.wilcoxon(differences).pvalue
+    assert signed_rank_p(differences) == pytest.approx(stats.wilcoxon(differences).pvalue, rel=1e-12)
 
 
 def test_six_that_agree_have_the_smallest_p_of_two_signs():
@@ -145,3 +154,53 @@ def test_an_undefined_p_is_no_member_of_the_family():
     adjusted = holm(np.array([0.01, math.nan, 0.03]))
     assert adjusted[[0, 2]].tolist() == [0.02, 0.03]
     assert math.isnan(adjusted[1])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(-9, 9).map(float), min_size=6, max_size=13).map(np.array))
+def test_with_ties_and_zeros_the_signed_rank_p_is_that_of_scipy(differences):
+    p = signed_rank_p(differences)
+    if np.count_nonzero(differences) >= 6:
+        assert p == pytest.approx(stats.wilcoxon(differences, zero_method="pratt").pvalue, rel=1e-12)
+    else:
+        assert math.isnan(p) or (p == 1 and not differences.any())
+
+
+@pytest.mark.parametrize("size", [60, 200])
+def test_many_differences_have_the_p_of_the_normal_approximation(size):
+    differences = np.random.default_rng(size).normal(0.2, 1, size).round(1)
+    expected = stats.wilcoxon(differences, zero_method="pratt", method="approx").pvalue
+    assert signed_rank_p(differences) == expected
+
+
+def test_at_fifty_the_exact_p_and_the_approximation_meet():
+    differences = np.random.default_rng(4).normal(0.3, 1, 50).round(1)
+    approximate = stats.wilcoxon(differences, zero_method="pratt", method="approx").pvalue
+    assert signed_rank_p(differences) == pytest.approx(approximate, rel=0.05)
+
+
+@given(DIFFERENCES)
+def test_no_p_is_smaller_than_the_signs_of_so_few_differences_allow(differences):
+    p, differing = signed_rank_p(differences), np.count_nonzero(differences)
+    assert math.isnan(p) or smallest_p(differing) <= p <= 1
+
+
+def test_many_zeros_make_six_that_agree_no_surer():
+    many_zeros = np.append(np.zeros(24), np.ones(6))
+    assert signed_rank_p(many_zeros) == pytest.approx(2 / 2**6)
+    assert stats.wilcoxon(many_zeros, zero_method="pratt", method="approx").pvalue < 0.02
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_that_of_statsmodels(p):
+    assert holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-15)
+
+
+@pytest.mark.parametrize("differing", range(1, 9))
+def test_the_smallest_p_is_that_of_differences_that_all_agree(differing):
+    assert smallest_p(differing) == stats.wilcoxon(np.arange(1.0, differing + 1)).pvalue
+
+
+def test_no_difference_has_no_smaller_p_than_one():
+    assert smallest_p(0) == 1.0

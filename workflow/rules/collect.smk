@@ -4,6 +4,8 @@ REPORTING_CODE = (
     "reporting",
     "metrics",
     "statistics.py",
+    "conditions.py",
+    "scan.py",
     "transfer.py",
     "cases.py",
     "seeds.py",

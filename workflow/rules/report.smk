@@ -89,6 +89,9 @@ rule draw_figure:
         source=source_hash(
             "figures/{figure}.py",
             "figures/parts.py",
+            "figures/looks.py",
+            "figures/curves.py",
+            "figures/forecasts.py",
             "figures/style.py",
             *REPORTING_CODE,
         ),
@@ -111,7 +114,7 @@ rule describe_study:
     params:
         study=STUDY,
         known=KNOWN,
-        source=source_hash("reporting/study_page.py"),
+        source=source_hash("reporting/study_page.py", "reporting/writing.py"),
     message:
         "Describe the study {wildcards.study}: its exact configuration, its data, their licenses."
     script:

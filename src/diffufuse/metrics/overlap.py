@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffufuse.metrics.boxes import box_of
 from diffufuse.types import Mask, Spacing
 
 MM3_PER_ML = 1000.0
@@ -32,8 +31,7 @@ def confusion(prediction: Mask, reference: Mask) -> Confusion:
         prediction: boolean, any number of dimensions.
         reference: boolean, same shape.
     """
-    box = box_of(prediction)
-    shared = int(np.count_nonzero(prediction[box] & reference[box]))
+    shared = int(np.count_nonzero(prediction & reference))
     extra = int(np.count_nonzero(prediction)) - shared
     lacking = int(np.count_nonzero(reference)) - shared
     return Confusion(shared, extra, lacking)

@@ -1,12 +1,13 @@
 """Numbers as they stand in a table."""
 
 import math
-from collections.abc import Hashable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 
-DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1)}
+Row: TypeAlias = Mapping[Any, Any]
+DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1), "effect": (2, 2)}
 LEAST_P = 0.001
 
 
@@ -15,7 +16,7 @@ def heading(metric: str, unit: str) -> str:
     return metric if unit == "1" else f"{metric} ({unit})"
 
 
-def mean(row: Mapping[Hashable, Any] | None) -> str:
+def mean(row: Row | None) -> str:
     """A mean over patients with its interval, and with `n=` where some of them have no value.
 
     Args:
@@ -43,7 +44,7 @@ def fixed(value: float, decimals: int, *, sign: Literal["", "+"] = "") -> str:
     return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
 
 
-def count(row: Mapping[Hashable, Any] | None) -> str:
+def count(row: Row | None) -> str:
     """How many patients, from the mean of a metric that is 0 or 1; None is an empty cell."""
     return "" if row is None else three_digits(row["mean"] * row["patients"])
 
@@ -54,9 +55,9 @@ def three_digits(value: float) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value with two significant digits, `too few` where it is undefined."""
+    """A p-value with two significant digits, `refused` where it is undefined."""
     if math.isnan(p):
-        return "too few"
+        return "refused"
     return f"< {LEAST_P}" if p < LEAST_P else f"{p:#.2g}"
 
 
@@ -65,9 +66,15 @@ def points(value: float) -> str:
     return "" if math.isnan(value) else fixed(100 * value, 1, sign="+")
 
 
-def without_repetition(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without the column `trained_on` where every model was trained on the dataset on which it is tested."""
-    return table.drop(columns="trained_on") if (table["trained_on"] == table["dataset"]).all() else table
+def plain(value: float, decimals: int, *, unknown: str = "undefined") -> str:
+    """A number with so many decimals, or that it is not known."""
+    return unknown if math.isnan(value) else fixed(value, decimals)
+
+
+def without_empty(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The table without those of the columns in which nothing stands."""
+    empty = [name for name in columns if name in table and (table[name] == "").all()]
+    return table.drop(columns=empty)
 
 
 def sentence(text: str) -> pd.DataFrame:

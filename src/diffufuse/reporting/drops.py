@@ -1,24 +1,15 @@
-"""What Dice a model loses where modalities are withheld or images corrupted, against what it has under `clean`."""
+"""What Dice a model loses where images are corrupted, against what it has under `clean`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from diffufuse.reporting import cells
 from diffufuse.reporting.evidence import CLEAN, Evidence
-from diffufuse.reporting.patients import per_patient
+from diffufuse.reporting.selection import home_values, places, with_own_masks
 
-PLACE = ["dataset", "trained_on", "region"]
-
-
-def missing_modalities(evidence: Evidence) -> pd.DataFrame:
-    """Dice under each condition that withholds modalities: one row per condition, one column per model.
-
-    Returns:
-        Text, as `robustness` has it; one row that says so if the study has no such condition.
-    """
-    return _drops(evidence, "absent", otherwise="No condition of this study withholds a modality.")
+Wide = Mapping[str, pd.DataFrame]
 
 
 def robustness(evidence: Evidence) -> pd.DataFrame:
@@ -26,46 +17,65 @@ def robustness(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Text: `mean (change)` over patients, the change in points against `clean` on the patients that have both, and
-        `unseen` where the model's training never met the corruption, or never a missing modality. `clean` stands
-        first. One row that says so if the study has no such condition.
+        `unseen` where the model's training never met the corruption. `clean` stands first. One row that says so if the
+        study has no such condition.
     """
-    return _drops(evidence, "corruption", otherwise="No condition of this study corrupts an image.")
+    corrupted = [name for name, block in evidence.conditions.items() if "corruption" in block]
+    if not corrupted:
+        return cells.sentence("No condition of this study corrupts an image.")
+    conditions = with_clean(evidence, corrupted)
+    rows = [
+        place | {"condition": name} | {model: drop(evidence, place, wide, model, name) for model in wide}
+        for place, wide in dice_by_condition(evidence, conditions, with_own_masks(evidence))
+        for name in conditions
+    ]
+    return pd.DataFrame(rows).fillna("")
 
 
-def _drops(evidence: Evidence, part: str, *, otherwise: str) -> pd.DataFrame:
-    harmed = [name for name, block in evidence.conditions.items() if part in block]
-    if not harmed:
-        return cells.sentence(otherwise)
-    values = per_patient(evidence.metrics[evidence.metrics["metric"] == "dice"], evidence.patients)
-    rows = []
-    for key, group in values.groupby(PLACE, sort=False, observed=True):
-        place = dict(zip(PLACE, map(str, key), strict=True))
-        for name in [CLEAN, *harmed] if CLEAN in evidence.conditions else harmed:
-            row: dict[str, str] = {
-                str(model): _cell(found, name)
-                + _mark(evidence.runs, evidence.conditions[name], (place["trained_on"], str(model)))
-                for model, found in group.groupby("model", sort=False, observed=True)
-            }
-            rows.append({**place, "condition": name, **row})
-    return cells.without_repetition(pd.DataFrame(rows).fillna(""))
+def with_clean(evidence: Evidence, conditions: Sequence[str]) -> list[str]:
+    """The conditions, after `clean` where the study has it."""
+    return [CLEAN, *conditions] if CLEAN in evidence.conditions else list(conditions)
 
 
-def _cell(values: pd.DataFrame, condition: str) -> str:
-    wide = values.pivot(index="patient", columns="condition", values="value")
-    if condition not in wide or wide[condition].isna().all():
+def dice_by_condition(
+    evidence: Evidence, conditions: Sequence[str], models: Sequence[str]
+) -> Iterator[tuple[dict[str, str], dict[str, pd.DataFrame]]]:
+    """For every dataset and region, by model in the order given: one row per patient, one column per condition."""
+    values = home_values(evidence, ["dice"], models=models, conditions=conditions)
+    for dataset, region in places(values):
+        here = values[(values["dataset"] == dataset) & (values["region"] == region)]
+        tested = [name for name in models if name in set(here["model"])]
+        wide = {
+            name: here[here["model"] == name].pivot(index="patient", columns="condition", values="value")
+            for name in tested
+        }
+        yield {"dataset": dataset, "region": region}, wide
+
+
+def drop(evidence: Evidence, place: Mapping[str, str], wide: Wide, model: str, condition: str) -> str:
+    """The mean under a condition, in parentheses what it lost, and whether the training never met the like."""
+    found = wide[model]
+    if condition not in found or found[condition].isna().all():
         return ""
-    text = f"{wide[condition].mean():.3f}"
-    if condition == CLEAN or CLEAN not in wide:
-        return text
-    return f"{text} ({cells.points((wide[condition] - wide[CLEAN]).mean())})"
+    unseen = _unseen(evidence.runs, evidence.conditions[condition], place["dataset"], model)
+    text = f"{found[condition].mean():.3f}"
+    if condition != CLEAN and CLEAN in found:
+        text += f" ({cells.points((found[condition] - found[CLEAN]).mean())})"
+    return f"{text} unseen" if unseen else text
 
 
-def _mark(runs: pd.DataFrame, condition: Mapping[str, Any], run: tuple[str, str]) -> str:
-    """Whether the training never met what a condition does; nothing where the training is not known."""
-    known = runs[(runs["dataset"] == run[0]) & (runs["model"] == run[1])]
+def withholds(condition: Mapping[str, Any]) -> bool:
+    """Whether a condition withholds modalities, by naming them or those that stay."""
+    return "absent" in condition or "present" in condition
+
+
+def _unseen(runs: pd.DataFrame, condition: Mapping[str, Any], dataset: str, model: str) -> bool:
+    """Whether the training never met what a condition does; False where the training is not known."""
+    known = runs[(runs["dataset"] == dataset) & (runs["model"] == model)]
     if known.empty:
-        return ""
+        return False
     learned = known.iloc[0]
-    unseen = "absent" in condition and learned["modality_dropout"] == 0
-    unseen |= "corruption" in condition and condition["corruption"] not in learned["corruptions"].split(",")
-    return " unseen" if unseen else ""
+    unseen = withholds(condition) and learned["modality_dropout"] == 0
+    return bool(
+        unseen or ("corruption" in condition and condition["corruption"] not in learned["corruptions"].split(","))
+    )

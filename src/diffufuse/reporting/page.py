@@ -7,31 +7,31 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from diffufuse.reporting import cells
+from diffufuse.reporting.calibration import validation_patients
 from diffufuse.reporting.comparison import FAMILY, compare
 from diffufuse.reporting.evidence import Evidence, Table
+from diffufuse.reporting.reported import beside
 from diffufuse.reporting.writing import markdown
 
 LEVEL = 0.05
 COMMIT_DIGITS = 10
 
 
-def results_page(evidence: Evidence, tables: Mapping[str, Table], *, study: str) -> str:
+def results_page(evidence: Evidence, tables: Mapping[str, Table], *, study: str, reported: pd.DataFrame) -> str:
     """The page as Markdown.
 
     Args:
         evidence: what the study found.
         tables: those of the page by name, in its order.
         study: the study's name.
+        reported: what the paper reports, as `read_reported` has it.
     """
     parts = [f"# Results of the study {study}", introduction(evidence, study), provenance(evidence)]
     for name, table in tables.items():
-        parts += [
-            f"## {name.replace('_', ' ').capitalize()}",
-            _unpadded(markdown(table.build(evidence))),
-            table.reading,
-        ]
+        built, remark = beside(table.build(evidence), name, reported=reported, evidence=evidence)
+        parts += [_title(name, reported), _unpadded(markdown(built)), table.reading, remark]
     parts += shown_and_not_shown(evidence) if "comparison" in tables else []
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def introduction(evidence: Evidence, study: str) -> str:
@@ -41,7 +41,8 @@ def introduction(evidence: Evidence, study: str) -> str:
         f"Segmentation of {_listed(metrics['region'])} in {_listed(metrics['dataset'])}: "
         f"{_counted(metrics['model'], 'model')} under {_counted(metrics['condition'], 'condition')}. Every patient is "
         "tested by models that never saw them, and counts once. Written by "
-        f"`make results STUDY={study}` from one table of metrics; no number is typed."
+        f"`make results STUDY={study}` from one table of metrics; no number is typed, but those "
+        "of the paper in the columns `reported`."
     )
 
 
@@ -61,6 +62,7 @@ def provenance(evidence: Evidence) -> str:
         [
             f"- Patients: {'; '.join(cohorts)}.",
             f"- Folds {_listed(metrics['fold'])}; seeds {_listed(metrics['seed'])}; study seed {evidence.study_seed}.",
+            f"- Calibrated on {_calibrated(evidence.calibrations)}.",
             f"- Code: commit {_listed(map(_short, runs['commit']))}; torch {_listed(runs['torch'])}.",
             f"- Trained {_days(runs['started_unix_s'])} on {'; '.join(sorted(machines)) or 'an unknown machine'}.",
         ]
@@ -88,6 +90,20 @@ def shown_and_not_shown(evidence: Evidence) -> list[str]:
     return ["## What is shown, and what is not", told, "\n".join(lines)]
 
 
+def _title(name: str, reported: pd.DataFrame) -> str:
+    """The heading of a table, with the number that the paper has for it."""
+    numbers = list(dict.fromkeys(reported.loc[reported["table"] == name, "number"]))
+    title = f"## {name.replace('_', ' ').capitalize()}"
+    return f"{title} (Table {', '.join(numbers)} of the paper)" if numbers else title
+
+
+def _calibrated(calibrations: pd.DataFrame) -> str:
+    """On how many patients temperatures and thresholds were fitted."""
+    if calibrations.empty:
+        return "no patients"
+    return f"{validation_patients(calibrations)} validation patients a fold, none of them tested in it"
+
+
 def _unpadded(table: str) -> str:
     """A table in Markdown without the spaces and dashes that align it; a page of many is half as long."""
     return re.sub("-{3,}", "---", re.sub(" {2,}", " ", table))
@@ -102,7 +118,7 @@ def _verdict(family: pd.DataFrame) -> str:
     signed = [
         f"{row['model']} ({cells.difference(row['difference'], row['unit'])})" for row in shown.to_dict("records")
     ]
-    parts = {"differ": signed, "not shown to differ": list(rest["model"]), "too few patients": list(unknown["model"])}
+    parts = {"differ": signed, "not shown to differ": list(rest["model"]), "no test": list(unknown["model"])}
     return "; ".join(f"{told}: {', '.join(models)}" for told, models in parts.items() if models)
 
 

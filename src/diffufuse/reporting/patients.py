@@ -38,7 +38,7 @@ def per_patient(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFr
         raise ValueError(f"metrics: expected each value once, got twice {twice.iloc[0][VALUE].to_dict()}")
     owned = metrics.assign(patient=metrics["case"].map(dict(patients)))
     values = owned.groupby([*QUANTITY, "patient"], sort=False, observed=True)["value"]
-    return values.agg(lambda value: value.mean(skipna=False)).reset_index()
+    return values.mean().where(values.count() == values.size()).reset_index()
 
 
 def patient_statistics(metrics: pd.DataFrame, patients: Mapping[str, str], *, study_seed: int) -> pd.DataFrame:

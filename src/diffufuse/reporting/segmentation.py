@@ -2,16 +2,20 @@
 
 import pandas as pd
 
-from diffufuse.metrics import COUNTED
+from diffufuse.metrics import COUNTED, METRICS
 from diffufuse.reporting import cells
 from diffufuse.reporting.evidence import Evidence
 from diffufuse.reporting.patients import SYSTEM
+from diffufuse.reporting.selection import home, with_own_masks
 
 PARAMETERS, MACS, STEPS, SECONDS = COSTS = ("parameters (M)", "GMACs per million voxels", "steps", "training (s)")
+SAMPLED = ("volume_covered", "volume_interval_ml")
 
 
 def segmentation(evidence: Evidence) -> pd.DataFrame:
-    """A table to be read: one row per model and condition, one column per metric, the costs beside them.
+    """A table to be read: one row per model and condition, one column per metric of masks, the costs beside them.
+
+    Models stand on the dataset that they were trained on; what is known of probabilities is in other tables.
 
     Returns:
         Text. A cell is `mean [interval]`, with `n=` where undefined values were left out, or `undefined`. The column
@@ -21,24 +25,26 @@ def segmentation(evidence: Evidence) -> pd.DataFrame:
     Raises:
         ValueError: a metric, or one that is counted always, is not in the summary.
     """
-    summary = evidence.summary
+    summary = home(evidence.summary)
+    summary = summary[summary["model"].isin(with_own_masks(evidence))]
     units = dict(zip(summary["metric"], summary["unit"], strict=True))
-    absent = [name for name in (*evidence.asked, *COUNTED) if name not in units]
+    asked = [name for name in evidence.asked if METRICS[name].reads in ("mask", "surface") and name not in SAMPLED]
+    absent = [name for name in (*asked, *COUNTED) if name not in units]
     if absent:
         raise ValueError(f"metrics: expected metrics of the summary, got {', '.join(absent)}")
-    headings = {name: cells.heading(name, units[name]) for name in evidence.asked}
+    headings = {name: cells.heading(name, units[name]) for name in asked}
     spent = costs(evidence.runs)
     rows = []
     for key, group in summary.groupby(SYSTEM, sort=False, observed=True):
         found = {row["metric"]: row for row in group.to_dict("records")}
         system = dict(zip(SYSTEM, key, strict=True))
         people = {name: str(max(row[name] for row in found.values())) for name in ("patients", "excluded")}
-        scores = {headings[name]: cells.mean(found.get(name)) for name in evidence.asked}
+        scores = {headings[name]: cells.mean(found.get(name)) for name in asked}
         counts = {name: cells.count(found.get(name)) for name in COUNTED}
         rows.append(
             system | people | scores | counts | spent.get((str(system["trained_on"]), str(system["model"])), {})
         )
-    return cells.without_repetition(pd.DataFrame(rows).fillna(""))
+    return pd.DataFrame(rows).drop(columns="trained_on").fillna("")
 
 
 def costs(runs: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:

@@ -2,6 +2,8 @@
 
 import html
 import os
+import re
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -21,6 +23,37 @@ p {{ max-width: 60em; }}
 <p>{note}</p>
 </body></html>
 """
+
+LATEX = r"""% Needs \usepackage{{booktabs,longtable}}.
+{{\scriptsize
+\setlength{{\tabcolsep}}{{3pt}}
+\begin{{longtable}}{{{columns}}}
+\caption{{{caption}}} \\
+\toprule
+{head} \\
+\midrule
+\endfirsthead
+\toprule
+{head} \\
+\midrule
+\endhead
+{rows} \\
+\bottomrule
+\end{{longtable}}
+{note}\par}}
+"""
+ESCAPED = {
+    "\\": r"\textbackslash{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "→": r"$\rightarrow$",
+    "±": r"$\pm$",
+    "[": "{[}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
 
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -56,6 +89,35 @@ def write_html(frame: pd.DataFrame, path: str | os.PathLike[str], *, title: str,
     """
     rows = frame.to_html(index=False, border=0)
     write_text(PAGE.format(title=title, table=rows, note=html.escape(note)), path)
+
+
+def write_latex(frame: pd.DataFrame, path: str | os.PathLike[str], *, caption: str, note: str = "") -> None:
+    """Write a table as LaTeX, whole or not at all: a longtable with the lines of booktabs.
+
+    Args:
+        frame: text as it should stand; whatever LaTeX takes for a command is escaped.
+        path: ends in `.tex`.
+        caption: the table's caption.
+        note: a paragraph below the table.
+    """
+    text = LATEX.format(
+        columns="l" * frame.shape[1],
+        caption=escaped(caption),
+        head=_latex_row(frame.columns),
+        rows=" \\\\\n".join(_latex_row(row) for row in frame.itertuples(index=False)),
+        note=escaped(note),
+    )
+    write_text(text, path)
+
+
+def escaped(text: str) -> str:
+    """Text as LaTeX prints it; the hyphen before a number is a minus."""
+    safe = "".join(ESCAPED.get(sign, sign) for sign in text)
+    return re.sub(r"(?<![\w.)])-(?=\d)", "$-$", safe)
+
+
+def _latex_row(values: Iterable[object]) -> str:
+    return " & ".join(escaped(str(value)) for value in values)
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:

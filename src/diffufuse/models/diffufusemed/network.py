@@ -206,7 +206,9 @@ class DiffuFuseMed(nn.Module):
         at = on_grid(time, tokens)
         noisy = signal(at) * tokens
         if self.diffusion == "renoise":
-            drawn = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(self.noise_seed + number)).to(tokens)
+            drawn = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(self.noise_seed + number)).to(
+                tokens
+            )
             noisy = noised(tokens, drawn, at)
         return denoise(cast(Denoiser, self.denoisers[number]), noisy, time, there, steps=self.steps)
 
