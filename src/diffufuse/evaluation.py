@@ -104,7 +104,7 @@ def thresholds_of(calibration: pd.DataFrame, regions: Iterable[str], *, lesion: 
         regions: those that are tested; one that the run does not know is another dataset's lesion.
         lesion: which of the run's own regions stands for that.
     """
-    known = dict(zip(calibration["region"], calibration["threshold"], strict=True))
+    known: dict[str, float] = dict(zip(calibration["region"], calibration["threshold"], strict=True))
     return {region: known.get(region, known.get(lesion or "", np.nan)) for region in regions}
 
 

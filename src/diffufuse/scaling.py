@@ -111,7 +111,7 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
     Raises:
         BadInput: the fold had no validation patients, so that there is no temperature.
     """
-    known = dict(zip(calibration["region"], calibration["temperature"], strict=True))
+    known: dict[str, float] = dict(zip(calibration["region"], calibration["temperature"], strict=True))
     for path in sorted(Path(predictions).iterdir()):
         if path.name.endswith(PROBABILITY):
             region = path.name.removesuffix(PROBABILITY).rpartition("_")[2]

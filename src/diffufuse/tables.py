@@ -65,8 +65,8 @@ FORECASTS = pa.schema(
     ]
 )
 
-# What a run's validation patients say of its probabilities near a region: the temperature that makes the truth likeliest,
-# and the threshold of the prediction sets. NLL is the mean over patients, before and after the temperature.
+# What validation patients say of a run's probabilities near a region: the likeliest temperature, and the threshold of
+# its prediction sets. NLL is the mean over patients, before and after the temperature.
 CALIBRATIONS = pa.schema(
     [
         ("dataset", pa.string()),
@@ -82,8 +82,8 @@ CALIBRATIONS = pa.schema(
     ]
 )
 
-# What a trained model costs where it is used, on one device: logits for one slice, or for one volume if it works in 3-D,
-# of the size of a training patch. `macs` as in RUNS; memory beyond what the process held before, NaN if unknown.
+# What a trained model costs where it is used, on one device: logits for one slice, or one volume if it works in 3-D, of
+# the size of a training patch. `macs` as in RUNS; memory beyond what the process held before, NaN if unknown.
 EFFICIENCY = pa.schema(
     [
         ("dataset", pa.string()),

@@ -61,13 +61,14 @@ def clean_predictions(wildcards):
 
 
 def evaluations_abroad(wildcards):
-    """The evaluations of the study's models on datasets that they were not trained on."""
+    """The evaluations on datasets that a model was not trained on, of models that are tested under all conditions."""
     return [
         f"results/evaluate/{abroad}/clean/{home}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
         for home in STUDY["datasets"]
         for abroad in TRANSFERS
         if refusal(config["datasets"][home], config["datasets"][abroad]) is None
         for model in STUDY["models"]
+        if model not in STUDY.get("only", {})
         for fold in STUDY["folds"]
         for seed in STUDY["seeds"]
     ]
