@@ -11,6 +11,7 @@ from diffufuse.reporting.patients import summarize
 
 ASKED = ("dice", "iou", "hd95", "precision", "recall", "ece", "ace", "brier", "nll", "prevalence", "auc", "ap")
 ASKED_TOO = ("coverage", "coverage_inside", "set_size", "uncertainty_body", "volume_covered", "volume_interval_ml")
+VOLUMES = ("prediction_volume_ml", "reference_volume_ml")
 CONDITIONS = {
     "clean": {},
     "no-pet": {"absent": ["pet"]},
@@ -81,7 +82,7 @@ def an_evidence(*, patients: int = 12, models: tuple[str, ...] = tuple(MODELS), 
         conditions=CONDITIONS,
         models={model: MODELS[model] for model in models},
         datasets=DATASETS,
-        asked=[*ASKED, *ASKED_TOO],
+        asked=[*ASKED, *ASKED_TOO, *VOLUMES],
         compare_with=models[0],
         transfers=["brats", "btcv"],
         study_seed=study_seed,
@@ -137,6 +138,8 @@ def _values(dice: float, *, missed: bool) -> dict[str, float]:
         "coverage_inside": 1 - 0.4 * doubt,
         "set_size": 1 + 0.3 * doubt,
         "uncertainty_body": doubt,
+        "prediction_volume_ml": 100.0 * dice,
+        "reference_volume_ml": 100.0,
         "volume_covered": np.nan,
         "volume_interval_ml": np.nan,
         **dict.fromkeys(COUNTED, 0.0),
