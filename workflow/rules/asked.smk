@@ -1,4 +1,6 @@
 # What the study asks for beyond one run: evaluations on other datasets, and the pictures of its cases.
+from snakemake.exceptions import WorkflowError
+
 from diffufuse.transfer import refusal
 
 # The models that predict by themselves, and the conditions that overlays show.
@@ -44,9 +46,10 @@ def cases_in_the_study(wildcards):
 
 def folders_of_predictions(wildcards):
     """Case to the folder with its prediction under `clean`, by the study's first seed."""
+    runs = f"results/predict/{wildcards.dataset}/clean/{wildcards.dataset}/{wildcards.model}"
+    seed = STUDY["seeds"][0]
     return {
-        case: f"results/predict/{wildcards.dataset}/clean/{wildcards.dataset}/{wildcards.model}"
-        f"/fold-{fold}_seed-{STUDY['seeds'][0]}"
+        case: f"{runs}/fold-{fold}_seed-{seed}"
         for fold in STUDY["folds"]
         for case in COHORTS[wildcards.dataset].test(fold)
     }
@@ -116,3 +119,18 @@ def overlays_of_the_study(wildcards):
         for fold in STUDY["folds"]
         for case in evenly_chosen(COHORTS[dataset].test(fold), STUDY["overlays"])
     ]
+
+
+def cases_tested_abroad(wildcards):
+    """All cases, if the pair and the condition have a meaning: what acts after normalization acts on the model's own."""
+    trained_on, tested = wildcards.trained_on, wildcards.dataset
+    reason = refusal(config["datasets"][trained_on], config["datasets"][tested])
+    if "after" in config["conditions"][wildcards.condition]:
+        reason = f"{wildcards.condition} acts on normalized images; choose another condition."
+    if reason:
+        raise WorkflowError(f"{trained_on} is not tested on {tested}. {reason}")
+    return cases_tested(wildcards)
+
+
+def contrast_of_modalities(wildcards):
+    return part_of_modalities(wildcards.dataset, ("kind", "like"))

@@ -1,27 +1,9 @@
 # Models trained on one dataset, tested on all cases of another: in the one region that both call the lesion, with the
 # modalities that both have. A pair that has nothing in common is refused, and no rule runs for it.
-from snakemake.exceptions import WorkflowError
-
-from diffufuse.transfer import refusal
 
 
 # A model tests its own dataset fold by fold; one with scaled probabilities predicts nothing by itself.
 ruleorder: scale_predictions > predict_cohort > predict_transfer
-
-
-def cases_tested_abroad(wildcards):
-    """All cases, if the pair and the condition have a meaning: what acts after normalization acts on the model's own."""
-    trained_on, tested = wildcards.trained_on, wildcards.dataset
-    reason = refusal(config["datasets"][trained_on], config["datasets"][tested])
-    if "after" in config["conditions"][wildcards.condition]:
-        reason = f"{wildcards.condition} acts on normalized images; choose another condition."
-    if reason:
-        raise WorkflowError(f"{trained_on} is not tested on {tested}. {reason}")
-    return cases_tested(wildcards)
-
-
-def contrast_of_modalities(wildcards):
-    return part_of_modalities(wildcards.dataset, ("kind", "like"))
 
 
 rule predict_transfer:
