@@ -43,7 +43,7 @@ rule prepare_case:
         picture=report(
             "results/prepare/{dataset}/{case}/{case}_registration.png",
             caption="../report/registration.rst",
-            category="3 Registration",
+            category="5 Registration",
             subcategory="{dataset}",
             labels={"case": "{case}"},
         ),
