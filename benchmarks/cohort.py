@@ -18,16 +18,20 @@ import numpy as np
 import pandas as pd
 from compare import Row, shown, write
 
-from diffufuse.cases import count_excluded, draft_cohort, read_cohort, read_patients, write_cohort
-from diffufuse.fetching.manifest import contents_of, missing_after, read_manifest, write_manifest
-from diffufuse.files import atomic_folder
-from diffufuse.formats import FORMATS
-from diffufuse.ingestion import ingest_case
-from diffufuse.prepared import read_all_prepared, read_prepared
-from diffufuse.reporting import summarize
-from diffufuse.slices import index_slices, write_slices
-from diffufuse.tables import METRICS, PATCHES, SUMMARY, read_table, read_tables, write_record, write_table
-from diffufuse.volumes import Volume, write_volume
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.fetch.manifest import contents_of, missing_after, read_manifest, write_manifest
+from diffufuse.files.atomic import atomic_folder
+from diffufuse.files.records import write_record
+from diffufuse.files.tables import read_table, read_tables, write_table
+from diffufuse.ingest.case import ingest_case
+from diffufuse.ingest.formats import FORMATS
+from diffufuse.report.patients import summarize
+from diffufuse.report.schemas import SUMMARY
+from diffufuse.space.volumes import Volume, write_volume
+from diffufuse.store.case import read_all_prepared, read_prepared
+from diffufuse.store.index import PATCHES, index_slices
+from diffufuse.store.slices import write_slices
+from diffufuse.study.cohorts import count_excluded, draft_cohort, read_cohort, read_patients, write_cohort
 
 SMALL, LARGE, WARM_UP, REPEATS = 100, 1000, 5, 3
 SHAPE = (32, 32, 12)

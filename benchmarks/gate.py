@@ -9,10 +9,10 @@ import numpy as np
 from compare import RESULTS, Row, write
 from pairs import displacement, patients, phantoms
 
-from diffufuse.registration import Registration, assess, first_fault, register
-from diffufuse.resampling import center_mm
-from diffufuse.transforms import Transform, rigid_matrix
-from diffufuse.volumes import Volume
+from diffufuse.prepare.registration import Registration, assess, first_fault, register
+from diffufuse.space.resampling import center_mm
+from diffufuse.space.transforms import Transform, rigid_matrix
+from diffufuse.space.volumes import Volume
 
 EVERY = 5
 ALIGNED = "aligned by the publisher"

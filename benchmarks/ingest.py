@@ -25,7 +25,7 @@ import compare
 import nibabel as nib
 import numpy as np
 
-from diffufuse.volumes import Volume, canonical, read_volume
+from diffufuse.space.volumes import Volume, canonical, read_volume
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PEERS = ("dcmrtstruct2nii", "rt-utils", "plastimatch")

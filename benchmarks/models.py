@@ -21,19 +21,21 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffufuse.augmentation import augment
-from diffufuse.averaging import averaged
-from diffufuse.batches import Batch, sampler_of
-from diffufuse.cases import read_cohort
-from diffufuse.constants import fit_constants, split_sha256
-from diffufuse.inference import predict
+from diffufuse.files.records import read_record
+from diffufuse.files.tables import read_table
 from diffufuse.models import build_model
 from diffufuse.models.diffufusemed.attention import CrossModalTransformer
-from diffufuse.objectives import objective_of
-from diffufuse.plans import load_model, make_plan, network_of, plan_modalities, plan_outputs
-from diffufuse.prepared import PreparedCase, read_all_prepared
-from diffufuse.tables import PATCHES, read_record, read_table
-from diffufuse.training import fabric_for_this_machine
+from diffufuse.plan.constants import fit_constants, split_sha256
+from diffufuse.plan.plans import load_model, make_plan, network_of, plan_modalities, plan_outputs
+from diffufuse.predict.inference import predict
+from diffufuse.store.case import PreparedCase, read_all_prepared
+from diffufuse.store.index import PATCHES
+from diffufuse.study.cohorts import read_cohort
+from diffufuse.train.augmentation import augment
+from diffufuse.train.averaging import averaged
+from diffufuse.train.batches import Batch, sampler_of
+from diffufuse.train.loop import fabric_for_this_machine
+from diffufuse.train.objectives import objective_of
 
 ROOT = Path(__file__).parents[1]
 PREPARED, TRAINED = ROOT / "results/prepare", ROOT / "results/train/sts_ibsi/diffufusemed_small/fold-0_seed-0"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diffufuse.bias import correct_bias
-from diffufuse.body import foreground
-from diffufuse.preparation import matching_view
-from diffufuse.transforms import rigid_matrix
-from diffufuse.volumes import Volume, read_volume
+from diffufuse.prepare.bias import correct_bias
+from diffufuse.prepare.body import foreground
+from diffufuse.prepare.case import matching_view
+from diffufuse.space.transforms import rigid_matrix
+from diffufuse.space.volumes import Volume, read_volume
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DIFFUFUSE_MIRROR", ROOT.parent / "shared" / "data"))

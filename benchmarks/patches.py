@@ -21,10 +21,11 @@ import scipy.ndimage
 import SimpleITK
 from compare import Row, Timing, compared, timed, write
 
-from diffufuse.batches import PatchSampler
-from diffufuse.outputs import Outputs
-from diffufuse.prepared import PreparedCase
-from diffufuse.slices import StoredCase, index_slices, open_slices, write_slices
+from diffufuse.plan.outputs import Outputs
+from diffufuse.store.case import PreparedCase
+from diffufuse.store.index import index_slices
+from diffufuse.store.slices import StoredCase, open_slices, write_slices
+from diffufuse.train.batches import PatchSampler
 
 SIZE, PATCH, DRAWS, REPEATS = 256, 96, 40, 7
 BLOCK_BYTES, CHUNK_BYTES = 0.8 * 32 * 2**10, 0.8 * 1.375 * 2**20

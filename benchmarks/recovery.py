@@ -13,10 +13,10 @@ import numpy as np
 from compare import Row, write
 from pairs import body_points, displacement, patients
 
-from diffufuse.registration import first_fault, register
-from diffufuse.resampling import center_mm
-from diffufuse.transforms import Transform
-from diffufuse.volumes import Volume
+from diffufuse.prepare.registration import first_fault, register
+from diffufuse.space.resampling import center_mm
+from diffufuse.space.transforms import Transform
+from diffufuse.space.volumes import Volume
 
 GOAL_MM = 2.0
 

@@ -15,13 +15,13 @@ import SimpleITK as sitk  # noqa: N813
 from compare import Row, Timing, compared, timed, write
 from pairs import SHARED, body_points, displacement, phantoms
 
-from diffufuse.bias import correct_bias
-from diffufuse.body import foreground
 from diffufuse.phantom.grids import Grid, smooth_noise
-from diffufuse.registration import register
-from diffufuse.registration.ants_bridge import from_ants_transform, to_ants_image
-from diffufuse.resampling import center_mm
-from diffufuse.volumes import Volume, read_volume
+from diffufuse.prepare.bias import correct_bias
+from diffufuse.prepare.body import foreground
+from diffufuse.prepare.registration import register
+from diffufuse.prepare.registration.ants_bridge import from_ants_transform, to_ants_image
+from diffufuse.space.resampling import center_mm
+from diffufuse.space.volumes import Volume, read_volume
 
 BRAIN = "BraTS-GLI-00000-000"
 PEER = f"SimpleITK {version('SimpleITK')} N4 at full resolution + ANTs {version('antspyx')} Rigid"

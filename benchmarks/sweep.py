@@ -25,13 +25,13 @@ import torch
 import yaml
 from compare import Row, write
 from safetensors.torch import save_file
+from shared_sweep import sweep
 
-from diffufuse.conditions import apply_condition, corrupts
-from diffufuse.inference import predict_case
-from diffufuse.plans import load_model, network_of, plan_modalities
-from diffufuse.prepared import PreparedCase, read_prepared
-from diffufuse.sweep import sweep
-from diffufuse.tables import read_record, write_record
+from diffufuse.conditions.apply import apply_condition, corrupts
+from diffufuse.files.records import read_record, write_record
+from diffufuse.plan.plans import load_model, network_of, plan_modalities
+from diffufuse.predict.inference import predict_case
+from diffufuse.store.case import PreparedCase, read_prepared
 
 ROOT = Path(__file__).parents[1]
 PREPARED, TRAINED = ROOT / "results/prepare", ROOT / "results/train/sts_ibsi"

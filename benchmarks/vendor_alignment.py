@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from compare import Row, write
 
-from diffufuse.body import foreground
 from diffufuse.dicom.choice import choose_series
 from diffufuse.dicom.series import Series, find_series, read_series
 from diffufuse.errors import BadInput
-from diffufuse.registration import read_transform, register
-from diffufuse.transforms import Transform
-from diffufuse.volumes import Volume
+from diffufuse.prepare.body import foreground
+from diffufuse.prepare.registration import read_transform, register
+from diffufuse.space.transforms import Transform
+from diffufuse.space.volumes import Volume
 
 T1 = [{"Modality": "^MR$", "SeriesDescription": "t1", "without": {"SeriesDescription": "al+igned"}}]
 ALIGNED_T1 = [{"Modality": "^MR$", "SeriesDescription": "al+igned_t1topet"}]

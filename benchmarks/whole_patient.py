@@ -18,12 +18,12 @@ from compare import Row, Timing, timed, write
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from diffufuse.inference import SLICES_AT_ONCE, Precision, body_logits
 from diffufuse.models import build_model
-from diffufuse.normalization import intensity_statistics, normalize
-from diffufuse.scan import Scan
-from diffufuse.volumes import read_volume
-from diffufuse.windows import OVERLAP
+from diffufuse.predict.inference import SLICES_AT_ONCE, Precision, body_logits
+from diffufuse.predict.windows import OVERLAP
+from diffufuse.space.volumes import read_volume
+from diffufuse.store.normalization import intensity_statistics, normalize
+from diffufuse.store.scan import Scan
 
 ROOT = Path(__file__).parents[1]
 PREPARED = ROOT / "results/prepare"

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from compare import Row, write
 
-from diffufuse.cases import draft_cohort, write_cohort
+from diffufuse.study.cohorts import draft_cohort, write_cohort
 
 ROOT = Path(__file__).parents[1]
 CASES, FOLDS, MODELS = 1250, 5, 6

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from diffufuse import tables
+from diffufuse.files import tables
 from diffufuse.metrics import COUNTED, METRICS
 from diffufuse.metrics.forecast import forecast_of
-from diffufuse.reporting.evidence import Evidence
-from diffufuse.reporting.patients import summarize
+from diffufuse.report.evidence import Evidence
+from diffufuse.report.patients import summarize
 
 ASKED = ("dice", "iou", "hd95", "precision", "recall", "ece", "ace", "brier", "nll", "prevalence", "auc", "ap")
 ASKED_TOO = ("coverage", "coverage_inside", "set_size", "uncertainty_body", "volume_covered", "volume_interval_ml")

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from diffufuse import tables
+from diffufuse.files import tables
 from diffufuse.metrics import METRICS
-from diffufuse.reporting.evidence import Evidence
-from diffufuse.reporting.patients import summarize
-from diffufuse.reporting.runs import collect_runs
+from diffufuse.report.evidence import Evidence
+from diffufuse.report.patients import summarize
+from diffufuse.report.runs import collect_runs
 
 PERFORMANCE = ("dice", "iou", "hd95", "precision", "recall")
 PATIENTS = {"A-1": "A", "A-2": "A", "B-1": "B", "C-1": "C"}

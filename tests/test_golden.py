@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from diffufuse.corruptions import CORRUPTIONS, REMOVALS
+from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.metrics import METRICS, evaluate
 from diffufuse.metrics.comparison import Comparison
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffufuse.cases import read_cohort
-from diffufuse.corruptions import CORRUPTIONS, REMOVALS
-from diffufuse.fetching import SOURCES
-from diffufuse.figures import FIGURES
-from diffufuse.formats import FORMATS
+from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
+from diffufuse.fetch.sources import SOURCES
+from diffufuse.ingest.formats import FORMATS
 from diffufuse.metrics import METRICS
 from diffufuse.models import MODELS
-from diffufuse.reporting import TABLES
-from diffufuse.study import check_study
+from diffufuse.report.figures import FIGURES
+from diffufuse.report.tables import TABLES
+from diffufuse.study.check import check_study
+from diffufuse.study.cohorts import read_cohort
 
 CONFIG = Path(__file__).parents[1] / "config"
 CATALOG = {

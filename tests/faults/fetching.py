@@ -11,8 +11,8 @@ from pathlib import Path
 from hosts import Page, host
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching import fetch_dataset
-from diffufuse.fetching import http as fetching_http
+from diffufuse.fetch import http as fetching_http
+from diffufuse.fetch.dataset import fetch_dataset
 from faults import Fault
 
 CONTENT = b"content" * 20_000

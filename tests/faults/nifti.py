@@ -6,8 +6,8 @@ import struct
 import nibabel as nib
 import numpy as np
 
-from diffufuse.formats import nifti
-from diffufuse.volumes import read_volume
+from diffufuse.ingest.formats import nifti
+from diffufuse.space.volumes import read_volume
 from faults import Fault
 
 AFFINE = np.diag([-2.0, -2.0, 3.0, 1.0])

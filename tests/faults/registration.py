@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from diffufuse.preparation import prepare_case, require_sound
-from diffufuse.registration import read_transform, write_transforms
-from diffufuse.transforms import Transform
-from diffufuse.volumes import Volume, read_volume, write_volume
+from diffufuse.prepare.case import prepare_case, require_sound
+from diffufuse.prepare.registration import read_transform, write_transforms
+from diffufuse.space.transforms import Transform
+from diffufuse.space.volumes import Volume, read_volume, write_volume
 from faults import Fault
 
 SHAPE = (40, 36, 24)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffufuse.slices import StoredCase, open_slices, write_slices
+from diffufuse.store.slices import StoredCase, open_slices, write_slices
 from faults import Fault
 
 SHAPE = (40, 36, 12)

@@ -13,11 +13,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 
-from diffufuse.dicom.headers import Person, SeriesHeader, uid_of
 from diffufuse.dicom.series import find_series, headers_of, read_series
 from diffufuse.dicom.structures import Masks, read_masks
-from diffufuse.dicom.writing import write_mr
-from diffufuse.volumes import Volume
+from diffufuse.phantom.dicom_headers import Person, SeriesHeader, uid_of
+from diffufuse.phantom.dicom_writing import write_mr
+from diffufuse.space.volumes import Volume
 from faults import Fault
 
 SHAPE, SPACING_MM = (20, 18, 8), (1.0, 1.5, 3.0)

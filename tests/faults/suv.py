@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from diffufuse.dicom.headers import Injection, Person, SeriesHeader, uid_of
 from diffufuse.dicom.series import find_series
 from diffufuse.dicom.suv import to_suv
-from diffufuse.dicom.writing import write_pet
-from diffufuse.volumes import Volume
+from diffufuse.phantom.dicom_headers import Injection, Person, SeriesHeader, uid_of
+from diffufuse.phantom.dicom_writing import write_pet
+from diffufuse.space.volumes import Volume
 from faults import Fault
 
 HALF_LIFE_S = 6588.0

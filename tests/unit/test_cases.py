@@ -1,7 +1,14 @@
 import pytest
 
-from diffufuse.cases import count_excluded, draft_cohort, evenly_chosen, read_cohort, read_patients, write_cohort
 from diffufuse.errors import BadInput
+from diffufuse.study.cohorts import (
+    count_excluded,
+    draft_cohort,
+    evenly_chosen,
+    read_cohort,
+    read_patients,
+    write_cohort,
+)
 
 HEADER = "case\tpatient\tfold\tvalidates\tsite\texcluded\n"
 

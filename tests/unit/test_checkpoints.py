@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffufuse import checkpoints as module
-from diffufuse.checkpoints import Checkpoints, Interrupted, heard_signals, remove_checkpoints
+from diffufuse.train import checkpoints as module
+from diffufuse.train.checkpoints import Checkpoints, Interrupted, heard_signals, remove_checkpoints
 
 
 class Part:

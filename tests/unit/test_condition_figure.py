@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from diffufuse.figures.condition import Pair, draw
-from diffufuse.figures.style import write_png
-from diffufuse.scan import Scan
+from diffufuse.report.pictures.condition import Pair, draw
+from diffufuse.report.style import write_png
+from diffufuse.store.scan import Scan
 
 SHAPE = (24, 20, 6)
 MODALITIES = {"ct": "ct", "pet": "pet", "t1": "mr"}

@@ -11,12 +11,12 @@ import pytest
 import torch
 import yaml
 
-from diffufuse.conditions import apply_condition, corrupts, withheld
+from diffufuse.conditions.apply import apply_condition, corrupts, withheld
 from diffufuse.errors import BadInput
-from diffufuse.inference import normalized, predict
-from diffufuse.outputs import Outputs
-from diffufuse.scan import Scan
-from diffufuse.study import check_form, check_study
+from diffufuse.plan.outputs import Outputs
+from diffufuse.predict.inference import normalized, predict
+from diffufuse.store.scan import Scan
+from diffufuse.study.check import check_form, check_study
 
 KINDS = {"pet": "pet", "ct": "ct", "t1": "mr"}
 NOISE = {"corruption": "gaussian_noise", "settings": {"noise_sd": 0.3}}
@@ -211,8 +211,8 @@ def test_prediction_lets_a_condition_act_after_normalization(scan):
 SCRIPT = """
 import hashlib, json, sys
 import numpy as np
-from diffufuse.conditions import apply_condition
-from diffufuse.scan import Scan
+from diffufuse.conditions.apply import apply_condition
+from diffufuse.store.scan import Scan
 stored = np.load(sys.argv[1])
 scan = Scan(stored["images"], stored["presence"], stored["body"])
 for name, block in json.loads(sys.argv[2]).items():

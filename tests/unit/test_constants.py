@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from diffufuse.constants import fit_constants, split_sha256, with_constants
-from diffufuse.normalization import normalize
-from diffufuse.scan import Scan
+from diffufuse.plan.constants import fit_constants, split_sha256, with_constants
+from diffufuse.store.normalization import normalize
+from diffufuse.store.scan import Scan
 
 MODALITIES = {
     "ct": {"kind": "ct", "normalization": {"method": "cohort", "clip": [0.5, 99.5]}},

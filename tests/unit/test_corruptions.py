@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from diffufuse.corruptions import CORRUPTIONS, REMOVALS
-from diffufuse.normalization import intensity_statistics, normalize
+from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
+from diffufuse.store.normalization import intensity_statistics, normalize
 
 # Strength from 0 to 1, as settings.
 STRENGTH = {

@@ -10,7 +10,7 @@ from faults.geometry import SLICES, in_every_slice, save, slice_of, stored_value
 from diffufuse.dicom import decoding
 from diffufuse.dicom.series import Series, find_series, headers_of, ras_from_lps, read_series, sidecar_of
 from diffufuse.errors import BadInput
-from diffufuse.volumes import read_volume, same_grid
+from diffufuse.space.volumes import read_volume, same_grid
 
 
 def read_only_series(folder):

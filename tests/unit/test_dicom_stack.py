@@ -36,7 +36,7 @@ from diffufuse.dicom.decoding import is_lossy
 from diffufuse.dicom.geometry import CHECKS, REGULAR
 from diffufuse.dicom.series import check_geometry, find_series, read_stack
 from diffufuse.errors import BadInput
-from diffufuse.volumes import same_grid
+from diffufuse.space.volumes import same_grid
 
 # The columns of the volume_geometry_index that the Imaging Data Commons publishes.
 IDC_NAMES = {

@@ -11,9 +11,9 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from diffufuse import efficiency
-from diffufuse.budget import estimate
-from diffufuse.efficiency import (
+from diffufuse.evaluate import efficiency
+from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
+from diffufuse.evaluate.efficiency import (
     BATCHES,
     PRECISIONS,
     fits,
@@ -25,8 +25,9 @@ from diffufuse.efficiency import (
     sample_of,
     timed_ms,
 )
-from diffufuse.plans import network_of
-from diffufuse.tables import EFFICIENCY, LATENCIES, read_table, write_table
+from diffufuse.files.tables import read_table, write_table
+from diffufuse.plan.plans import network_of
+from diffufuse.train.budget import estimate
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
 TINY = [name for name, block in BLOCKS.items() if name.endswith("_tiny") and "architecture" in block]

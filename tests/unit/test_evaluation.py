@@ -5,15 +5,16 @@ import pandas as pd
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.evaluation import Predicted, evaluate_fold, forecast_table, sum_forecasts, thresholds_of
-from diffufuse.inference import write_prediction
+from diffufuse.evaluate.fold import Predicted, evaluate_fold, forecast_table, sum_forecasts, thresholds_of
+from diffufuse.evaluate.schemas import FORECASTS, METRICS
+from diffufuse.files.tables import read_table, write_table
 from diffufuse.metrics.calibration import ece
 from diffufuse.metrics.comparison import region_of_interest
 from diffufuse.metrics.forecast import forecast_of
-from diffufuse.prepared import PreparedCase
-from diffufuse.samples import write_samples
-from diffufuse.tables import FORECASTS, METRICS, read_table, write_table
-from diffufuse.volumes import Volume, read_volume, write_volume
+from diffufuse.predict.inference import write_prediction
+from diffufuse.predict.samples import write_samples
+from diffufuse.space.volumes import Volume, read_volume, write_volume
+from diffufuse.store.case import PreparedCase
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 SHAPE = (16, 14, 10)

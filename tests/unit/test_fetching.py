@@ -11,11 +11,12 @@ import pytest
 from hosts import Page, host
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching import SOURCES, fetch_dataset
-from diffufuse.fetching import http as fetching_http
-from diffufuse.fetching.manifest import reference_of, require_unchanged
-from diffufuse.fetching.plan import plan_lines, tell_plan
-from diffufuse.files import sha256_of
+from diffufuse.fetch import http as fetching_http
+from diffufuse.fetch.dataset import fetch_dataset
+from diffufuse.fetch.manifest import reference_of, require_unchanged
+from diffufuse.fetch.plan import plan_lines, tell_plan
+from diffufuse.fetch.sources import SOURCES
+from diffufuse.files.digests import sha256_of
 
 FILES = {"STS_001/CT_image.nii.gz": b"image", "STS_001/CT_mask.nii.gz": b"mask" * 1000, "STS_002/a.nii.gz": b"a"}
 TOLD = {"study_seed": 1, "license": "CC BY 3.0", "citation": "V 2015"}

@@ -11,8 +11,8 @@ import pytest
 from hosts import Page, host
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching import http as fetching_http
-from diffufuse.fetching.http import download, redacted
+from diffufuse.fetch import http as fetching_http
+from diffufuse.fetch.http import download, redacted
 
 BODY = os.urandom(300_000)
 

@@ -7,8 +7,9 @@ import warnings
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching import fetch_dataset, idc
-from diffufuse.fetching.plan import plan_lines
+from diffufuse.fetch.dataset import fetch_dataset
+from diffufuse.fetch.plan import plan_lines
+from diffufuse.fetch.sources import idc
 
 COLLECTION = "soft_tissue_sarcoma"
 BUCKET = "idc-open-data"

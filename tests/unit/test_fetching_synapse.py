@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching import fetch_dataset, synapse
+from diffufuse.fetch.dataset import fetch_dataset
+from diffufuse.fetch.sources import synapse
 
 TOKEN = "planted-personal-access-token-5f3a"
 TOLD = {"study_seed": 1, "license": "CC BY 4.0", "citation": "L 2015"}

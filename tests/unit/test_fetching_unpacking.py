@@ -12,9 +12,9 @@ import pytest
 from hosts import Page, host
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching import unpacking
-from diffufuse.fetching.disk import FullDisk, full_disk_told, staged_folder
-from diffufuse.fetching.unpacking import unpack
+from diffufuse.fetch import unpacking
+from diffufuse.fetch.disk import FullDisk, full_disk_told, staged_folder
+from diffufuse.fetch.unpacking import unpack
 
 FILES = {"a/1.nii.gz": b"one", "a/2.nii.gz": b"two" * 1000}
 
@@ -205,7 +205,8 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 from diffufuse.errors import BadInput
-from diffufuse.fetching import disk, fetch_dataset, http
+from diffufuse.fetch import disk, http
+from diffufuse.fetch.dataset import fetch_dataset
 disk.shutil.disk_usage = lambda path, ask=disk.shutil.disk_usage: ask("/")  # another process takes the room meanwhile
 http.WAIT_S = 0
 folder, url = Path(sys.argv[1]), sys.argv[2]

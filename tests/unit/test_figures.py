@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diffufuse.figures import gallery, overlay, panels
-from diffufuse.figures.style import MARKERS, PALETTE, write_figure
-from diffufuse.scan import Scan
-from diffufuse.volumes import Volume, read_volume
+from diffufuse.report.pictures import gallery, overlay, panels
+from diffufuse.report.style import MARKERS, PALETTE, write_figure
+from diffufuse.space.volumes import Volume, read_volume
+from diffufuse.store.scan import Scan
 
 SHAPE = (24, 20, 6)
 MODALITIES = {"ct": "ct", "pet": "pet", "t1": "mr"}

@@ -1,6 +1,7 @@
 import pytest
 
-from diffufuse.files import atomic_folder, atomic_path, sha256_of
+from diffufuse.files.atomic import atomic_folder, atomic_path
+from diffufuse.files.digests import sha256_of
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from diffufuse.errors import BadInput
-from diffufuse.formats import FORMATS, nifti
+from diffufuse.ingest.formats import FORMATS, nifti
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "datasets.yaml").read_text())["datasets"]
 

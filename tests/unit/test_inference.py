@@ -11,12 +11,12 @@ from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
 from torch import nn
 
-from diffufuse.inference import body_logits, predict, write_prediction
-from diffufuse.outputs import Outputs
-from diffufuse.prepared import PreparedCase
-from diffufuse.scan import Scan
-from diffufuse.volumes import read_volume, write_volume
-from diffufuse.windows import Windows, blended, starts_along, windows_over
+from diffufuse.plan.outputs import Outputs
+from diffufuse.predict.inference import body_logits, predict, write_prediction
+from diffufuse.predict.windows import Windows, blended, starts_along, windows_over
+from diffufuse.space.volumes import read_volume, write_volume
+from diffufuse.store.case import PreparedCase
+from diffufuse.store.scan import Scan
 
 MODALITIES = {
     "pet": {"kind": "pet", "normalization": {"method": "log"}},

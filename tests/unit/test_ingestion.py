@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from diffufuse.errors import BadInput
-from diffufuse.fetching.manifest import contents_of, write_manifest
-from diffufuse.formats import FORMATS, nifti
-from diffufuse.ingested import read_ingested
-from diffufuse.ingestion import ingest_case
-from diffufuse.resampling import resample
-from diffufuse.volumes import read_volume
+from diffufuse.fetch.manifest import contents_of, write_manifest
+from diffufuse.ingest.case import ingest_case
+from diffufuse.ingest.formats import FORMATS, nifti
+from diffufuse.ingest.ingested import read_ingested
+from diffufuse.space.resampling import resample
+from diffufuse.space.volumes import read_volume
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 MODALITIES = ("pet", "ct", "t1")

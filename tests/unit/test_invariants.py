@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from evidence import an_evidence
 
-from diffufuse.reporting.invariants import require_sound
+from diffufuse.report.invariants import require_sound
 
 
 @pytest.fixture(scope="module")

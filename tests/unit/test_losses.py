@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse import losses
-from diffufuse.objectives import auc
+from diffufuse.train import losses
+from diffufuse.train.objectives import auc
 
 
 def drawn(*shape, seed=0):

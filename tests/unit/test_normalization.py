@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffufuse.normalization import intensity_statistics, normalize, normalize_all
+from diffufuse.store.normalization import intensity_statistics, normalize, normalize_all
 
 PRESENT = np.ones((4, 4, 4), bool)
 

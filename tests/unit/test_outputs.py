@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse.outputs import Outputs
+from diffufuse.plan.outputs import Outputs
 
 REGIONS = {"whole": [1, 2, 4], "core": [1, 4]}
 LABELS = np.array([[0, 1, 2, 4]])

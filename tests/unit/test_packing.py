@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffufuse.packing import body_of, decode, encode, labels_of, pack_masks, presence_of, step_of
+from diffufuse.store.packing import body_of, decode, encode, labels_of, pack_masks, presence_of, step_of
 
 FLOAT32_ROUNDING = 2**-23
 

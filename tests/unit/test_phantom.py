@@ -11,14 +11,14 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from diffufuse.dicom.headers import Person, Polygon, SeriesHeader, uid_of
-from diffufuse.dicom.writing import write_ct, write_structures
-from diffufuse.fetching.phantom import fetch
-from diffufuse.files import sha256_of
+from diffufuse.fetch.sources.phantom import fetch
+from diffufuse.files.digests import sha256_of
 from diffufuse.phantom import write_phantom_patient
+from diffufuse.phantom.dicom_headers import Person, Polygon, SeriesHeader, uid_of
+from diffufuse.phantom.dicom_writing import write_ct, write_structures
 from diffufuse.phantom.grids import centered_grid, random_displacement, smooth_noise
 from diffufuse.phantom.traits import draw_traits
-from diffufuse.volumes import Volume
+from diffufuse.space.volumes import Volume
 
 SEED = 2026
 CASE = "PH-001"

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, label
 
-from diffufuse.bias import correct_bias
-from diffufuse.body import body_mask, foreground
 from diffufuse.errors import BadInput
-from diffufuse.figures.registration import checkerboard, draw
-from diffufuse.preparation import prepare_case, require_sound
-from diffufuse.prepared import write_prepared
-from diffufuse.registration import LIMITS, read_transform, write_transforms
-from diffufuse.resampling import common_grid
-from diffufuse.volumes import Volume, read_volume
+from diffufuse.prepare.bias import correct_bias
+from diffufuse.prepare.body import body_mask, foreground
+from diffufuse.prepare.case import prepare_case, require_sound
+from diffufuse.prepare.picture import checkerboard, draw
+from diffufuse.prepare.registration import LIMITS, read_transform, write_transforms
+from diffufuse.prepare.writing import write_prepared
+from diffufuse.space.resampling import common_grid
+from diffufuse.space.volumes import Volume, read_volume
 
 SPACING_MM = (3.0, 3.0, 4.0)
 SHAPE = (40, 36, 20)

@@ -10,19 +10,19 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from diffufuse.bias import correct_bias
-from diffufuse.body import foreground
 from diffufuse.phantom.anatomy import draw_anatomy
 from diffufuse.phantom.grids import centered_grid, random_displacement
 from diffufuse.phantom.hospital import T1
 from diffufuse.phantom.scanners import ct_hu, mr_signal
 from diffufuse.phantom.traits import draw_traits
-from diffufuse.registration import LIMITS, assess, first_fault, read_transform, register, write_transforms
-from diffufuse.registration.ants_bridge import from_ants_transform, to_ants_image, to_ants_transform
-from diffufuse.resampling import center_mm, resample
-from diffufuse.similarity import similarity
-from diffufuse.transforms import Transform, Warp
-from diffufuse.volumes import Volume, read_volume, write_volume
+from diffufuse.prepare.bias import correct_bias
+from diffufuse.prepare.body import foreground
+from diffufuse.prepare.registration import LIMITS, assess, first_fault, read_transform, register, write_transforms
+from diffufuse.prepare.registration.ants_bridge import from_ants_transform, to_ants_image, to_ants_transform
+from diffufuse.prepare.similarity import similarity
+from diffufuse.space.resampling import center_mm, resample
+from diffufuse.space.transforms import Transform, Warp
+from diffufuse.space.volumes import Volume, read_volume, write_volume
 
 GRID = Volume(np.zeros((44, 40, 26)), np.array([[3.0, 0, 0, -60], [0, 3, 0, 20], [0, 0, 4, -300], [0, 0, 0, 1]]))
 
@@ -99,10 +99,10 @@ def test_registration_leaves_the_callers_random_numbers_alone(swollen):
 FRESH = """
 import hashlib, sys
 import numpy as np
-from diffufuse.registration import register
-from diffufuse.registration.ants_bridge import FINE, linear_with_ants
-from diffufuse.resampling import resample
-from diffufuse.volumes import read_volume
+from diffufuse.prepare.registration import register
+from diffufuse.prepare.registration.ants_bridge import FINE, linear_with_ants
+from diffufuse.space.resampling import resample
+from diffufuse.space.volumes import read_volume
 moving, reference = (read_volume(path) for path in sys.argv[1:])
 print(linear_with_ants(moving, reference, start=np.eye(4), kind="Rigid", schedule=FINE).tobytes().hex())
 for kind in ("rigid", "syn"):

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from small_studies import BASE, OTHER, abroad_of, compared, evidence_of, frame_of, full, pairs_of
 
-from diffufuse.reporting import TABLES
-from diffufuse.reporting.reported import COLUMNS, ELSEWHERE, OWN, beside, read_reported
-from diffufuse.reporting.selection import stem
+from diffufuse.report.reported import COLUMNS, ELSEWHERE, OWN, beside, read_reported
+from diffufuse.report.selection import stem
+from diffufuse.report.tables import TABLES
 
 TSV = Path(__file__).parents[2] / "config" / "reported.tsv"
 REPORTED = read_reported(TSV)

@@ -14,11 +14,11 @@ from small_studies import (
     runs_in,
 )
 
-from diffufuse import tables
+from diffufuse.files import tables
 from diffufuse.metrics import evaluate
 from diffufuse.metrics.comparison import Comparison
-from diffufuse.reporting.patients import per_patient, summarize, summary_record
-from diffufuse.reporting.segmentation import segmentation
+from diffufuse.report.patients import per_patient, summarize, summary_record
+from diffufuse.report.tables.segmentation import segmentation
 
 
 def format_table(*records, **changes):

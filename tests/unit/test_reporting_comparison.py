@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from small_studies import BASE, OTHER, compared, pairs_of
 
-from diffufuse.reporting.cells import points, probability, three_digits
-from diffufuse.reporting.comparison import NOTHING, compare, comparison
-from diffufuse.statistics import bootstrap_interval, rank_biserial, signed_rank_p
+from diffufuse.report.cells import points, probability, three_digits
+from diffufuse.report.statistics import bootstrap_interval, rank_biserial, signed_rank_p
+from diffufuse.report.tables.comparison import NOTHING, compare, comparison
 
 
 def test_a_comparison_is_paired_over_patients():

@@ -1,8 +1,8 @@
 import pytest
 from small_studies import BASE, DATASETS, TRAINING, compared, pairs_of, runs_in
 
-from diffufuse.reporting.drops import robustness
-from diffufuse.reporting.missing import counterintuitive, missing_modalities, present
+from diffufuse.report.tables.missing_modalities import counterintuitive, missing_modalities, present
+from diffufuse.report.tables.robustness import robustness
 
 
 def harmed(tmp_path, **changes):

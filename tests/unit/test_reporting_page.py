@@ -11,13 +11,13 @@ from small_studies import (
     runs_in,
 )
 
-from diffufuse import tables
-from diffufuse.reporting import TABLES
-from diffufuse.reporting.evidence import read_evidence
-from diffufuse.reporting.page import results_page
-from diffufuse.reporting.reported import COLUMNS
-from diffufuse.reporting.segmentation import segmentation
-from diffufuse.reporting.writing import escaped, write_csv, write_html, write_latex, write_markdown
+from diffufuse.files import tables
+from diffufuse.report.evidence import read_evidence
+from diffufuse.report.page import results_page
+from diffufuse.report.reported import COLUMNS
+from diffufuse.report.tables import TABLES
+from diffufuse.report.tables.segmentation import segmentation
+from diffufuse.report.writing import escaped, write_csv, write_html, write_latex, write_markdown
 
 NOTHING = pd.DataFrame(columns=COLUMNS)
 ROW = {"table": "comparison", "number": "8", "row": "better", "column": "dice difference", "value": "3.9"}

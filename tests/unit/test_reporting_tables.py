@@ -9,14 +9,14 @@ from small_studies import BASE, OTHER, PEOPLE, abroad_of, compared, empty, evide
 
 from diffufuse.metrics.calibration import brier, ece, nll
 from diffufuse.metrics.forecast import Forecast
-from diffufuse.reporting import TABLES
-from diffufuse.reporting.ablation import ablation
-from diffufuse.reporting.calibration import calibration
-from diffufuse.reporting.comparison import comparison
-from diffufuse.reporting.coverage import coverage
-from diffufuse.reporting.efficiency import efficiency
-from diffufuse.reporting.seeds import seeds
-from diffufuse.reporting.transfer import transfer
+from diffufuse.report.tables import TABLES
+from diffufuse.report.tables.ablation import ablation
+from diffufuse.report.tables.calibration import calibration
+from diffufuse.report.tables.comparison import comparison
+from diffufuse.report.tables.coverage import coverage
+from diffufuse.report.tables.efficiency import efficiency
+from diffufuse.report.tables.seeds import seeds
+from diffufuse.report.tables.transfer import transfer
 
 SCALED = {"unet2d": {}, "scaled": {"predictions_of": "unet2d", "scaling": "temperature"}}
 PLACE = {"dataset": "sts", "model": "unet2d", "fold": 0, "seed": 0, "region": "tumor"}

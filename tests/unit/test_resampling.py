@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from diffufuse.resampling import center_mm, common_grid, resample, resample_labels
-from diffufuse.transforms import Transform, Warp
-from diffufuse.volumes import Volume, same_grid
+from diffufuse.space.resampling import center_mm, common_grid, resample, resample_labels
+from diffufuse.space.transforms import Transform, Warp
+from diffufuse.space.volumes import Volume, same_grid
 
 
 def volume_of(array, spacing_mm=(1, 1, 1), corner_mm=(0, 0, 0)):

@@ -14,7 +14,7 @@ from diffufuse.dicom.rtstruct import Contours, contours_of, read_contours, read_
 from diffufuse.dicom.series import find_series, headers_of, read_series
 from diffufuse.dicom.structures import read_masks
 from diffufuse.errors import BadInput
-from diffufuse.volumes import Volume, read_volume
+from diffufuse.space.volumes import Volume, read_volume
 
 FRAME = "1.2.4"
 PLANES = {0: (1, 2), 1: (0, 2), 2: (0, 1)}

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse.plans import network_of
-from diffufuse.sampling import predict_sampled
-from diffufuse.scan import Scan
+from diffufuse.plan.plans import network_of
+from diffufuse.predict.sampling import predict_sampled
+from diffufuse.store.scan import Scan
 
 PLAN = {
     "study_seed": 1,

@@ -7,16 +7,17 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from diffufuse.errors import BadInput
-from diffufuse.evaluation import Predicted
-from diffufuse.inference import write_prediction
+from diffufuse.evaluate.fold import Predicted
+from diffufuse.evaluate.scaling import fit_calibration, fit_temperature, scale_predictions, scaled
+from diffufuse.evaluate.schemas import CALIBRATIONS
+from diffufuse.files.tables import read_table, write_table
 from diffufuse.metrics.calibration import ece, nll
 from diffufuse.metrics.conformal import coverage, set_size
 from diffufuse.metrics.forecast import forecast_of
-from diffufuse.prepared import PreparedCase
-from diffufuse.samples import read_samples, write_samples
-from diffufuse.scaling import fit_calibration, fit_temperature, scale_predictions, scaled
-from diffufuse.tables import CALIBRATIONS, read_table, write_table
-from diffufuse.volumes import Volume, read_volume, write_volume
+from diffufuse.predict.inference import write_prediction
+from diffufuse.predict.samples import read_samples, write_samples
+from diffufuse.space.volumes import Volume, read_volume, write_volume
+from diffufuse.store.case import PreparedCase
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 SHAPE = (16, 14, 10)

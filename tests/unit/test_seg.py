@@ -8,13 +8,13 @@ from faults.structures import SHAPE, SPACING_MM, read, upright, write_segments
 from pydicom.sr.codedict import codes
 from scipy.spatial.transform import Rotation
 
-from diffufuse.dicom.headers import uid_of
 from diffufuse.dicom.rasterizing import rasterize
 from diffufuse.dicom.rtstruct import read_contours
 from diffufuse.dicom.seg import open_segments
 from diffufuse.dicom.series import find_series, headers_of, read_series
 from diffufuse.dicom.structures import read_masks
-from diffufuse.volumes import Volume, canonical
+from diffufuse.phantom.dicom_headers import uid_of
+from diffufuse.space.volumes import Volume, canonical
 
 ORIENTATIONS = {
     "upright": np.diag([-1.0, -1.0, 1.0]),

@@ -3,10 +3,11 @@ import os
 import numpy as np
 import pytest
 
-from diffufuse import slices
 from diffufuse.errors import BadInput
-from diffufuse.prepared import PreparedCase
-from diffufuse.slices import index_slices, open_slices, write_slices
+from diffufuse.store import slices
+from diffufuse.store.case import PreparedCase
+from diffufuse.store.index import index_slices
+from diffufuse.store.slices import open_slices, write_slices
 
 SHAPE = (70, 40, 37)
 EVERY = slice(None)

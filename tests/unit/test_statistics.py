@@ -7,13 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from diffufuse.statistics import (
-    bootstrap_interval,
-    hodges_lehmann,
-    holm,
-    signed_rank_p,
-    smallest_p,
-)
+from diffufuse.report.statistics import bootstrap_interval, hodges_lehmann, holm, signed_rank_p, smallest_p
 
 DIFFERENCES = st.lists(st.integers(-9, 9).map(float), min_size=1, max_size=30).map(np.array)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from diffufuse.statistics import aurc, not_paired, rank_biserial, refusal, signed_rank_p, spread
+from diffufuse.report.statistics import aurc, not_paired, rank_biserial, refusal, signed_rank_p, spread
 
 DIFFERENCES = st.lists(st.integers(-9, 9).map(float), min_size=1, max_size=30).map(np.array)
 

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from diffufuse.cases import Case, Cohort, read_cohort
-from diffufuse.stopped import farewell, stopped_cases
+from diffufuse.study.cohorts import Case, Cohort, read_cohort
+from diffufuse.study.stopped import farewell, stopped_cases
 
 A, B, C = (Case(name, name, 0, None, "") for name in "ABC")
 REASON = "data/raw/x/B/7.dcm: expected a whole DICOM file, but its 12 bytes cannot be read; fetch it again."

@@ -1,7 +1,7 @@
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.study import check_form, check_study
+from diffufuse.study.check import check_form, check_study
 
 HEADER = "case\tpatient\tfold\tvalidates\tsite\texcluded\n"
 

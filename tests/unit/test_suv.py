@@ -11,7 +11,7 @@ from diffufuse.dicom.pet_times import require_decay_factors
 from diffufuse.dicom.series import Series, find_series, headers_of
 from diffufuse.dicom.suv import suv_factor, to_suv
 from diffufuse.errors import BadInput
-from diffufuse.volumes import read_volume
+from diffufuse.space.volumes import read_volume
 
 HALF_LIFE_S = 6588.0
 START = 1000 * 70.0 / 350e6 * 2 ** (3600 / HALF_LIFE_S)  # injected one hour before the scan

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from shared_sweep import Remembering, Shared, sweep
 from torch import nn
 
-from diffufuse.conditions import apply_condition
+from diffufuse.conditions.apply import apply_condition
 from diffufuse.errors import BadInput
-from diffufuse.inference import predict_case
-from diffufuse.plans import network_of, plan_modalities
-from diffufuse.scan import Scan
-from diffufuse.sweep import Remembering, Shared, sweep
+from diffufuse.plan.plans import network_of, plan_modalities
+from diffufuse.predict.inference import predict_case
+from diffufuse.store.scan import Scan
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
 NOISE = {"corruption": "gaussian_noise", "settings": {"noise_sd": 0.3}}

@@ -10,10 +10,10 @@ import pytest
 from evidence import an_evidence
 from matplotlib.colors import to_rgb
 
-from diffufuse.figures import FIGURES, curves, looks
-from diffufuse.figures.style import house_style, write_figure
 from diffufuse.metrics import calibration, discrimination
 from diffufuse.metrics.forecast import Forecast
+from diffufuse.report.figures import FIGURES, curves, looks
+from diffufuse.report.style import house_style, write_figure
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report" / "figure.rst"
 FIRST, SCALED = "diffufusemed_small", "diffufusemed_small_scaled"

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from evidence import an_evidence
 
-from diffufuse.figures import FIGURES
-from diffufuse.figures.risk_coverage import retained_risk
-from diffufuse.reporting.cells import probability
-from diffufuse.reporting.comparison import compare
-from diffufuse.reporting.patients import patient_statistics
-from diffufuse.statistics import aurc
+from diffufuse.report.cells import probability
+from diffufuse.report.figures import FIGURES
+from diffufuse.report.figures.risk_coverage import retained_risk
+from diffufuse.report.patients import patient_statistics
+from diffufuse.report.statistics import aurc
+from diffufuse.report.tables.comparison import compare
 
 FIRST, UNIFORM = "diffufusemed_small", "diffufusemed_small_uniform_gates"
 KEY = ["dataset", "region", "condition", "model"]

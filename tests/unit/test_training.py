@@ -5,19 +5,22 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse.augmentation import augment
-from diffufuse.batches import Batch, PatchSampler
-from diffufuse.cases import Case, Cohort
-from diffufuse.constants import split_sha256
-from diffufuse.inference import predict, predict_case
-from diffufuse.normalization import intensity_statistics
-from diffufuse.outputs import Outputs
-from diffufuse.plans import load_model, make_plan, network_of
-from diffufuse.prepared import PreparedCase
-from diffufuse.runs import train_run, write_run
-from diffufuse.slices import index_slices, open_slices, write_slices
-from diffufuse.tables import HISTORY, read_record, read_table
-from diffufuse.training import rate_factor
+from diffufuse.files.records import read_record
+from diffufuse.files.tables import read_table
+from diffufuse.plan.constants import split_sha256
+from diffufuse.plan.outputs import Outputs
+from diffufuse.plan.plans import load_model, make_plan, network_of
+from diffufuse.predict.inference import predict, predict_case
+from diffufuse.store.case import PreparedCase
+from diffufuse.store.index import index_slices
+from diffufuse.store.normalization import intensity_statistics
+from diffufuse.store.slices import open_slices, write_slices
+from diffufuse.study.cohorts import Case, Cohort
+from diffufuse.train.augmentation import augment
+from diffufuse.train.batches import Batch, PatchSampler
+from diffufuse.train.loop import rate_factor
+from diffufuse.train.run import train_run, write_run
+from diffufuse.train.schemas import HISTORY
 
 SHAPE = (40, 36, 8)
 MODALITIES = {

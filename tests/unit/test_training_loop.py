@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from diffufuse import training
-from diffufuse.averaging import averaged, ramped
-from diffufuse.budget import Budget, duration_text, estimate, memory_explained
-from diffufuse.checkpoints import Interrupted
-from diffufuse.divergence import LOST_AFTER_STEPS, Diverged
 from diffufuse.errors import BadInput
-from diffufuse.prefetch import Ahead
-from diffufuse.training import History, fabric_for_this_machine, fit
+from diffufuse.train import loop as training
+from diffufuse.train.averaging import averaged, ramped
+from diffufuse.train.budget import Budget, duration_text, estimate, memory_explained
+from diffufuse.train.checkpoints import Interrupted
+from diffufuse.train.divergence import LOST_AFTER_STEPS, Diverged
+from diffufuse.train.loop import History, fabric_for_this_machine, fit
+from diffufuse.train.prefetch import Ahead
 
 MEASURED = {"throughput", "waiting", "memory"}
 SETTINGS = {

@@ -6,14 +6,14 @@ import torch
 import yaml
 from torch import nn
 
-from diffufuse.abroad import as_its_own, back_home
 from diffufuse.errors import BadInput
-from diffufuse.inference import predict
-from diffufuse.outputs import Outputs
-from diffufuse.resampling import common_grid
-from diffufuse.scan import Scan
-from diffufuse.transfer import refusal, shared_modalities
-from diffufuse.volumes import Volume, same_grid
+from diffufuse.plan.outputs import Outputs
+from diffufuse.predict.inference import predict
+from diffufuse.predict.transfer import as_its_own, back_home
+from diffufuse.space.resampling import common_grid
+from diffufuse.space.volumes import Volume, same_grid
+from diffufuse.store.scan import Scan
+from diffufuse.study.transfer import refusal, shared_modalities
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "datasets.yaml").read_text())["datasets"]
 MR, CT = {"kind": "mr"}, {"kind": "ct"}

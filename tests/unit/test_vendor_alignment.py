@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from vendor_alignment import compared
 
-from diffufuse.dicom.headers import Person, SeriesHeader, uid_of
 from diffufuse.dicom.series import find_series, read_series
-from diffufuse.dicom.writing import write_mr
 from diffufuse.phantom import write_phantom_patient
-from diffufuse.registration import write_transforms
-from diffufuse.resampling import resample
-from diffufuse.transforms import Transform, rigid_matrix
+from diffufuse.phantom.dicom_headers import Person, SeriesHeader, uid_of
+from diffufuse.phantom.dicom_writing import write_mr
+from diffufuse.prepare.registration import write_transforms
+from diffufuse.space.resampling import resample
+from diffufuse.space.transforms import Transform, rigid_matrix
 
 CASE = "PH-001"
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.volumes import Volume, read_volume, same_grid, write_volume
+from diffufuse.space.volumes import Volume, read_volume, same_grid, write_volume
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 

@@ -15,11 +15,13 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from diffufuse.cases import read_cohort
 from diffufuse.dicom.series import read_header
-from diffufuse.files import sha256_of
-from diffufuse.tables import METRICS, read_record, read_table
-from diffufuse.volumes import read_volume
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.files.digests import sha256_of
+from diffufuse.files.records import read_record
+from diffufuse.files.tables import read_table
+from diffufuse.space.volumes import read_volume
+from diffufuse.study.cohorts import read_cohort
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,7 @@
 # What the study asks for beyond one run: evaluations on other datasets, and the pictures of its cases.
 from snakemake.exceptions import WorkflowError
 
-from diffufuse.transfer import refusal
+from diffufuse.study.transfer import refusal
 
 # The models that predict by themselves, and the conditions that overlays show.
 PREDICTING = [

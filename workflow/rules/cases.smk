@@ -1,5 +1,5 @@
 # Which cases, images and predictions belong to a dataset, a fold or the study: the input functions of all stages.
-from diffufuse.cases import evenly_chosen
+from diffufuse.study.cohorts import evenly_chosen
 
 # Datasets on which the study's models are tested beside their own: those with a sheet, as check_study read it.
 TRANSFERS = [name for name in COHORTS if name not in STUDY["datasets"]]

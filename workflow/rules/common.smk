@@ -6,7 +6,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from diffufuse.errors import BadInput
-from diffufuse.study import check_form, check_study
+from diffufuse.study.check import check_form, check_study
 
 STUDY = config["study"]
 try:

@@ -1,7 +1,7 @@
 # The end of a run that could not bring every case through: which, why, and how to go on without them.
 import sys
 
-from diffufuse.stopped import farewell, stopped_cases
+from diffufuse.study.stopped import farewell, stopped_cases
 
 STAGES_OF_A_CASE = {
     "ingest": (

@@ -1,7 +1,8 @@
 """Join what the models of a study cost where they are used into two tables."""
 
+from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
+from diffufuse.files.tables import read_tables, write_table
 from diffufuse.logs import job_log
-from diffufuse.tables import EFFICIENCY, LATENCIES, read_tables, write_table
 
 with job_log(snakemake.log[0]):
     source, output = snakemake.input, snakemake.output

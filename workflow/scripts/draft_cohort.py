@@ -1,9 +1,9 @@
 """Propose a cohort sheet for one dataset."""
 
-from diffufuse.cases import draft_cohort, write_cohort
-from diffufuse.files import raw_folder_of
-from diffufuse.formats import FORMATS
+from diffufuse.fetch.manifest import raw_folder_of
+from diffufuse.ingest.formats import FORMATS
 from diffufuse.logs import job_log
+from diffufuse.study.cohorts import draft_cohort, write_cohort
 
 with job_log(snakemake.log[0]):
     block = snakemake.params.block

@@ -1,9 +1,9 @@
 """Show what a condition does to one case of a dataset."""
 
-from diffufuse.figures.condition import Pair, draw
-from diffufuse.figures.style import write_png
 from diffufuse.logs import job_log
-from diffufuse.prepared import read_all_prepared
+from diffufuse.report.pictures.condition import Pair, draw
+from diffufuse.report.style import write_png
+from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]):
     params, names = snakemake.params, snakemake.wildcards

@@ -1,11 +1,12 @@
 """Show the test cases on which a model did best, as usual, and worst."""
 
-from diffufuse.figures.extremes import draw, ranked_cases
-from diffufuse.figures.style import write_png
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
-from diffufuse.overlays import ranked_rows
-from diffufuse.prepared import read_all_prepared
-from diffufuse.tables import METRICS, read_table
+from diffufuse.report.pictures.extremes import draw, ranked_cases
+from diffufuse.report.pictures.rows import ranked_rows
+from diffufuse.report.style import write_png
+from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]):
     source, params, names = snakemake.input, snakemake.params, snakemake.wildcards

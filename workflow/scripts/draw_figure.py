@@ -1,10 +1,10 @@
 """Draw one figure of the report, with its numbers beside it."""
 
-from diffufuse.figures import FIGURES
-from diffufuse.figures.style import write_figure
 from diffufuse.logs import job_log
-from diffufuse.reporting.evidence import read_evidence
-from diffufuse.reporting.writing import write_csv
+from diffufuse.report.evidence import read_evidence
+from diffufuse.report.figures import FIGURES
+from diffufuse.report.style import write_figure
+from diffufuse.report.writing import write_csv
 
 with job_log(snakemake.log[0]):
     figure = FIGURES[snakemake.wildcards.figure]

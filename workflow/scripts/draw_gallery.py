@@ -1,9 +1,9 @@
 """Show cases of a dataset as they were prepared."""
 
-from diffufuse.figures.gallery import Shown, draw
-from diffufuse.figures.style import write_png
 from diffufuse.logs import job_log
-from diffufuse.prepared import read_prepared
+from diffufuse.report.pictures.gallery import Shown, draw
+from diffufuse.report.style import write_png
+from diffufuse.store.case import read_prepared
 
 with job_log(snakemake.log[0]):
     source, params = snakemake.input, snakemake.params

@@ -1,10 +1,10 @@
 """Show one test case with its reference and its predictions under every condition."""
 
-from diffufuse.figures.overlay import draw
-from diffufuse.figures.style import write_png
 from diffufuse.logs import job_log
-from diffufuse.overlays import overlay_rows
-from diffufuse.prepared import read_prepared
+from diffufuse.report.pictures.overlay import draw
+from diffufuse.report.pictures.rows import overlay_rows
+from diffufuse.report.style import write_png
+from diffufuse.store.case import read_prepared
 
 with job_log(snakemake.log[0]):
     source, params = snakemake.input, snakemake.params

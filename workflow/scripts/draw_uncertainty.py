@@ -1,10 +1,10 @@
 """Show where a model is in doubt about one test case, and keep the map as NIfTI."""
 
-from diffufuse.figures.style import write_png
-from diffufuse.figures.uncertainty import draw
 from diffufuse.logs import job_log
-from diffufuse.overlays import map_doubt, reference_of
-from diffufuse.prepared import read_prepared
+from diffufuse.report.pictures.rows import map_doubt, reference_of
+from diffufuse.report.pictures.uncertainty import draw
+from diffufuse.report.style import write_png
+from diffufuse.store.case import read_prepared
 
 with job_log(snakemake.log[0]):
     source, params, names = snakemake.input, snakemake.params, snakemake.wildcards

@@ -1,8 +1,9 @@
 """Compare the predictions of one fold with their references."""
 
-from diffufuse.evaluation import Predicted, evaluate_fold, thresholds_of
+from diffufuse.evaluate.fold import Predicted, evaluate_fold, thresholds_of
+from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
+from diffufuse.files.tables import read_table, write_table
 from diffufuse.logs import job_log
-from diffufuse.tables import CALIBRATIONS, FORECASTS, METRICS, read_table, write_table
 
 with job_log(snakemake.log[0]):
     source, params = snakemake.input, snakemake.params

@@ -2,7 +2,7 @@
 
 import os
 
-from diffufuse.fetching import fetch_dataset
+from diffufuse.fetch.dataset import fetch_dataset
 from diffufuse.logs import job_log
 
 with job_log(snakemake.log[0]):

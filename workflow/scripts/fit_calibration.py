@@ -1,9 +1,10 @@
 """Learn from a run's validation patients how far its probabilities can be trusted."""
 
-from diffufuse.evaluation import Predicted
+from diffufuse.evaluate.fold import Predicted
+from diffufuse.evaluate.scaling import fit_calibration
+from diffufuse.evaluate.schemas import CALIBRATIONS
+from diffufuse.files.tables import write_table
 from diffufuse.logs import job_log
-from diffufuse.scaling import fit_calibration
-from diffufuse.tables import CALIBRATIONS, write_table
 
 with job_log(snakemake.log[0]):
     source, params = snakemake.input, snakemake.params

@@ -1,9 +1,9 @@
 """Measure the constants of normalization on the training cases of one fold."""
 
-from diffufuse.constants import fit_constants
+from diffufuse.files.records import write_record
 from diffufuse.logs import job_log
-from diffufuse.prepared import read_all_prepared
-from diffufuse.tables import write_record
+from diffufuse.plan.constants import fit_constants
+from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]):
     cases = read_all_prepared(snakemake.input.cases, snakemake.input.slices)

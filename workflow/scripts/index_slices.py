@@ -1,9 +1,9 @@
 """List every slice of a dataset's prepared cases with what it holds."""
 
+from diffufuse.files.tables import write_table
 from diffufuse.logs import job_log
-from diffufuse.prepared import read_prepared
-from diffufuse.slices import index_slices
-from diffufuse.tables import PATCHES, write_table
+from diffufuse.store.case import read_prepared
+from diffufuse.store.index import PATCHES, index_slices
 
 with job_log(snakemake.log[0]):
     cases = (read_prepared(*files) for files in zip(snakemake.input.cases, snakemake.input.slices, strict=True))

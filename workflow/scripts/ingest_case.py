@@ -1,8 +1,8 @@
 """Write the images and labels of one case as NIfTI."""
 
-from diffufuse.files import atomic_folder
-from diffufuse.formats import FORMATS
-from diffufuse.ingestion import ingest_case
+from diffufuse.files.atomic import atomic_folder
+from diffufuse.ingest.case import ingest_case
+from diffufuse.ingest.formats import FORMATS
 from diffufuse.logs import job_log
 
 with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:

@@ -1,8 +1,10 @@
 """Measure what a trained model costs where it is used."""
 
-from diffufuse.efficiency import measure
+from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
+from diffufuse.evaluate.efficiency import measure
+from diffufuse.files.records import read_record
+from diffufuse.files.tables import write_table
 from diffufuse.logs import job_log
-from diffufuse.tables import EFFICIENCY, LATENCIES, read_record, write_table
 
 with job_log(snakemake.log[0]):
     efficiency, latencies = measure(read_record(snakemake.input.plan), snakemake.input.weights)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from diffufuse.fetching.plan import tell_plan
+from diffufuse.fetch.plan import tell_plan
 from diffufuse.logs import job_log
 
 with job_log(snakemake.log[0]):

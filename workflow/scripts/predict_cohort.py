@@ -2,15 +2,15 @@
 
 from functools import partial
 
-from diffufuse.conditions import apply_condition
-from diffufuse.files import atomic_folder
-from diffufuse.inference import write_prediction
+from diffufuse.conditions.apply import apply_condition
+from diffufuse.files.atomic import atomic_folder
+from diffufuse.files.records import read_record
 from diffufuse.logs import job_log
-from diffufuse.plans import load_model, plan_modalities
-from diffufuse.prepared import read_all_prepared
-from diffufuse.samples import write_samples
-from diffufuse.sampling import predict_sampled
-from diffufuse.tables import read_record
+from diffufuse.plan.plans import load_model, plan_modalities
+from diffufuse.predict.inference import write_prediction
+from diffufuse.predict.samples import write_samples
+from diffufuse.predict.sampling import predict_sampled
+from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:
     plan, names, params = read_record(snakemake.input.plan), snakemake.wildcards, snakemake.params

@@ -1,16 +1,16 @@
 """Predict the lesion in all cases of a dataset with a model that was trained on another."""
 
-from diffufuse.abroad import as_its_own, back_home
-from diffufuse.conditions import apply_condition
-from diffufuse.files import atomic_folder
-from diffufuse.inference import write_prediction
+from diffufuse.conditions.apply import apply_condition
+from diffufuse.files.atomic import atomic_folder
+from diffufuse.files.records import read_record
 from diffufuse.logs import job_log
-from diffufuse.plans import load_model, plan_modalities
-from diffufuse.prepared import read_all_prepared
-from diffufuse.samples import write_samples
-from diffufuse.sampling import predict_sampled
-from diffufuse.tables import read_record
-from diffufuse.volumes import Volume
+from diffufuse.plan.plans import load_model, plan_modalities
+from diffufuse.predict.inference import write_prediction
+from diffufuse.predict.samples import write_samples
+from diffufuse.predict.sampling import predict_sampled
+from diffufuse.predict.transfer import as_its_own, back_home
+from diffufuse.space.volumes import Volume
+from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:
     plan, wildcards, params = read_record(snakemake.input.plan), snakemake.wildcards, snakemake.params

@@ -1,12 +1,12 @@
 """Predict the validation cases of one fold, as they are."""
 
-from diffufuse.files import atomic_folder
-from diffufuse.inference import write_prediction
+from diffufuse.files.atomic import atomic_folder
+from diffufuse.files.records import read_record
 from diffufuse.logs import job_log
-from diffufuse.plans import load_model
-from diffufuse.prepared import read_all_prepared
-from diffufuse.sampling import predict_sampled
-from diffufuse.tables import read_record
+from diffufuse.plan.plans import load_model
+from diffufuse.predict.inference import write_prediction
+from diffufuse.predict.sampling import predict_sampled
+from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:
     plan, names = read_record(snakemake.input.plan), snakemake.wildcards

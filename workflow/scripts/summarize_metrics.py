@@ -1,9 +1,12 @@
 """Statistics over patients."""
 
-from diffufuse.cases import count_excluded, read_patients
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.files.records import write_record
+from diffufuse.files.tables import read_table, write_table
 from diffufuse.logs import job_log
-from diffufuse.reporting.patients import summarize, summary_record
-from diffufuse.tables import METRICS, SUMMARY, read_table, write_record, write_table
+from diffufuse.report.patients import summarize, summary_record
+from diffufuse.report.schemas import SUMMARY
+from diffufuse.study.cohorts import count_excluded, read_patients
 
 with job_log(snakemake.log[0]):
     metrics, patients = read_table(snakemake.input.metrics, METRICS), read_patients(snakemake.input.cohorts)

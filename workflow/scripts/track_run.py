@@ -1,8 +1,11 @@
 """Complete one run in MLflow from its files."""
 
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.files.records import read_record, write_record
+from diffufuse.files.tables import read_table, read_tables
 from diffufuse.logs import job_log
-from diffufuse.tables import HISTORY, METRICS, read_record, read_table, read_tables, write_record
-from diffufuse.tracking import replay
+from diffufuse.track.mlflow_store import replay
+from diffufuse.train.schemas import HISTORY
 
 with job_log(snakemake.log[0]):
     source = snakemake.input

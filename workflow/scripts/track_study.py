@@ -1,8 +1,10 @@
 """Show a study as one run in MLflow."""
 
+from diffufuse.files.records import write_record
+from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
-from diffufuse.tables import SUMMARY, read_table, write_record
-from diffufuse.tracking import show_study
+from diffufuse.report.schemas import SUMMARY
+from diffufuse.track.mlflow_store import show_study
 
 with job_log(snakemake.log[0]):
     source = snakemake.input

@@ -2,13 +2,15 @@
 
 from time import time
 
-from diffufuse.cases import read_cohort
+from diffufuse.files.records import read_record
+from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
-from diffufuse.plans import make_plan
-from diffufuse.prepared import read_all_prepared
-from diffufuse.runs import train_run, write_run
-from diffufuse.tables import PATCHES, read_record, read_table
-from diffufuse.tracking import follow_live
+from diffufuse.plan.plans import make_plan
+from diffufuse.store.case import read_all_prepared
+from diffufuse.store.index import PATCHES
+from diffufuse.study.cohorts import read_cohort
+from diffufuse.track.mlflow_store import follow_live
+from diffufuse.train.run import train_run, write_run
 
 with job_log(snakemake.log[0]):
     source, params, started = snakemake.input, snakemake.params, time()

@@ -1,12 +1,12 @@
 """Write a study's results as one page."""
 
 from diffufuse.logs import job_log
-from diffufuse.reporting import TABLES
-from diffufuse.reporting.evidence import read_evidence
-from diffufuse.reporting.invariants import require_sound
-from diffufuse.reporting.page import results_page
-from diffufuse.reporting.reported import read_reported
-from diffufuse.reporting.writing import write_text
+from diffufuse.report.evidence import read_evidence
+from diffufuse.report.invariants import require_sound
+from diffufuse.report.page import results_page
+from diffufuse.report.reported import read_reported
+from diffufuse.report.tables import TABLES
+from diffufuse.report.writing import write_text
 
 with job_log(snakemake.log[0]):
     paths, study = dict(snakemake.input.items()), snakemake.wildcards.study

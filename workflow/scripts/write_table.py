@@ -1,11 +1,11 @@
 """Write one table of the report as CSV, Markdown, LaTeX and HTML."""
 
 from diffufuse.logs import job_log
-from diffufuse.reporting import TABLES
-from diffufuse.reporting.evidence import read_evidence
-from diffufuse.reporting.invariants import require_sound
-from diffufuse.reporting.reported import beside, read_reported
-from diffufuse.reporting.writing import write_csv, write_html, write_latex, write_markdown
+from diffufuse.report.evidence import read_evidence
+from diffufuse.report.invariants import require_sound
+from diffufuse.report.reported import beside, read_reported
+from diffufuse.report.tables import TABLES
+from diffufuse.report.writing import write_csv, write_html, write_latex, write_markdown
 
 with job_log(snakemake.log[0]):
     name, output, paths = snakemake.wildcards.table, snakemake.output, dict(snakemake.input.items())

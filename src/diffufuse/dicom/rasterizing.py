@@ -8,8 +8,8 @@ import numpy as np
 
 from diffufuse.dicom.rtstruct import Contours
 from diffufuse.errors import BadInput
+from diffufuse.space.volumes import Volume
 from diffufuse.types import Mask
-from diffufuse.volumes import Volume
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from diffufuse.dicom.rasterizing import require_frame
 from diffufuse.dicom.rtstruct import shown_name
 from diffufuse.dicom.series import ras_from_lps
 from diffufuse.errors import BadInput
+from diffufuse.space.volumes import Volume
 from diffufuse.types import Mask
-from diffufuse.volumes import Volume
 
 LATTICE_TOLERANCE = 0.1  # of a voxel
 STEP_TOLERANCE = 1e-2

@@ -17,7 +17,7 @@ from diffufuse.dicom.geometry import GeometryReport, report_on
 from diffufuse.dicom.planes import Plane, planes_of
 from diffufuse.dicom.stack import Stack, ras_from_lps, stack_of
 from diffufuse.errors import BadInput
-from diffufuse.volumes import Volume
+from diffufuse.space.volumes import Volume
 
 __all__ = [
     "Series",

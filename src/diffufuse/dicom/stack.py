@@ -20,7 +20,7 @@ from diffufuse.dicom.geometry import (
 )
 from diffufuse.dicom.planes import Plane
 from diffufuse.errors import BadInput
-from diffufuse.volumes import Volume, canonical
+from diffufuse.space.volumes import Volume, canonical
 
 log = logging.getLogger(__name__)
 

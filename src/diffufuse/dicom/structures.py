@@ -12,8 +12,8 @@ from diffufuse.dicom.rasterizing import MM3_PER_ML, drawn_ml, fill, place
 from diffufuse.dicom.rtstruct import Contours, contours_of, matching_name, require_area, require_whole, rois_of
 from diffufuse.dicom.series import Series, headers_of
 from diffufuse.errors import BadInput
+from diffufuse.space.volumes import Volume
 from diffufuse.types import Mask
-from diffufuse.volumes import Volume
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from diffufuse.dicom.pet_times import decayed_share, injection_time, require_dec
 from diffufuse.dicom.series import Series, headers_of, read_stack
 from diffufuse.dicom.stack import Stack
 from diffufuse.errors import BadInput
-from diffufuse.volumes import Volume
+from diffufuse.space.volumes import Volume
 
 log = logging.getLogger(__name__)
 

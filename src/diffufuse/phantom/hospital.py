@@ -10,17 +10,25 @@ import contourpy
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from diffufuse.dicom.headers import Injection, Person, Polygon, SeriesHeader, Written, uid_of
-from diffufuse.dicom.writing import write_ct, write_mr, write_pet, write_structures
-from diffufuse.files import atomic_folder
+from diffufuse.files.atomic import atomic_folder
+from diffufuse.files.records import write_record
 from diffufuse.logs import Progress
 from diffufuse.phantom.anatomy import Anatomy, draw_anatomy
-from diffufuse.phantom.grids import FINE_SPACING_MM, Grid, centered_grid, fine_grid, moved, random_displacement, sample
+from diffufuse.phantom.dicom_headers import Injection, Person, Polygon, SeriesHeader, Written, uid_of
+from diffufuse.phantom.dicom_writing import write_ct, write_mr, write_pet, write_structures
+from diffufuse.phantom.grids import (
+    FINE_SPACING_MM,
+    Grid,
+    centered_grid,
+    fine_grid,
+    moved,
+    random_displacement,
+    sample,
+)
 from diffufuse.phantom.scanners import SpinEcho, ct_hu, mr_signal, pet_suv
 from diffufuse.phantom.traits import Traits, draw_traits
 from diffufuse.seeds import seed_of
-from diffufuse.tables import write_record
-from diffufuse.volumes import Volume, write_volume
+from diffufuse.space.volumes import Volume, write_volume
 
 HALF_LIFE_S = 6586.2  # fluorine-18
 PET_SHAPE, PET_SPACING_MM = (64, 64, 44), (4.0, 4.0, 3.27)

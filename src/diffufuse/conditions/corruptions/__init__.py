@@ -1,0 +1,34 @@
+"""The corruptions: a name in `config/conditions.yaml` under `corruption` is a key here."""
+
+from diffufuse.conditions.corruptions.bias_field import bias_field
+from diffufuse.conditions.corruptions.downsampling import downsampling
+from diffufuse.conditions.corruptions.drift import drift
+from diffufuse.conditions.corruptions.gain import gain
+from diffufuse.conditions.corruptions.gaussian_noise import gaussian_noise
+from diffufuse.conditions.corruptions.ghosting import ghosting
+from diffufuse.conditions.corruptions.kspace_motion import kspace_motion
+from diffufuse.conditions.corruptions.missing_slices import missing_slices
+from diffufuse.conditions.corruptions.motion_blur import motion_blur
+from diffufuse.conditions.corruptions.poisson_noise import poisson_noise
+from diffufuse.conditions.corruptions.rician_noise import rician_noise
+from diffufuse.conditions.corruptions.streaks import streaks
+
+# These change values, and give an image for an image.
+CORRUPTIONS = {
+    function.__name__: function
+    for function in (
+        gaussian_noise,
+        rician_noise,
+        poisson_noise,
+        motion_blur,
+        kspace_motion,
+        ghosting,
+        bias_field,
+        drift,
+        gain,
+        streaks,
+        downsampling,
+    )
+}
+# These take voxels away, and give where an image is still there.
+REMOVALS = {function.__name__: function for function in (missing_slices,)}

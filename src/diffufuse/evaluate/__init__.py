@@ -1,0 +1,1 @@
+"""Predictions against references, and what a model costs."""

@@ -1,0 +1,48 @@
+"""The tables that evaluation writes."""
+
+import pyarrow as pa
+
+_RUN = [
+    ("dataset", pa.string()),
+    ("case", pa.string()),
+    ("condition", pa.string()),
+    ("trained_on", pa.string()),
+    ("model", pa.string()),
+    ("fold", pa.int8()),
+    ("seed", pa.int16()),
+]
+
+# One value per case, region and metric; NaN is an undefined value.
+METRICS = pa.schema(
+    [*_RUN, ("region", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
+)
+
+# What was forecast of the voxels `near` the region or in the whole `body` of all test cases, and what came true:
+# one row per level, a probability in steps of 1/65535, with the voxels that belong to the reference and that do not.
+FORECASTS = pa.schema(
+    [
+        *(column for column in _RUN if column[0] not in ("case", "fold", "seed")),
+        ("region", pa.string()),
+        ("scope", pa.string()),
+        ("level", pa.int32()),
+        ("inside", pa.int64()),
+        ("outside", pa.int64()),
+    ]
+)
+
+# What validation patients say of a run's probabilities near a region: the likeliest temperature, and the threshold of
+# its prediction sets. NLL is the mean over patients, before and after the temperature.
+CALIBRATIONS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("fold", pa.int8()),
+        ("seed", pa.int16()),
+        ("region", pa.string()),
+        ("patients", pa.int32()),
+        ("temperature", pa.float64()),
+        ("nll_before", pa.float64()),
+        ("nll_after", pa.float64()),
+        ("threshold", pa.float64()),
+    ]
+)

@@ -1,0 +1,182 @@
+"""What was fetched, file by file: written after the first fetch and compared at every later one."""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffufuse.errors import BadInput
+from diffufuse.files.atomic import atomic_path
+from diffufuse.files.digests import sha256_of
+from diffufuse.logs import Progress
+
+COLUMNS = ("path", "bytes", "sha256", "source", "license", "citation")
+NAMES_TOLD = 5
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Attributes:
+        bytes: its length.
+        sha256: of its content, in hexadecimal.
+    """
+
+    bytes: int
+    sha256: str
+
+
+def reference_of(raw: Path) -> Path:
+    """The manifest of the first fetch, hidden beside the raw folder, where no rule deletes it."""
+    return raw.with_name(f".{raw.name}.manifest.tsv")
+
+
+def contents_of(raw: Path, names: Iterable[str] | None = None) -> dict[str, Content]:
+    """Hash the files of a raw folder, several at once.
+
+    Args:
+        raw: the raw folder; names that begin with a dot are not data.
+        names: which files, as paths below it; None takes all.
+
+    Returns:
+        Path below the raw folder to content, sorted by path.
+    """
+    paths = [raw / name for name in names] if names is not None else [path for path in raw.rglob("*") if path.is_file()]
+    found = {path.relative_to(raw): path for path in paths}
+    shown = {name.as_posix(): path for name, path in found.items() if not any(part[0] == "." for part in name.parts)}
+    sizes = {name: path.stat().st_size for name, path in shown.items()}
+    progress, done, contents = Progress(f"Hash {raw.name}", sum(sizes.values()), unit="bytes"), 0, {}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        order = sorted(shown)
+        for name, digest in zip(order, threads.map(sha256_of, [shown[name] for name in order]), strict=True):
+            contents[name] = Content(sizes[name], digest)
+            done += sizes[name]
+            progress.step(done)
+    return contents
+
+
+def write_manifest(
+    path: str | os.PathLike[str], contents: Mapping[str, Content], *, address: str, license: str, citation: str
+) -> None:
+    """Write one row per raw file: path, bytes, SHA-256, public source, license, citation.
+
+    Args:
+        path: the manifest, tab-separated.
+        contents: of the raw folder.
+        address: where the data comes from; a mirrored file tells its public address all the same.
+        license: under which the data may be used.
+        citation: what to cite.
+    """
+    with atomic_path(path) as partial, partial.open("w", newline="") as table:
+        writer = csv.writer(table, delimiter="\t", lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for name, content in sorted(contents.items()):
+            writer.writerow([name, content.bytes, content.sha256, address, license, citation])
+
+
+def read_manifest(path: str | os.PathLike[str], folders: Iterable[str] | None = None) -> tuple[dict[str, Content], str]:
+    """Read a manifest.
+
+    Args:
+        path: as `write_manifest` wrote it.
+        folders: whose files to read about, as paths below the raw folder; other rows are not parsed, so that a case
+            costs the same however many there are. None takes all.
+
+    Returns:
+        Path below the raw folder to content; and the address that the data came from.
+
+    Raises:
+        BadInput: the file is no manifest.
+    """
+    try:
+        text = Path(path).read_text()
+        lines = text.splitlines() if folders is None else _lines_about(folders, text)
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+        contents = {row["path"]: Content(int(row["bytes"]), row["sha256"]) for row in rows}
+        [address] = {row["source"] for row in rows} or {""}
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise BadInput(
+            f"{path}: expected a manifest, got another or a damaged file; remove it and fetch again."
+        ) from error
+    return contents, address
+
+
+def missing_after(raw: Path, found: Mapping[str, Content], expected: Mapping[str, Content]) -> list[str]:
+    """Compare a raw folder with the manifest of its first fetch.
+
+    Args:
+        raw: the raw folder.
+        found: what it holds now.
+        expected: what it held after the first fetch.
+
+    Returns:
+        The files that are gone; a fetch may bring them again.
+
+    Raises:
+        BadInput: a file was changed, or one was added.
+    """
+    missing = sorted(expected.keys() - found.keys())
+    changed = sorted(name for name in expected.keys() & found.keys() if found[name] != expected[name])
+    extra = sorted(found.keys() - expected.keys())
+    if changed or extra:
+        raise BadInput(
+            f"{raw}: expected the files of the first fetch, got "
+            f"{_told(changed=changed, missing=missing, extra=extra)}; remove what was changed or added and fetch "
+            f"again, or remove {raw.name} and {reference_of(raw).name} to begin anew."
+        )
+    return missing
+
+
+def require_unchanged(
+    manifest: str | os.PathLike[str], files: Iterable[Path], *, owns: Callable[[str], bool] = lambda _: False
+) -> None:
+    """Stop where the raw files of a case are not what was fetched.
+
+    Args:
+        manifest: of their dataset.
+        files: those that the case has now.
+        owns: whether a path below the raw folder is of this case; one beside the files that is gone is told.
+
+    Raises:
+        BadInput: a file is not in the manifest, has another content, or is gone.
+    """
+    raw = raw_folder_of(manifest)
+    names = sorted(Path(file).relative_to(raw).as_posix() for file in files)
+    folders = {os.path.dirname(name) for name in names}
+    expected, _ = read_manifest(manifest, folders)
+    unknown = [name for name in names if name not in expected]
+    changed = [name for name, content in contents_of(raw, names).items() if content != expected.get(name, content)]
+    missing = [name for name in expected if owns(name) and not (raw / name).exists()]
+    if unknown or changed or missing:
+        raise BadInput(
+            f"{raw}: expected files as in {Path(manifest).name}, got "
+            f"{_told(changed=changed, missing=missing, extra=unknown)}; put them back, or fetch again."
+        )
+
+
+def _lines_about(folders: Iterable[str], text: str) -> list[str]:
+    """The header, and the lines whose path begins with a folder; they stand together, as the paths are sorted."""
+    lines = [text.partition("\n")[0]]
+    for folder in sorted(folders):
+        start = f"{folder}/" if folder else ""
+        place = text.find(f"\n{start}") + 1
+        while place and place < len(text) and text.startswith(start, place):
+            end = text.find("\n", place)
+            lines.append(text[place:end])
+            place = end + 1
+    return lines
+
+
+def _told(**differences: list[str]) -> str:
+    """How many files differ in which way, and some of their names."""
+    some = {how: ", ".join(names[:NAMES_TOLD]) for how, names in differences.items() if names}
+    more = {how: ", ..." if len(differences[how]) > NAMES_TOLD else "" for how in some}
+    return " and ".join(f"{len(differences[how])} {how} ({some[how]}{more[how]})" for how in some)
+
+
+def raw_folder_of(manifest: str | os.PathLike[str]) -> Path:
+    """The raw folder that a manifest describes: `phantom` beside `phantom.manifest.tsv`."""
+    return Path(manifest).with_name(Path(manifest).name.removesuffix(".manifest.tsv"))

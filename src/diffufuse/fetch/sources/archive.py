@@ -1,0 +1,46 @@
+"""A dataset that is one archive behind an address."""
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from diffufuse.errors import BadInput
+from diffufuse.fetch.disk import FullDisk, download_folder
+from diffufuse.fetch.extent import Extent
+from diffufuse.fetch.http import content_length, download, redacted, require_no_secret
+from diffufuse.fetch.unpacking import unpack
+
+
+def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
+    """Download the archive and unpack its folder.
+
+    Args:
+        raw: receives the folder's content, as a whole.
+        source: `url` of the archive, `folder` inside it, and what the publisher states of it: `sha256`, `md5`, `bytes`.
+        study_seed: not used; a source may make its data from it.
+
+    Raises:
+        BadInput: the archive cannot be had, is not as published, or is not to be trusted; or the address has a secret.
+    """
+    require_no_secret(source["url"])
+    archive = download_folder(raw) / (PurePosixPath(urlsplit(source["url"]).path).name or "archive")
+    published = {name: source[name] for name in ("sha256", "md5") if name in source}
+    download(source["url"], archive, published=published, length=source.get("bytes"), times_on_disk=2)
+    try:
+        unpack(archive, raw, folder=source.get("folder"), only=source.get("only"))
+    except FullDisk:
+        raise
+    except BadInput:
+        archive.unlink()
+        raise
+
+
+def extent(source: Mapping[str, Any]) -> Extent:
+    """How much there is to fetch; the size is asked of the host where the publisher does not state it."""
+    return Extent(cases=source.get("cases"), bytes=source.get("bytes") or content_length(source["url"]))
+
+
+def address(source: Mapping[str, Any]) -> str:
+    """Where the data comes from, without secrets."""
+    return redacted(source["url"])

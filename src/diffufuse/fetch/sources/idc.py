@@ -1,0 +1,202 @@
+"""A collection of the Imaging Data Commons, through its own downloader and the index that ships with it."""
+
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffufuse.errors import BadInput
+from diffufuse.fetch.disk import require_space
+from diffufuse.fetch.extent import Extent
+from diffufuse.logs import PROGRESS, Progress, bytes_text
+
+BATCH_BYTES = 500_000_000
+ROUNDS = 3
+SECONDS_BETWEEN_LOOKS = 2.0
+COLUMNS = {
+    "PatientID": "patient",
+    "Modality": "modality",
+    "SeriesInstanceUID": "uid",
+    "series_aws_url": "address",
+    "instanceCount": "files",
+    "series_size_MB": "bytes",
+    "license_short_name": "license",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series as the index lists it.
+
+    Attributes:
+        patient: PatientID, the name of its folder.
+        modality: of DICOM.
+        uid: of DICOM; stays out of paths and messages.
+        identifier: that the commons gave to this version of the series; names its folder.
+        files: how many instances.
+        bytes: of all of them.
+        license: short name.
+    """
+
+    patient: str
+    modality: str
+    uid: str
+    identifier: str
+    files: int
+    bytes: int
+    license: str
+
+    @property
+    def folder(self) -> str:
+        """Below the raw folder."""
+        return f"{self.patient}/{self.modality}_{self.identifier}"
+
+
+def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
+    """Download every series that is not there whole, many files at once.
+
+    A batch of series comes into a hidden neighbor of the raw folder; each series that has as many files and bytes as
+    the index says then moves into its place, `{PatientID}/{Modality}_{identifier}`.
+
+    Args:
+        raw: the raw folder.
+        source: `collection`, and `filters`, column of the index to the values wanted.
+        study_seed: not used; a source may make its data from it.
+
+    Raises:
+        BadInput: the index does not hold the collection, the disk is too small, or series did not come whole.
+    """
+    series = _listed(source)
+    missing = [one for one in series if not _whole(one, raw / one.folder)]
+    if not missing:
+        return
+    PROGRESS.info("Fetching %d of %d series of %s", len(missing), len(series), source["collection"])
+    require_space(raw, sum(one.bytes for one in missing), what=f"{len(missing)} series")
+    left = _downloaded(raw, missing)
+    if left:
+        raise BadInput(
+            f"{raw}: expected {len(missing)} series of {source['collection']}, but {len(left)} did not come whole, "
+            f"{left[0].folder} for one; see in the log what the downloader said, and fetch again, which goes on from "
+            "what is whole."
+        )
+
+
+def extent(source: Mapping[str, Any]) -> Extent:
+    """How much the collection holds, from the index that ships with `idc-index-data`; no network is touched."""
+    series = _listed(source)
+    licenses = ", ".join(sorted({one.license for one in series}))
+    return Extent(len({one.patient for one in series}), len(series), sum(one.bytes for one in series), licenses)
+
+
+def address(source: Mapping[str, Any]) -> str:
+    """Where the data comes from, with what was chosen of it."""
+    chosen = [f"{column}={','.join(map(str, values))}" for column, values in sorted(source.get("filters", {}).items())]
+    return "idc:" + "?".join([source["collection"], *chosen])
+
+
+def _listed(source: Mapping[str, Any]) -> list[Series]:
+    import idc_index_data
+    import pandas as pd
+
+    filters = {"collection_id": [source["collection"]]} | dict(source.get("filters", {}))
+    table = pd.read_parquet(
+        str(idc_index_data.IDC_INDEX_PARQUET_FILEPATH),
+        columns=list(COLUMNS),
+        filters=[(column, "in", values) for column, values in filters.items()],
+    )
+    if table.empty:
+        raise BadInput(
+            f"Imaging Data Commons: expected series of {address(source)} in the index of idc-index-data "
+            f"{idc_index_data.__version__}, got none; correct the source in config/datasets.yaml."
+        )
+    rows = table.rename(columns=COLUMNS).sort_values(["patient", "address"]).to_dict("records")
+    return [_series(row) for row in rows]
+
+
+def _series(row: Mapping[Any, Any]) -> Series:
+    """The size in MB has six decimals, so that it tells the bytes."""
+    facts = {name: row[name] for name in ("patient", "modality", "uid", "license")}
+    identifier = row["address"].split("/")[3]
+    return Series(identifier=identifier, files=int(row["files"]), bytes=round(float(row["bytes"]) * 1e6), **facts)
+
+
+def _whole(series: Series, folder: Path) -> bool:
+    sizes = [path.stat().st_size for path in folder.glob("*.dcm")] if folder.is_dir() else []
+    return len(sizes) == series.files and sum(sizes) == series.bytes
+
+
+def _downloaded(raw: Path, missing: list[Series]) -> list[Series]:
+    """Download in batches, and again what did not come; returns what is still missing."""
+    from idc_index import IDCClient
+
+    client, staging = IDCClient(), raw.with_name(f".{raw.name}.partial")
+    progress, total = Progress("Download", sum(one.bytes for one in missing), unit="bytes"), len(missing)
+    done = 0
+    for _ in range(ROUNDS):
+        left: list[Series] = []
+        for batch in _batches(missing):
+            come = _download_batch(client, batch, staging, raw, progress, done)
+            done += sum(one.bytes for one in come)
+            left += [one for one in batch if one not in come]
+            if not come:
+                return [one for one in missing if not _whole(one, raw / one.folder)]
+        PROGRESS.info("%d of %d series are whole, %s", total - len(left), total, bytes_text(done))
+        if not left:
+            return []
+        missing = left
+    return missing
+
+
+def _batches(series: list[Series]) -> Iterator[list[Series]]:
+    batch: list[Series] = []
+    for one in series:
+        batch.append(one)
+        if sum(other.bytes for other in batch) >= BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _download_batch(
+    client: Any, batch: list[Series], staging: Path, raw: Path, progress: Progress, done: int
+) -> list[Series]:
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        with _watched(staging, progress, done):
+            client.download_from_selection(
+                downloadDir=str(staging),
+                seriesInstanceUID=[one.uid for one in batch],
+                dirTemplate="%SeriesInstanceUID",
+                show_progress_bar=False,
+            )
+        come = [one for one in batch if _whole(one, staging / one.uid)]
+        for one in come:
+            shutil.rmtree(raw / one.folder, ignore_errors=True)
+            (raw / one.folder).parent.mkdir(parents=True, exist_ok=True)
+            (staging / one.uid).replace(raw / one.folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return come
+
+
+@contextmanager
+def _watched(folder: Path, progress: Progress, done: int) -> Iterator[None]:
+    """Tell the progress of a program that only shows in the growth of its folder."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LOOKS):
+            progress.step(done + sum(path.stat().st_size for path in folder.rglob("*.dcm")))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

@@ -1,0 +1,180 @@
+"""Archives, trusted with nothing: what they hold is written only below one folder, and only as a whole."""
+
+import fnmatch
+import gzip
+import io
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from diffufuse.errors import BadInput
+from diffufuse.fetch.disk import full_disk_told, require_space, staged_folder
+from diffufuse.logs import Progress
+
+# Deflate reaches 1032 on zeros. Label maps alone reach 300; images with their label maps stay below 20.
+LARGEST_EXPANSION = 500
+CHUNK_BYTES = 1 << 20
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    EOFError,
+    FileExistsError,
+    NotADirectoryError,
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of an archive.
+
+    Attributes:
+        name: its path inside.
+        size: its bytes, unpacked.
+        kind: `other` is a link, a device, a sparse or an encrypted file.
+        open: its content.
+    """
+
+    name: str
+    size: int
+    kind: str
+    open: Callable[[], IO[bytes]]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is named like an archive that can be unpacked."""
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: str | None = None) -> None:
+    """Unpack an archive into the place of a folder; either all of it or nothing.
+
+    Names that begin with a dot, and `__MACOSX`, are not data and are left out.
+
+    Args:
+        archive: zip, or tar, plain or compressed.
+        raw: the folder, replaced as a whole.
+        folder: the one folder in the archive whose content is taken, wherever it lies in it; None takes everything.
+        only: pattern that the first name below must match; None takes everything.
+
+    Raises:
+        BadInput: it is no archive, is damaged, lacks the folder, has a member that points outside or is no plain file,
+            expands beyond reason, or the disk is full.
+    """
+    most, total = LARGEST_EXPANSION * archive.stat().st_size, 0
+    with full_disk_told(raw.parent), staged_folder(raw) as partial, _damage_told(archive), _opened(archive) as members:
+        progress = Progress(f"Unpack {archive.name}", 0, unit="bytes")
+        for member in members:
+            target = _target(member, folder, only)
+            if target is None:
+                continue
+            _require_plain(member, archive)
+            total += member.size
+            if total > most:
+                raise BadInput(f"{archive}: the member {member.name} expands beyond reason; do not trust this archive.")
+            if member.kind == "file":
+                require_space(partial, member.size, what=f"what {archive.name} holds")
+                _write(member, partial / target, archive)
+                progress.step(total)
+        if not any(path.is_file() for path in partial.rglob("*")):
+            wanted = f"the folder {folder}" if folder else f"files below {only}" if only else "files"
+            raise BadInput(f"{archive}: expected {wanted} in the archive, but it holds none; check the source.")
+
+
+def is_data(relative: PurePosixPath, only: str | None) -> bool:
+    """Whether a path below a dataset's folder is wanted: nothing hidden, and its first name matches the pattern.
+
+    Args:
+        relative: below the dataset's folder.
+        only: pattern for the first name; None takes every one.
+    """
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
+    return bool(relative.parts) and not hidden and (only is None or fnmatch.fnmatch(relative.parts[0], only))
+
+
+def _target(member: Member, folder: str | None, only: str | None) -> PurePosixPath | None:
+    if folder is not None and f"/{folder}/" not in f"/{member.name}":
+        return None
+    inside = f"/{member.name}".split(f"/{folder}/", 1)[1] if folder is not None else member.name
+    relative = PurePosixPath(inside)
+    return relative if _points_outside(member.name) or is_data(relative, only) else None
+
+
+def _points_outside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
+
+
+def _require_plain(member: Member, archive: Path) -> None:
+    if _points_outside(member.name):
+        raise BadInput(f"{archive}: the member {member.name!r} points outside its folder; do not trust this archive.")
+    if member.kind == "other":
+        raise BadInput(
+            f"{archive}: expected plain files, but the member {member.name!r} is a link, a device, sparse or "
+            "encrypted; do not trust this archive."
+        )
+
+
+def _write(member: Member, path: Path, archive: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        raise BadInput(f"{archive}: expected each member once, but {member.name!r} comes twice; check the archive.")
+    with member.open() as content, path.open("wb") as file:
+        shutil.copyfileobj(content, file, CHUNK_BYTES)
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[Iterator[Member]]:
+    if tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            yield (_of_tar(tar, info) for info in tar)
+            _read_to_the_end(tar)
+    elif zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            yield (_of_zip(opened, info) for info in opened.infolist())
+    else:
+        raise BadInput(
+            f"{archive}: expected a zip or tar archive, got something else; check the source in config/datasets.yaml."
+        )
+
+
+def _read_to_the_end(tar: tarfile.TarFile) -> None:
+    """The checksum of a compressed stream stands behind the end of the archive, where tarfile does not look."""
+    while isinstance(tar.fileobj, io.BufferedIOBase) and tar.fileobj.read(CHUNK_BYTES):
+        pass
+
+
+def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+    kind = "folder" if info.isdir() else "file" if info.isreg() and not info.issparse() else "other"
+    return Member(info.name, info.size, kind, lambda: tar.extractfile(info) or _no_content(info.name))
+
+
+def _of_zip(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+    form = stat.S_IFMT(info.external_attr >> 16)
+    plain = form in (0, stat.S_IFREG, stat.S_IFDIR) and not info.flag_bits & 1
+    kind = "other" if not plain else "folder" if info.is_dir() else "file"
+    return Member(info.filename, info.file_size, kind, lambda: opened.open(info))
+
+
+def _no_content(name: str) -> IO[bytes]:
+    raise tarfile.ReadError(f"{name} has no content")
+
+
+@contextmanager
+def _damage_told(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except (*DAMAGED, NotImplementedError) as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"{archive}: expected a whole archive, got a damaged one ({told}); fetch it again.") from error

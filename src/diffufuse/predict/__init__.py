@@ -1,0 +1,1 @@
+"""From trained weights and a prepared case to probabilities."""

@@ -1,0 +1,1 @@
+"""The tables, figures and pictures of a study, computed from tables alone."""

@@ -1,0 +1,117 @@
+"""Everything that a study's tables and figures are computed from."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
+from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
+from diffufuse.files.tables import read_table
+from diffufuse.report.schemas import RUNS, SUMMARY
+from diffufuse.study.cohorts import read_patients
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a study found. Every frame has the schema of its name in `tables`.
+
+    Attributes:
+        metrics: one value per case. Rows whose `trained_on` is not their `dataset` are transfers to another dataset.
+        summary: statistics over patients.
+        runs: what was trained and what it cost.
+        forecasts: what was forecast of voxels and what came true, under `clean`, summed over
+            all test cases of a model.
+        calibrations: what a run's validation patients say of its probabilities.
+        efficiency: what a trained model costs where it is used.
+        latencies: how long it takes, repeat by repeat.
+        patients: case → patient.
+        conditions: name → block of `config/conditions.yaml`, of the study, in its order.
+        models: name → block of `config/models.yaml`, of the study, in its order.
+        datasets: name → block of `config/datasets.yaml`, of the study and of its transfers.
+        asked: the study's metrics, in its order.
+        compare_with: the model with which all others are compared.
+        transfers: the datasets on which the study's models are tested beside their own, in its order.
+        study_seed: the study's one seed, for the bootstrap.
+    """
+
+    metrics: pd.DataFrame
+    summary: pd.DataFrame
+    runs: pd.DataFrame
+    forecasts: pd.DataFrame
+    calibrations: pd.DataFrame
+    efficiency: pd.DataFrame
+    latencies: pd.DataFrame
+    patients: Mapping[str, str]
+    conditions: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Mapping[str, Any]]
+    datasets: Mapping[str, Mapping[str, Any]]
+    asked: Sequence[str]
+    compare_with: str
+    transfers: Sequence[str]
+    study_seed: int
+
+    @property
+    def at_home(self) -> pd.DataFrame:
+        """The metrics of models on the dataset that they were trained on."""
+        return self.metrics[self.metrics["dataset"] == self.metrics["trained_on"]]
+
+    @property
+    def abroad(self) -> pd.DataFrame:
+        """The metrics of models on other datasets."""
+        return self.metrics[self.metrics["dataset"] != self.metrics["trained_on"]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report.
+
+    Attributes:
+        build: what a study found → the table as text.
+        reading: how to read it; stands below the table wherever it is shown.
+    """
+
+    build: Callable[[Evidence], pd.DataFrame]
+    reading: str
+
+
+def read_evidence(
+    *,
+    metrics: str | os.PathLike[str],
+    summary: str | os.PathLike[str],
+    runs: str | os.PathLike[str],
+    forecasts: str | os.PathLike[str],
+    calibrations: str | os.PathLike[str],
+    efficiency: str | os.PathLike[str],
+    latencies: str | os.PathLike[str],
+    cohorts: Sequence[str | os.PathLike[str]],
+    **known: Any,
+) -> Evidence:
+    """What a study found, from its tables, each Parquet in the schema of its name, and its cohort sheets.
+
+    Args:
+        metrics: in the schema `METRICS`.
+        summary: in the schema `SUMMARY`.
+        runs: in the schema `RUNS`.
+        forecasts: in the schema `FORECASTS`.
+        calibrations: in the schema `CALIBRATIONS`.
+        efficiency: in the schema `EFFICIENCY`.
+        latencies: in the schema `LATENCIES`.
+        cohorts: the cohort sheets of the study's datasets and of those that it transfers to.
+        known: the other attributes of `Evidence`, from the study's configuration.
+    """
+    return Evidence(
+        read_table(metrics, METRICS),
+        read_table(summary, SUMMARY),
+        read_table(runs, RUNS),
+        read_table(forecasts, FORECASTS),
+        read_table(calibrations, CALIBRATIONS),
+        read_table(efficiency, EFFICIENCY),
+        read_table(latencies, LATENCIES),
+        patients=read_patients(cohorts),
+        **known,
+    )

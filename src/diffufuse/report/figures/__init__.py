@@ -1,0 +1,52 @@
+"""The figures drawn from tables: a name under `figures` in `config/config.yaml` is a key of `FIGURES`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from diffufuse.report.evidence import Evidence
+from diffufuse.report.figures import (
+    ablation,
+    dice_by_condition,
+    dice_by_noise,
+    forest,
+    latency,
+    missing_modalities,
+    patients,
+    precision_recall,
+    reliability,
+    risk_coverage,
+    roc,
+    transfer,
+)
+
+
+@dataclass(frozen=True)
+class TableFigure:
+    """A figure and the table beside it, from which alone it is drawn.
+
+    Attributes:
+        data: what a study found → the figure's table; one sentence, in a column `note`, where nothing can be drawn.
+        draw: the figure's table → the figure.
+    """
+
+    data: Callable[[Evidence], pd.DataFrame]
+    draw: Callable[[pd.DataFrame], Figure]
+
+
+FIGURES = {
+    "dice_by_condition": TableFigure(dice_by_condition.data, dice_by_condition.draw),
+    "patients": TableFigure(patients.data, patients.draw),
+    "forest": TableFigure(forest.data, forest.draw),
+    "dice_by_noise": TableFigure(dice_by_noise.data, dice_by_noise.draw),
+    "missing_modalities": TableFigure(missing_modalities.data, missing_modalities.draw),
+    "transfer": TableFigure(transfer.data, transfer.draw),
+    "ablation": TableFigure(ablation.data, ablation.draw),
+    "roc": TableFigure(roc.data, roc.draw),
+    "precision_recall": TableFigure(precision_recall.data, precision_recall.draw),
+    "reliability": TableFigure(reliability.data, reliability.draw),
+    "risk_coverage": TableFigure(risk_coverage.data, risk_coverage.draw),
+    "latency": TableFigure(latency.data, latency.draw),
+}

@@ -1,0 +1,91 @@
+"""Every model against one, under each condition: the mean difference of Dice on the same patients."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from diffufuse.report import cells
+from diffufuse.report.evidence import Evidence
+from diffufuse.report.figures import looks, parts
+from diffufuse.report.style import INK, MEDIUM
+from diffufuse.report.tables.comparison import compare
+
+NOTHING = "Nothing to compare: the study has one model, or does not measure Dice."
+STATISTICS = ["patients", "left_out", "zero", "difference", "low", "high", "hodges_lehmann", "p", "p_holm"]
+LEFT, RIGHT = "\N{LEFTWARDS ARROW}", "\N{RIGHTWARDS ARROW}"
+MARKS = "bar: 95\u00a0% bootstrap interval of the mean; black tick: Hodges-Lehmann estimate"
+TEST = "p: Wilcoxon signed-rank, adjusted by Holm over the models under one condition"
+ROW_IN = 0.2
+MARGIN = 0.05
+LEAST_REACH = 0.02
+COLUMNS_POINTS = (5, 45)
+
+
+def data(evidence: Evidence) -> pd.DataFrame:
+    """The figure's table: the comparisons of Dice, as `reporting.comparison.compare` has them.
+
+    Returns:
+        Columns dataset, region, condition, model, against, patients (pairs), left_out, zero, difference (model minus
+        against), low, high, hodges_lehmann, p, p_holm, group, member; by place, then condition. One sentence if there
+        is nothing to compare.
+    """
+    asked = [metric for metric in evidence.asked if metric == "dice"]
+    found = compare(replace(evidence, asked=asked))
+    if found.empty:
+        return cells.sentence(NOTHING)
+    found = found.assign(against=evidence.compare_with)
+    return looks.grouped(found[[*looks.PLACE, "condition", "model", "against", *STATISTICS]], evidence)
+
+
+@parts.drawn
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw the differences with their intervals, one panel per region and condition, a row per model.
+
+    Args:
+        table: as returned by `data`.
+    """
+    models = list(dict.fromkeys(table["model"]))
+    found = [rows for _, rows in table.groupby([*looks.PLACE, "condition"], sort=False)]
+    ends = table[["low", "high", "difference", "hodges_lehmann"]].to_numpy(float)
+    known = ends[np.isfinite(ends)]
+    low, high = float(known.min(initial=-LEAST_REACH)), float(known.max(initial=LEAST_REACH))
+    height_in = 1.25 + ROW_IN * len(models)
+    figure, grid = parts.panels(len(found), width_in=2.75, height_in=height_in, margin_in=parts.room_for(models))
+    for axes, rows in zip(grid, found, strict=True):
+        _draw_panel(axes, rows, models)
+        axes.set_xlim(low - MARGIN * (high - low), high + MARGIN * (high - low))
+        if not axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+            axes.tick_params(left=False, labelleft=False)
+    parts.caption(figure, parts.number_of(table["patients"]), MARKS, TEST)
+    return figure
+
+
+def _draw_panel(axes: Axes, rows: pd.DataFrame, models: list[str]) -> None:
+    axes.axvline(0, color=MEDIUM, linewidth=0.8)
+    for model, row, whose in looks.models_of(rows):
+        first, y = row.iloc[0], models.index(model)
+        axes.plot([first["low"], first["high"]], [y, y], color=whose.color, linewidth=1.4)
+        axes.plot(first["difference"], y, **looks.mark(whose))
+        axes.plot(first["hodges_lehmann"], y, "|", color=INK, markersize=9, markeredgewidth=1.2)
+        _at_the_right(axes, y, cells.probability(first["p_holm"]), str(first["patients"]))
+    _at_the_right(axes, -1, "p (Holm)", "n", weight="bold")
+    axes.set_yticks(range(len(models)), models)
+    axes.set_ylim(len(models) - 0.4, -1.4)
+    axes.set_title(f"{rows['condition'].iloc[0]}\n{parts.place_of(rows)}")
+    against = parts.fold(rows["against"].iloc[0], 26)
+    axes.set_xlabel(f"Difference of Dice\n{LEFT} favors {against}\nfavors the model of the row {RIGHT}")
+    parts.quiet_grid(axes, "x")
+
+
+def _at_the_right(axes: Axes, y: float, *texts: str, **style: Any) -> None:
+    for text, points in zip(texts, COLUMNS_POINTS, strict=True):
+        where: dict[str, Any] = {
+            "xycoords": axes.get_yaxis_transform(),
+            "xytext": (points, 0),
+            "textcoords": "offset points",
+        }
+        axes.annotate(text, (1, y), **where, va="center", fontsize=6.5, annotation_clip=False, **style)

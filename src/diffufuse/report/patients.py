@@ -1,0 +1,122 @@
+"""From one value per case to statistics over patients, and a record of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.files.records import none_if_nan
+from diffufuse.report.schemas import SUMMARY
+from diffufuse.report.statistics import bootstrap_interval
+from diffufuse.seeds import seed_of
+
+SYSTEM = ["dataset", "condition", "trained_on", "model", "region"]
+QUANTITY = [*SYSTEM, "metric", "unit"]
+VALUE = [name for name in METRICS.names if name not in ("value", "unit")]
+
+
+def per_patient(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
+    """One value per patient: the mean over the examinations of a person and over the seeds and folds of a model.
+
+    Patients are independent, their examinations and the runs of one model are not; so these are averaged first.
+
+    Args:
+        metrics: a frame in the schema `METRICS`.
+        patients: case → patient, from the cohort.
+
+    Returns:
+        Columns dataset, condition, trained_on, model, region, metric, unit, patient, value, in order of first
+        appearance. The value is NaN if it is undefined for any examination or run of the patient.
+
+    Raises:
+        ValueError: a case belongs to no patient, or a value stands twice.
+    """
+    strangers = sorted(set(metrics["case"]) - set(patients))
+    if strangers:
+        raise ValueError(f"patients: expected every case of the metrics, got none for {', '.join(strangers)}")
+    twice = metrics[metrics.duplicated(VALUE)]
+    if len(twice):
+        raise ValueError(f"metrics: expected each value once, got twice {twice.iloc[0][VALUE].to_dict()}")
+    owned = metrics.assign(patient=metrics["case"].map(dict(patients)))
+    values = owned.groupby([*QUANTITY, "patient"], sort=False, observed=True)["value"]
+    return values.mean().where(values.count() == values.size()).reset_index()
+
+
+def patient_statistics(metrics: pd.DataFrame, patients: Mapping[str, str], *, study_seed: int) -> pd.DataFrame:
+    """Statistics over patients of every metric, region, model and condition.
+
+    Args:
+        metrics: a frame in the schema `METRICS`.
+        patients: case → patient, from the cohort.
+        study_seed: the study's one seed, for the bootstrap.
+
+    Returns:
+        One row per dataset, condition, model, region and metric. `patients` counts all, `undefined` those of them
+        without a value, who are left out of the statistics; the interval is that of `bootstrap_interval` at 95 %.
+
+    Raises:
+        ValueError: a case belongs to no patient, or a value stands twice.
+    """
+    rows = [
+        dict(zip(QUANTITY, key, strict=True))
+        | _statistics(group["value"], seed_of(study_seed, "bootstrap", *map(str, key)))
+        for key, group in per_patient(metrics, patients).groupby(QUANTITY, sort=False, observed=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def summarize(
+    metrics: pd.DataFrame, patients: Mapping[str, str], *, excluded: Mapping[str, int], study_seed: int
+) -> pd.DataFrame:
+    """What a study reports: statistics over patients, and beside them the cases that its cohorts exclude.
+
+    Args:
+        metrics: a frame in the schema `METRICS`.
+        patients: case → patient, from the cohort.
+        excluded: dataset → number of cases that its cohort sheet excludes.
+        study_seed: the study's one seed, for the bootstrap.
+
+    Returns:
+        A frame in the schema `SUMMARY`, as `patient_statistics` computes it.
+
+    Raises:
+        ValueError: a case belongs to no patient, or a value stands twice.
+    """
+    statistics = patient_statistics(metrics, patients, study_seed=study_seed)
+    return statistics.assign(excluded=statistics["dataset"].map(dict(excluded)))[SUMMARY.names]
+
+
+def summary_record(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The summary as a record: `dataset/condition/trained_on/model/region/metric` → its statistics.
+
+    Args:
+        summary: a frame in the schema `SUMMARY`.
+
+    Returns:
+        Plain numbers and text; an undefined statistic is None.
+    """
+    path = ["dataset", "condition", "trained_on", "model", "region", "metric"]
+    return {
+        "/".join(row[name] for name in path): {
+            str(name): none_if_nan(value) if isinstance(value, float) else value
+            for name, value in row.items()
+            if name not in path
+        }
+        for row in summary.to_dict("records")
+    }
+
+
+def _statistics(values: pd.Series, seed: int) -> dict[str, float]:
+    defined = values.dropna()
+    low, high = bootstrap_interval(defined.to_numpy(), seed=seed)
+    return {
+        "patients": len(values),
+        "undefined": len(values) - len(defined),
+        "mean": float(defined.mean()),
+        "mean_low": low,
+        "mean_high": high,
+        "median": float(defined.median()),
+        "minimum": float(defined.min()),
+        "maximum": float(defined.max()),
+    }

@@ -1,0 +1,1 @@
+"""Pictures of cases: as prepared, under a condition, with their predictions."""

@@ -1,0 +1,61 @@
+"""What was trained for a study, and what it cost."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diffufuse.files.records import read_record
+from diffufuse.models import works_slicewise
+from diffufuse.report.schemas import RUNS
+
+COST = ("parameters", "macs_per_sample", "steps", "duration_s", "seconds_per_step")
+MACHINE = ("device", "threads", "precision", "commit", "started_unix_s")
+
+
+def collect_runs(weights: Sequence[str | os.PathLike[str]], *, trained_as: Mapping[str, str]) -> pd.DataFrame:
+    """The runs behind a study and what they cost.
+
+    Args:
+        weights: of every training; its `plan.json` and `run.json` lie beside them.
+        trained_as: the study's models, in its order → the model whose weights each uses; mostly its own.
+
+    Returns:
+        A frame in the schema `RUNS`.
+    """
+    folders = [Path(path).parent for path in weights]
+    trained = [(read_record(folder / "plan.json"), read_record(folder / "run.json")) for folder in folders]
+    rows = [
+        run_row(plan, record, model=model)
+        for model, source in trained_as.items()
+        for plan, record in trained
+        if plan["model"] == source
+    ]
+    return pd.DataFrame(rows, columns=RUNS.names)
+
+
+def run_row(plan: Mapping[str, Any], record: Mapping[str, Any], *, model: str) -> dict[str, Any]:
+    """One row of `RUNS`.
+
+    Args:
+        plan: the content of `plan.json`.
+        record: the content of `run.json`.
+        model: the model that is reported; the plan's, or one that uses its weights.
+    """
+    training = plan["block"]["training"]
+    width, height, depth = training["patch"]
+    corrupted = training["corruption"]["probability"] > 0
+    return {
+        "dataset": plan["dataset"],
+        "model": model,
+        "trained_as": plan["model"],
+        "fold": plan["fold"],
+        "seed": plan["seed"],
+        "voxels_per_sample": width * height * (1 if works_slicewise(plan["block"]) else depth),
+        "modality_dropout": float(training["modality_dropout"]),
+        "corruptions": ",".join(sorted({block["corruption"] for block in plan["corruptions"]} if corrupted else ())),
+        "torch": record["versions"]["torch"],
+        **{name: record[name] for name in (*COST, *MACHINE)},
+    }

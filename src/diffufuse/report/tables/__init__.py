@@ -1,0 +1,101 @@
+"""What a study reports: a name under `tables` in `config/config.yaml` is a key of `TABLES`."""
+
+from diffufuse.report.evidence import Table
+from diffufuse.report.patients import QUANTITY, patient_statistics, per_patient, summarize
+from diffufuse.report.tables.ablation import ablation
+from diffufuse.report.tables.calibration import calibration
+from diffufuse.report.tables.comparison import comparison
+from diffufuse.report.tables.coverage import coverage
+from diffufuse.report.tables.efficiency import efficiency
+from diffufuse.report.tables.missing_modalities import missing_modalities
+from diffufuse.report.tables.robustness import robustness
+from diffufuse.report.tables.seeds import seeds
+from diffufuse.report.tables.segmentation import segmentation
+from diffufuse.report.tables.transfer import transfer
+from diffufuse.report.writing import write_csv
+
+__all__ = ["QUANTITY", "TABLES", "patient_statistics", "per_patient", "summarize", "write_csv"]
+
+
+TABLES = {
+    "segmentation": Table(
+        segmentation,
+        "Mean over patients [95 % bootstrap interval]; n is told where undefined values were left out, and missed, "
+        "spurious and both_empty count patients. Two intervals that overlap do not show that two rows are equal. A "
+        "model that only scales another's probabilities has the same masks and no row. The costs are those of one "
+        "training: GMACs (10^9 multiply-accumulates, half of what torch's FlopCounterMode counts) for the logits of a "
+        "million voxels, at the size of a training patch, a unit in which slices and volumes compare; and seconds in "
+        "optimizer steps, which compare only on machines of one kind.",
+    ),
+    "ablation": Table(
+        ablation,
+        "The method without one of its parts, under `clean`: mean over n patients [95 % bootstrap interval], and the "
+        "difference to the full model on the same patients, positive where the row has more. `no ...` was trained "
+        "anew without the part; uniform gates are switched at test time, on the weights of the full model: two "
+        "different questions. The CNN backbone alone is the Multi-Encoder CNN. Whether a difference is shown, the "
+        "table of comparisons tells.",
+    ),
+    "robustness": Table(
+        robustness,
+        "Dice, mean over patients, and in parentheses its change against `clean` in points (hundredths) on the same "
+        "patients. Unseen: no corruption of this family in the training, at any severity. What the paper reports is "
+        "of DiffuFuseMed.",
+    ),
+    "missing_modalities": Table(
+        missing_modalities,
+        "Dice, mean over patients, and in parentheses its change against `clean` in points (hundredths) on the same "
+        "patients. Unseen: the training never withheld a modality. A model with uniform gates has the weights of the "
+        "model to its left; the gain of gates is Dice with them minus Dice without, in points, positive where gates "
+        "help. The averages give every subset of so many modalities the same weight. More modalities, worse: of the "
+        "pairs of subsets of which one holds all modalities of the other and more, the share in which the larger has "
+        "the smaller mean Dice; 0 is as it should be. What the paper reports is of DiffuFuseMed.",
+    ),
+    "transfer": Table(
+        transfer,
+        "Trained on one dataset and tested on n patients of another, whom no training saw, in the modalities that "
+        "both have and in the one region that each calls the lesion; without any adaptation, under `clean`. Mean over "
+        "patients [95 % bootstrap interval]; the change is there minus home, of different patients, so it is not "
+        "paired. It is a stress test: the lesions are of different diseases. A pair without a meaning is refused.",
+    ),
+    "efficiency": Table(
+        efficiency,
+        "The logits of one batch: of slices, or of volumes for a model that works in 3-D, each of so many voxels. "
+        "Latency over the repeats after warm-up, median and 95th percentile. GMACs are 10^9 multiply-accumulates of "
+        "one slice or volume, half of the operations that torch's FlopCounterMode counts in matrix products, "
+        "convolutions and attention. Memory is the peak beyond what the process held before. Times compare only on "
+        "one machine, and slices with volumes only per million voxels.",
+    ),
+    "calibration": Table(
+        calibration,
+        "Under `clean`: mean over patients [95 % bootstrap interval], then, pooled, of the voxels of all patients "
+        "together. Near: voxels within 10 mm of reference or prediction; body: all voxels of the body, most of them "
+        "background that nobody doubts. ECE is blind to whether probabilities separate anything; Brier and NLL are "
+        "not, and depend on the prevalence: always saying a prevalence of 10 % has a Brier score of 0.090 and an NLL "
+        "of 0.325. T divides the logits; it was fitted on validation patients of each fold, and its mean over folds "
+        "stands here.",
+    ),
+    "coverage": Table(
+        coverage,
+        "Under `clean`: mean over patients [95 % bootstrap interval] of the share of voxels whose prediction set "
+        "holds the truth, in all, inside and outside the reference; 0.95 is aimed at, and more is not better, as sets "
+        "that hold both answers always cover. The set size is 1 where the model is sure and 2 where it says nothing. "
+        "The threshold is that of the fold's validation patients. Volumes: share of patients whose true volume lies "
+        "in the 95 % interval of several samples, and its width. AURC: mean loss of Dice of the patients that the "
+        "model doubts least, over all numbers of them; random is doubt that tells nothing, best is doubt that orders "
+        "the patients as their Dice does.",
+    ),
+    "comparison": Table(
+        comparison,
+        "Each model minus the model it stands against, patient by patient: mean difference [95 % bootstrap interval], "
+        "the Hodges-Lehmann estimate, the matched-pairs rank-biserial correlation as effect size (1 if every patient "
+        "who differs has more, -1 if every one has less), and Wilcoxon's signed-rank p (zero differences by Pratt), "
+        "adjusted by Holm over the models of one metric and one condition. Left out are patients without a value "
+        "under one of the two. Where a test is refused, the note says why.",
+    ),
+    "seeds": Table(
+        seeds,
+        "Two sources of chance, apart, under `clean`. Between seeds: how far the mean over patients moves if the "
+        "model is trained again. Between patients: how much patients differ. The intervals of the other tables know "
+        "of the patients alone.",
+    ),
+}

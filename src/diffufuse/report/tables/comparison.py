@@ -1,0 +1,122 @@
+"""Every model against one, on the same patients."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diffufuse.metrics import METRICS
+from diffufuse.report import cells
+from diffufuse.report.evidence import CLEAN, Evidence
+from diffufuse.report.patients import per_patient
+from diffufuse.report.selection import asked_of, with_own_masks
+from diffufuse.report.statistics import (
+    bootstrap_interval,
+    hodges_lehmann,
+    holm,
+    not_paired,
+    rank_biserial,
+    refusal,
+    signed_rank_p,
+)
+from diffufuse.seeds import seed_of
+
+COMPARED = ("dice", "iou", "hd95", "ece")
+ON_CLEAN_ALONE = ("iou",)  # it orders pairs as Dice does, and is asked for beside the paper's
+FAMILY = ["dataset", "trained_on", "region", "metric", "unit", "condition"]
+NOTHING = f"Nothing to compare: the study has one model, or none of the metrics {', '.join(COMPARED)}."
+COUNTS = ("patients", "left_out", "zero")
+NAN = float("nan")
+
+
+def compare(evidence: Evidence) -> pd.DataFrame:
+    """Paired differences over patients: every other model minus `compare_with`, on each of `COMPARED` that was asked.
+
+    A patient counts once, by the mean over its examinations and the seeds of a model; a pair with an undefined member
+    is left out. Models are compared on the dataset that they were trained on. Of masks, one with the scaled
+    probabilities of another is no second model.
+
+    Returns:
+        Columns of `FAMILY`, model, patients (pairs), left_out, zero, difference (mean), low, high (95 % bootstrap
+        interval of the mean), hodges_lehmann, rank_biserial, p (Wilcoxon signed-rank; NaN where it is refused), refusal
+        (a sentence, or empty) and p_holm, adjusted over the models of one row of `FAMILY`. By metric, then condition,
+        then model, in the study's order; IoU under `clean` alone. Empty if there is one model or nothing was asked.
+    """
+    compared, found = asked_of(evidence, COMPARED), evidence.at_home
+    of_masks = [name for name in compared if METRICS[name].reads in ("mask", "surface")]
+    repeated = found["metric"].isin(of_masks) & ~found["model"].isin(with_own_masks(evidence))
+    repeated |= found["metric"].isin(ON_CLEAN_ALONE) & (found["condition"] != CLEAN)
+    values = per_patient(found[found["metric"].isin(compared) & ~repeated], evidence.patients)
+    order = values["metric"].map({name: place for place, name in enumerate(compared)}).argsort(kind="stable")
+    families = [
+        _family(group, evidence, dict(zip(FAMILY, map(str, key), strict=True)))
+        for key, group in values.iloc[order].groupby(FAMILY, sort=False, observed=True)
+    ]
+    return pd.DataFrame([row for family in families for row in family])
+
+
+def comparison(evidence: Evidence) -> pd.DataFrame:
+    """The comparisons as text; one row that says so if there is nothing to compare."""
+    found = compare(evidence)
+    if found.empty:
+        return cells.sentence(NOTHING)
+    rows = [
+        {name: row[name] for name in ("dataset", "region", "condition")}
+        | {"metric": cells.heading(row["metric"], row["unit"]), "model": row["model"], "against": evidence.compare_with}
+        | {name: str(row[name]) for name in COUNTS}
+        | {
+            "mean difference": cells.difference(row["difference"], row["unit"], low=row["low"], high=row["high"]),
+            "Hodges-Lehmann": cells.difference(row["hodges_lehmann"], row["unit"]),
+            "rank-biserial": cells.difference(row["rank_biserial"], "effect"),
+            "p": cells.probability(row["p"]),
+            "p (Holm)": cells.probability(row["p_holm"]),
+            "note": row["refusal"],
+        }
+        for row in found.to_dict("records")
+    ]
+    return cells.without_empty(pd.DataFrame(rows), "note")
+
+
+def paired(values: pd.DataFrame, model: str, against: str, *, study_seed: int) -> dict[str, Any]:
+    """One model minus another, patient by patient.
+
+    Args:
+        values: of one row of `FAMILY`, as `per_patient` has them.
+        model: name of the one.
+        against: name of the other.
+        study_seed: the study's one seed, for the bootstrap; the same pair has one interval in every table.
+
+    Returns:
+        As `compare`, without p_holm. Two models that were not tested on the same patients are refused: all is NaN.
+    """
+    one, other = (values[values["model"] == name].set_index("patient")["value"] for name in (model, against))
+    refused = not_paired(model, list(one.index), against, list(other.index))
+    pairs = (one - other).to_numpy(float)
+    differences = np.array([]) if refused else pairs[~np.isnan(pairs)]
+    seed = seed_of(study_seed, "bootstrap", *map(str, values.iloc[0][FAMILY]), model, against)
+    low, high = bootstrap_interval(differences, seed=seed)
+    return {
+        "patients": differences.size,
+        "left_out": pairs.size - differences.size,
+        "zero": int((differences == 0).sum()),
+        "difference": differences.mean() if differences.size else NAN,
+        "low": low,
+        "high": high,
+        "hodges_lehmann": hodges_lehmann(differences),
+        "rank_biserial": rank_biserial(differences),
+        "p": signed_rank_p(differences),
+        "refusal": refused or refusal(differences) or "",
+    }
+
+
+def _family(values: pd.DataFrame, evidence: Evidence, family: dict[str, str]) -> list[dict[str, Any]]:
+    models = list(dict.fromkeys(values["model"]))
+    others = [model for model in models if model != evidence.compare_with]
+    if evidence.compare_with not in models or not others:
+        return []
+    rows: list[dict[str, Any]] = []
+    for model in others:
+        found = paired(values, model, evidence.compare_with, study_seed=evidence.study_seed)
+        rows.append(family | {"model": model} | found)
+    adjusted = holm(np.array([row["p"] for row in rows]))
+    return [row | {"p_holm": p} for row, p in zip(rows, adjusted.tolist(), strict=True)]

@@ -1,0 +1,81 @@
+"""What Dice a model loses where images are corrupted, against what it has under `clean`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from diffufuse.report import cells
+from diffufuse.report.evidence import CLEAN, Evidence
+from diffufuse.report.selection import home_values, places, with_own_masks
+
+Wide = Mapping[str, pd.DataFrame]
+
+
+def robustness(evidence: Evidence) -> pd.DataFrame:
+    """Dice under each condition that corrupts images: one row per condition, one column per model.
+
+    Returns:
+        Text: `mean (change)` over patients, the change in points against `clean` on the patients that have both, and
+        `unseen` where the model's training never met the corruption. `clean` stands first. One row that says so if the
+        study has no such condition.
+    """
+    corrupted = [name for name, block in evidence.conditions.items() if "corruption" in block]
+    if not corrupted:
+        return cells.sentence("No condition of this study corrupts an image.")
+    conditions = with_clean(evidence, corrupted)
+    rows = [
+        place | {"condition": name} | {model: drop(evidence, place, wide, model, name) for model in wide}
+        for place, wide in dice_by_condition(evidence, conditions, with_own_masks(evidence))
+        for name in conditions
+    ]
+    return pd.DataFrame(rows).fillna("")
+
+
+def with_clean(evidence: Evidence, conditions: Sequence[str]) -> list[str]:
+    """The conditions, after `clean` where the study has it."""
+    return [CLEAN, *conditions] if CLEAN in evidence.conditions else list(conditions)
+
+
+def dice_by_condition(
+    evidence: Evidence, conditions: Sequence[str], models: Sequence[str]
+) -> Iterator[tuple[dict[str, str], dict[str, pd.DataFrame]]]:
+    """For every dataset and region, by model in the order given: one row per patient, one column per condition."""
+    values = home_values(evidence, ["dice"], models=models, conditions=conditions)
+    for dataset, region in places(values):
+        here = values[(values["dataset"] == dataset) & (values["region"] == region)]
+        tested = [name for name in models if name in set(here["model"])]
+        wide = {
+            name: here[here["model"] == name].pivot(index="patient", columns="condition", values="value")
+            for name in tested
+        }
+        yield {"dataset": dataset, "region": region}, wide
+
+
+def drop(evidence: Evidence, place: Mapping[str, str], wide: Wide, model: str, condition: str) -> str:
+    """The mean under a condition, in parentheses what it lost, and whether the training never met the like."""
+    found = wide[model]
+    if condition not in found or found[condition].isna().all():
+        return ""
+    unseen = _unseen(evidence.runs, evidence.conditions[condition], place["dataset"], model)
+    text = f"{found[condition].mean():.3f}"
+    if condition != CLEAN and CLEAN in found:
+        text += f" ({cells.points((found[condition] - found[CLEAN]).mean())})"
+    return f"{text} unseen" if unseen else text
+
+
+def withholds(condition: Mapping[str, Any]) -> bool:
+    """Whether a condition withholds modalities, by naming them or those that stay."""
+    return "absent" in condition or "present" in condition
+
+
+def _unseen(runs: pd.DataFrame, condition: Mapping[str, Any], dataset: str, model: str) -> bool:
+    """Whether the training never met what a condition does; False where the training is not known."""
+    known = runs[(runs["dataset"] == dataset) & (runs["model"] == model)]
+    if known.empty:
+        return False
+    learned = known.iloc[0]
+    unseen = withholds(condition) and learned["modality_dropout"] == 0
+    return bool(
+        unseen or ("corruption" in condition and condition["corruption"] not in learned["corruptions"].split(","))
+    )

@@ -1,0 +1,1 @@
+"""Where a voxel lies: volumes, transforms between them, resampling."""

@@ -1,0 +1,73 @@
+"""A prepared case on disk: what `prepare` writes and every later stage reads."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffufuse.files.records import read_record
+from diffufuse.store.scan import Scan
+from diffufuse.store.slices import StoredCase, open_slices
+from diffufuse.types import Spacing
+
+if TYPE_CHECKING:  # registration loads slowly, and reading a prepared case does not need it
+    pass
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case on its common grid.
+
+    Attributes:
+        name: name of the case.
+        slices: its images, presence, body and labels.
+        statistics: modality to `mean` and `sd` of its image inside the body; absent modalities have none.
+        affine: (4, 4), voxel index to RAS mm.
+    """
+
+    name: str
+    slices: StoredCase
+    statistics: Mapping[str, Mapping[str, float]]
+    affine: np.ndarray
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Voxel size along X, Y, Z."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def scan(self) -> Scan:
+        """The whole case in memory, as acquired."""
+        every = slice(None)
+        return Scan(
+            images=self.slices.images(every).transpose(1, 2, 3, 0),
+            presence=self.slices.presence(every).transpose(1, 2, 3, 0),
+            body=self.slices.body(every).transpose(1, 2, 0),
+        )
+
+
+def read_prepared(record: str | os.PathLike[str], slices: str | os.PathLike[str]) -> PreparedCase:
+    """Open a prepared case by the two files that hold it.
+
+    Raises:
+        BadInput: the slice store is missing or damaged.
+    """
+    facts: dict[str, Any] = read_record(record)
+    return PreparedCase(
+        name=facts["case"],
+        slices=open_slices(Path(slices), sha256=facts["slices_sha256"]),
+        statistics=facts["statistics"],
+        affine=np.array(facts["affine"]),
+    )
+
+
+def read_all_prepared(
+    records: Sequence[str | os.PathLike[str]], slices: Sequence[str | os.PathLike[str]]
+) -> dict[str, PreparedCase]:
+    """Open several prepared cases, by name."""
+    cases = [read_prepared(*files) for files in zip(records, slices, strict=True)]
+    return {case.name: case for case in cases}

@@ -1,0 +1,1 @@
+"""What a study asks for: its checked configuration, its cohorts, its runs, and the code they follow from."""

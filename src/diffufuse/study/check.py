@@ -1,0 +1,187 @@
+"""Whether a study makes sense, told before anything runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from diffufuse.conditions.apply import corrupts, withheld
+from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
+from diffufuse.errors import BadInput
+from diffufuse.study.cohorts import Cohort, read_cohort
+from diffufuse.study.transfer import refusal
+
+LONGEST_MESSAGE = 300
+
+
+def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
+    """Check a part of the configuration against its JSON schema.
+
+    Args:
+        content: as read from YAML.
+        schema: JSON Schema, draft 2020-12.
+        where: what the part is called, for the message.
+
+    Raises:
+        BadInput: the content does not have the form; the sentence names the place and, for a key, the known ones.
+    """
+    error = best_match(Draft202012Validator(schema).iter_errors(content))
+    if error is None:
+        return
+    place = ".".join(str(step) for step in (where, *error.absolute_path))
+    known = error.schema.get("properties", {}) if error.validator == "additionalProperties" else {}
+    hint = f"; known are: {', '.join(known)}" if known else ""
+    told = error.message if len(error.message) < LONGEST_MESSAGE else f"expected another form: {error.validator}"
+    raise BadInput(f"{place}: {told}{hint}.")
+
+
+def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
+    """Check the names of a study against the catalogues, and its folds against the cohort sheets.
+
+    Args:
+        config: the whole configuration, each part already in the form of its schema.
+        cohorts: folder of the cohort sheets, one `{dataset}.tsv` per dataset.
+
+    Returns:
+        Dataset to cohort; the study's datasets first, then those of its transfers that can be scored.
+
+    Raises:
+        BadInput: a name is not in its catalogue, a sheet is faulty, a fold has no cases, a condition speaks of a
+            modality or kind that a dataset does not have, a model borrows weights or learns from conditions that are
+            not there, the model to compare with is none of the study's, or a dataset to transfer to is unknown, one
+            of the study's own or has patients of them.
+    """
+    study = config["study"]
+    for part in ("datasets", "conditions", "models"):
+        for name in study[part]:
+            if name not in config[part]:
+                raise BadInput(
+                    f"study.{part}: {name!r} is not in config/{part}.yaml; known are: {', '.join(config[part])}."
+                )
+    for name in study["models"]:
+        _check_model(name, config)
+    if study.get("compare_with", study["models"][0]) not in study["models"]:
+        raise BadInput(
+            f"study.compare_with: {study['compare_with']!r} is not a model of the study; known are: "
+            f"{', '.join(study['models'])}."
+        )
+    _check_only(config)
+    read = {name: read_cohort(cohorts / f"{name}.tsv") for name in study["datasets"]}
+    for name, cohort in read.items():
+        for fold in study["folds"]:
+            if not (cohort.test(fold) and cohort.training(fold)):
+                raise BadInput(
+                    f"study.folds: fold {fold} has no cases to test or to train on in {cohorts / name}.tsv; "
+                    f"known are: {', '.join(map(str, cohort.folds))}."
+                )
+        for condition in study["conditions"]:
+            _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
+    return read | _read_transfers(config, read, cohorts)
+
+
+def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
+    """Cohorts of the datasets that are tested beside the study's own; of those alone that can be scored."""
+    blocks, tested = config["datasets"], {}
+    for name in config["study"].get("transfers", ()):
+        if name not in blocks:
+            raise BadInput(f"study.transfers: {name!r} is not in config/datasets.yaml; known are: {', '.join(blocks)}.")
+        if name in trained:
+            raise BadInput(
+                f"study.transfers: {name} is a dataset of the study, whose models test it fold by fold; leave it out."
+            )
+        for other in (*trained, name):
+            _check_lesion(other, blocks[other])
+        for home in [home for home in trained if refusal(blocks[home], blocks[name]) is None]:
+            tested[name] = read_cohort(cohorts / f"{name}.tsv")
+            _require_strangers(name, tested[name], home, trained[home])
+    return tested
+
+
+def _check_lesion(name: str, block: Mapping[str, Any]) -> None:
+    if "no_lesion" not in block and block["lesion"] not in block["regions"]:
+        raise BadInput(
+            f"datasets.{name}.lesion: {block['lesion']!r} is not a region; known are: {', '.join(block['regions'])}."
+        )
+
+
+def _require_strangers(name: str, tested: Cohort, home: str, trained: Cohort) -> None:
+    """Every fold's model predicts every case, so that a patient of both would be one that it learned from."""
+    both = sorted({case.patient for case in tested.cases} & {case.patient for case in trained.cases})
+    if both:
+        raise BadInput(
+            f"study.transfers: {name} has {len(both)} patients of {home}, on whom its models were trained, the first "
+            f"{both[0]}; leave {name} out."
+        )
+
+
+def _check_only(config: Mapping[str, Any]) -> None:
+    """Names must be in the catalogues; those that the study does not have are of a study that it is laid over."""
+    for model, conditions in config["study"].get("only", {}).items():
+        unknown = [name for name in conditions if name not in config["conditions"]]
+        if model not in config["models"] or unknown or "clean" not in conditions:
+            raise BadInput(
+                f"study.only: expected a model of config/models.yaml and conditions of config/conditions.yaml, clean "
+                f"among them; got {model}: {', '.join(conditions)}."
+            )
+
+
+def _check_model(name: str, config: Mapping[str, Any]) -> None:
+    scaled = config["models"][name].get("predictions_of", name)
+    if "predictions_of" in config["models"].get(scaled, {"predictions_of": None}):
+        raise BadInput(
+            f"study.models: {name} scales the predictions of {scaled}, which is not a block of config/models.yaml that "
+            "predicts by itself; name one that does."
+        )
+    source = config["models"][scaled].get("weights_of", scaled)
+    trained = [model for model, block in config["models"].items() if "training" in block]
+    if source not in trained:
+        raise BadInput(
+            f"study.models: {name} uses the weights of {source}, which config/models.yaml does not train; "
+            f"known are: {', '.join(trained)}."
+        )
+    corrupting = [condition for condition, block in config["conditions"].items() if "corruption" in block]
+    for condition in config["models"][source]["training"]["corruption"]["conditions"]:
+        if condition not in corrupting:
+            raise BadInput(
+                f"models.{source}.training.corruption.conditions: {condition!r} is not a condition of "
+                f"config/conditions.yaml with a corruption; known are: {', '.join(corrupting)}."
+            )
+        block = config["conditions"][condition]
+        if "after" in block or block["corruption"] in REMOVALS:
+            raise BadInput(
+                f"models.{source}.training.corruption.conditions: {condition!r} acts after normalization or takes "
+                "voxels away, and a training corrupts values as they were acquired alone; leave it out."
+            )
+
+
+def _check_condition(name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any]) -> None:
+    spoken_of = [each for key in ("absent", "present", "modalities") for each in condition.get(key, ())]
+    unknown = [modality for modality in spoken_of if modality not in block["modalities"]]
+    if unknown:
+        raise BadInput(
+            f"study.conditions: {name} speaks of {', '.join(unknown)}, which {dataset} does not have; "
+            f"known are: {', '.join(block['modalities'])}."
+        )
+    gone = withheld(condition, block["modalities"])
+    if len(gone) == len(block["modalities"]):
+        raise BadInput(f"study.conditions: {name} leaves no modality of {dataset}; withhold fewer.")
+    if "present" in condition and not gone:
+        raise BadInput(f"study.conditions: {name} keeps every modality of {dataset}, as clean does; leave it out.")
+    if "corruption" in condition:
+        _check_corruption(name, condition, dataset, {one: each["kind"] for one, each in block["modalities"].items()})
+
+
+def _check_corruption(name: str, condition: Mapping[str, Any], dataset: str, kinds: Mapping[str, str]) -> None:
+    known = [*CORRUPTIONS, *REMOVALS]
+    if condition["corruption"] not in known:
+        raise BadInput(
+            f"study.conditions: {name} names the corruption {condition['corruption']!r}; known are: {', '.join(known)}."
+        )
+    if not any(corrupts(condition, modality, kind) for modality, kind in kinds.items()):
+        raise BadInput(
+            f"study.conditions: {name} corrupts no modality of {dataset}; it asks for the kind "
+            f"{' or '.join(condition.get('kinds', ('any',)))}, known are: "
+            f"{', '.join(f'{modality} ({kind})' for modality, kind in kinds.items())}."
+        )

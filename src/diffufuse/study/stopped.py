@@ -1,0 +1,78 @@
+"""Which cases a run could not bring through, why, and how to go on without them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffufuse.study.cohorts import COLUMNS, Case, Cohort, cells_of
+
+REFUSAL = re.compile(r"ERROR diffufuse\.logs: (.+)")
+LONGEST_REASON = 140
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A case that stopped.
+
+    Attributes:
+        dataset: whose case it is.
+        case: the case.
+        stage: where it stopped.
+        reason: the sentence that the job ended with.
+    """
+
+    dataset: str
+    case: Case
+    stage: str
+    reason: str
+
+    @property
+    def sheet_line(self) -> str:
+        """The line that excludes the case in its cohort sheet, with the reason for a person to review."""
+        told = re.split(r":\s", self.reason, maxsplit=1)[-1].rsplit(";", 1)[0]
+        short = told if len(told) <= LONGEST_REASON else told[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
+        return "\t".join([*cells_of(self.case)[:-1], f"{self.stage}: {short}"])
+
+
+def stopped_cases(dataset: str, cohort: Cohort, *, stages: Mapping[str, tuple[str, str]]) -> list[Stopped]:
+    """The cases whose log tells a refusal and whose result is not there.
+
+    Args:
+        dataset: name of the dataset.
+        cohort: its cases.
+        stages: stage to the paths of its result and of its log, with `{dataset}` and `{case}`.
+
+    Returns:
+        At most one entry per case, in the sheet's order.
+    """
+    found = []
+    for case in cohort.cases:
+        for stage, paths in stages.items():
+            result, log = (Path(path.format(dataset=dataset, case=case.name)) for path in paths)
+            told = [] if result.exists() or not log.exists() else REFUSAL.findall(log.read_text(errors="replace"))
+            if told:
+                found.append(Stopped(dataset, case, stage, told[-1]))
+                break
+    return found
+
+
+def farewell(stopped: list[Stopped], *, sheet: str) -> str:
+    """What the end of a run says about the cases that stopped; empty if none did.
+
+    Args:
+        stopped: from `stopped_cases`, over all datasets.
+        sheet: path of a dataset's cohort sheet, with `{dataset}`.
+    """
+    if not stopped:
+        return ""
+    lines = [f"{len(stopped)} case(s) stopped; all others went on as far as they could."]
+    for dataset in dict.fromkeys(entry.dataset for entry in stopped):
+        here = [entry for entry in stopped if entry.dataset == dataset]
+        lines += ["", *(f"  {entry.case.name}, {entry.stage}: {entry.reason}" for entry in here), ""]
+        lines += [
+            f"Mend them, or go on without them: in {sheet.format(dataset=dataset)}, let these lines take the place of "
+            f"theirs (columns {', '.join(COLUMNS)}). Excluded cases are counted in every table.",
+            *(entry.sheet_line for entry in here),
+        ]
+    return "\n".join(lines)

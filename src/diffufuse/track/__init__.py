@@ -1,0 +1,1 @@
+"""MLflow as a window on the runs."""

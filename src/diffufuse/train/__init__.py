@@ -1,0 +1,1 @@
+"""From a plan and prepared cases to trained weights."""

@@ -1,0 +1,85 @@
+"""Random changes of training patches that leave the anatomy plausible, on whole batches at once."""
+
+import math
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from diffufuse.train.batches import Batch
+
+ROTATION_DEG = 15.0
+SCALE = 0.15
+GAIN = 0.1
+SHIFT = 0.1
+GAMMA = 0.2
+NOISE_SD = 0.05
+
+
+def augment(batch: Batch, *, generator: torch.Generator) -> Batch:
+    """Flip, rotate and scale every patch in its axial plane, and change its brightness, gamma and noise.
+
+    Geometry is one draw per patch and moves images, presence and reference alike. Brightness, gamma and noise are one
+    draw per image; the clean image gets the same brightness and gamma, and no noise. A patch of several slices is
+    also mirrored along z.
+
+    Args:
+        batch: normalized values.
+        generator: the only source of randomness, on the CPU.
+    """
+    count, modalities = batch.images.shape[:2]
+    field = _random_field(count, batch.images.shape[2:4], generator).to(batch.images.device)
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    presence = _moved(batch.presence.to(batch.images.dtype), field, "nearest", mirrored) > 0.5
+    reference = _moved(batch.reference, field, "nearest", mirrored)
+    gain, shift, gamma = (part.to(batch.images.device) for part in _random_brightness(count, modalities, generator))
+    clean = _bright(_moved(batch.clean, field, "bilinear", mirrored), gain, shift, gamma)
+    images = clean
+    if batch.images is not batch.clean:
+        images = _bright(_moved(batch.images, field, "bilinear", mirrored), gain, shift, gamma)
+    noise_sd = torch.rand(gain.shape, generator=generator) * NOISE_SD
+    noise = (torch.randn(images.shape, generator=generator) * noise_sd).to(images.device)
+    return replace(
+        batch,
+        images=torch.where(presence, images + noise, 0.0),
+        clean=torch.where(presence, clean, 0.0),
+        presence=presence,
+        reference=reference,
+    )
+
+
+def _moved(values: Tensor, field: Tensor, mode: str, mirrored: Tensor) -> Tensor:
+    """Values (B, C, X, Y, Z) under an axial field; slices of a patch move alike."""
+    flat = rearrange(values, "b c x y z -> b (c z) x y")
+    moved = F.grid_sample(flat, field, mode=mode, padding_mode="zeros", align_corners=False)
+    moved = rearrange(moved, "b (c z) x y -> b c x y z", c=values.shape[1])
+    if values.shape[-1] == 1:
+        return moved
+    return torch.where(mirrored.to(values.device).view(-1, 1, 1, 1, 1), moved.flip(-1), moved)
+
+
+def _bright(values: Tensor, gain: Tensor, shift: Tensor, gamma: Tensor) -> Tensor:
+    """Values about their zero: sign(v) |v|^gamma, then gain and shift; gamma 1 changes nothing."""
+    bent = torch.sign(values) * (values.abs() + 1e-6) ** gamma
+    return bent * gain + shift
+
+
+def _random_field(count: int, plane: torch.Size, generator: torch.Generator) -> Float[Tensor, "batch x y 2"]:
+    angle = (torch.rand(count, generator=generator) * 2 - 1) * math.radians(ROTATION_DEG)
+    zoom = 1 + (torch.rand(count, generator=generator) * 2 - 1) * SCALE
+    mirror = torch.randint(0, 2, (2, count), generator=generator) * 2.0 - 1
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    matrix = torch.zeros(count, 2, 3)
+    matrix[:, 0, 0], matrix[:, 0, 1] = cos * mirror[0], -sin
+    matrix[:, 1, 0], matrix[:, 1, 1] = sin, cos * mirror[1]
+    return F.affine_grid(matrix, [count, 1, *plane], align_corners=False)
+
+
+def _random_brightness(count: int, modalities: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def drawn(extent: float) -> Tensor:
+        return (torch.rand((count, modalities, 1, 1, 1), generator=generator) * 2 - 1) * extent
+
+    return 1 + drawn(GAIN), drawn(SHIFT), torch.exp(drawn(GAMMA))

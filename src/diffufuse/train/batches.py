@@ -1,0 +1,224 @@
+"""What a training sees: balanced draws of patches from the slice stores of its cases, some corrupted, some lacking."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from diffufuse.conditions.apply import corrupts
+from diffufuse.conditions.corruptions import CORRUPTIONS
+from diffufuse.models import learns_from_pairs, works_slicewise
+from diffufuse.plan.outputs import Outputs
+from diffufuse.plan.plans import plan_modalities, plan_outputs
+from diffufuse.store.case import PreparedCase
+from diffufuse.store.normalization import normalize_all
+from diffufuse.types import Spacing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches as a training step uses them.
+
+    Attributes:
+        images: normalized, some corrupted; 0 where absent.
+        clean: the same before corruption.
+        presence: where each modality is there for the network.
+        reference: 0 or 1 per output channel; of the middle slice for a network that works slice by slice.
+        quality: 1 for a modality as it was acquired, 0 for one that was corrupted or is absent: Eq. 26's q.
+        spacing_mm: distance between neighboring voxels along x, y and z.
+    """
+
+    images: Float[Tensor, "batch modality x y z"]
+    clean: Float[Tensor, "batch modality x y z"]
+    presence: Bool[Tensor, "batch modality x y z"]
+    reference: Float[Tensor, "batch channel x y slice"]
+    quality: Float[Tensor, "batch modality"]
+    spacing_mm: Float[Tensor, "batch 3"]
+
+    def to(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with every tensor moved, e.g. by `fabric.to_device`."""
+        return Batch(*(move(getattr(self, part.name)) for part in fields(self)))
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """Draws batches of patches, a share of them around a region, every region as often as any other.
+
+    Attributes:
+        cases: name to prepared case.
+        index: rows of `PATCHES` of these cases.
+        modalities: name to its block of `config/datasets.yaml`; the order is the channels' order.
+        outputs: what the network's channels mean.
+        patch: size (X, Y, Z) of a patch in voxels.
+        slicewise: whether the reference is the patch's middle slice alone.
+        foreground_share: share of a batch that comes from slices with a region, 0..1.
+        modality_dropout: share of patches that keep only a random non-empty subset of the modalities they have, every
+            subset being as likely; the others keep all (method of mmFormer and RFNet, mixed with full sets).
+        corruption_share: share of the images that are corrupted, each by its own draw, 0..1.
+        corrupted_together: share of the patches in which all modalities suffer the same corruption instead, 0..1.
+        corruptions: blocks of `config/conditions.yaml`; each is as likely where it applies.
+        paired: whether clean patches are wanted beside the corrupted ones; without, they are the same tensor.
+    """
+
+    cases: Mapping[str, PreparedCase]
+    index: pd.DataFrame
+    modalities: Mapping[str, Mapping[str, Any]]
+    outputs: Outputs
+    patch: tuple[int, int, int]
+    slicewise: bool
+    foreground_share: float
+    modality_dropout: float = 0.0
+    corruption_share: float = 0.0
+    corrupted_together: float = 0.0
+    corruptions: Sequence[Mapping[str, Any]] = ()
+    paired: bool = False
+
+    def draw(self, size: int, generator: np.random.Generator) -> Batch:
+        """A batch of `size` patches; the generator is the only source of randomness."""
+        seen, anywhere = self._slices
+        picked: list[tuple[str, int, Sequence[int]]] = []
+        for region, share in _shares(list(seen), round(size * self.foreground_share), generator):
+            picked += [
+                (*seen[region][i], self.outputs.regions[region])
+                for i in generator.integers(len(seen[region]), size=share)
+            ]
+        others = generator.integers(len(anywhere), size=size - len(picked))
+        picked += [(*anywhere[i], self.outputs.labels) for i in others]
+        patches = [self._patch(*place, generator) for place in picked]
+        batch = Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True)))
+        return batch if self.paired else replace(batch, clean=batch.images)
+
+    @cached_property
+    def _slices(self) -> tuple[dict[str, list[tuple[str, int]]], list[tuple[str, int]]]:
+        """Case and number of every slice with a region, by region, and of every slice with body."""
+        order = self.index.sort_values(["case", "slice"], kind="stable")
+        seen = {
+            str(region): _places(rows)
+            for region, rows in order[order["region_voxels"] > 0].groupby("region", sort=False)
+        }
+        known = {region: seen[region] for region in self.outputs.regions if region in seen}
+        return known, _places(order[order["body_voxels"] > 0].drop_duplicates(["case", "slice"]))
+
+    def _patch(
+        self, name: str, z: int, around: Sequence[int], generator: np.random.Generator
+    ) -> tuple[np.ndarray, ...]:
+        case = self.cases[name]
+        x, y = _corner(np.isin(case.slices.labels(z), around), self.patch[:2], generator)
+        patch = case.slices.patch((x, y, self._first_slice(z, case, generator)), self.patch)
+        acquired, there, labels = patch.images, patch.presence, patch.labels
+        images, quality = self._corrupted(acquired, there & patch.body, case, generator)
+        presence, kept = there.copy(), self._kept(np.asarray(there.any(axis=(1, 2, 3))), generator)
+        presence[~kept], quality[~kept] = False, 0
+        clean = self._normalized(acquired, presence, case)
+        seen = clean if images is acquired else self._normalized(images, presence, case)
+        middle = slice(self.patch[2] // 2, self.patch[2] // 2 + 1) if self.slicewise else slice(None)
+        reference, spacing_mm = self.outputs.reference(labels[..., middle]), _spacing_mm(case.affine)
+        return seen, clean, presence, reference, quality, np.array(spacing_mm, np.float32)
+
+    def _first_slice(self, z: int, case: PreparedCase, generator: np.random.Generator) -> int:
+        if self.slicewise:
+            return z - self.patch[2] // 2
+        return _shifted(z, int(generator.integers(self.patch[2])), len(case.slices), self.patch[2])
+
+    def _corrupted(
+        self, images: np.ndarray, inside: np.ndarray, case: PreparedCase, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        quality = np.asarray(inside.any(axis=(1, 2, 3)), np.float32)
+        changed = images
+        alike = self._one_for_all(generator)
+        for channel, (modality, block) in enumerate(self.modalities.items()):
+            known = [each for each in alike or self.corruptions if corrupts(each, modality, block["kind"])]
+            if known and quality[channel] and (alike or generator.random() < self.corruption_share):
+                chosen = known[generator.integers(len(known))]
+                changed = images.copy() if changed is images else changed
+                changed[channel] = CORRUPTIONS[chosen["corruption"]](
+                    images[channel],
+                    inside[channel],
+                    settings=chosen["settings"],
+                    spacing_mm=_spacing_mm(case.affine),
+                    generator=generator,
+                )
+                quality[channel] = 0
+        return changed, quality
+
+    def _one_for_all(self, generator: np.random.Generator) -> list[Mapping[str, Any]]:
+        """A single corruption for all modalities of a patch, or none, in which case each draws its own."""
+        if not self.corruptions or generator.random() >= self.corrupted_together:
+            return []
+        return [self.corruptions[int(generator.integers(len(self.corruptions)))]]
+
+    def _kept(self, there: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        modalities = np.flatnonzero(there)
+        if len(modalities) < 2 or generator.random() >= self.modality_dropout:
+            return there
+        subset = generator.integers(1, 2 ** len(modalities))
+        kept = np.zeros_like(there)
+        kept[modalities[(subset >> np.arange(len(modalities))) & 1 == 1]] = True
+        return kept
+
+    def _normalized(self, images: np.ndarray, presence: np.ndarray, case: PreparedCase) -> np.ndarray:
+        return normalize_all(images, presence, modalities=self.modalities, statistics=case.statistics)
+
+
+def sampler_of(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], index: pd.DataFrame) -> PatchSampler:
+    """The sampler of a plan's training cases.
+
+    Args:
+        plan: from `make_plan`.
+        cases: at least the plan's training cases.
+        index: rows of `PATCHES` of at least these cases.
+    """
+    settings = plan["block"]["training"]
+    return PatchSampler(
+        cases={name: cases[name] for name in plan["training_cases"]},
+        index=index[index["case"].isin(plan["training_cases"])],
+        modalities=plan_modalities(plan),
+        outputs=plan_outputs(plan),
+        patch=tuple(settings["patch"]),
+        slicewise=works_slicewise(plan["block"]),
+        foreground_share=settings["foreground_share"],
+        modality_dropout=settings["modality_dropout"],
+        corruption_share=settings["corruption"]["probability"],
+        corrupted_together=settings["corruption"]["together"],
+        corruptions=plan["corruptions"],
+        paired=learns_from_pairs(plan["block"]),
+    )
+
+
+def _places(rows: pd.DataFrame) -> list[tuple[str, int]]:
+    return list(zip(rows["case"].tolist(), rows["slice"].tolist(), strict=True))
+
+
+def _shares(regions: Sequence[str], total: int, generator: np.random.Generator) -> list[tuple[str, int]]:
+    """How many of `total` patches show each region: alike, the remainder to regions drawn without replacement."""
+    if not regions:
+        return []
+    more = generator.permutation(len(regions)) if len(regions) > 1 else [0]
+    shares = {regions[place]: total // len(regions) + (rank < total % len(regions)) for rank, place in enumerate(more)}
+    return [(region, shares[region]) for region in regions]
+
+
+def _spacing_mm(affine: np.ndarray) -> Spacing:
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return x, y, z
+
+
+def _corner(target: np.ndarray, patch: tuple[int, int], generator: np.random.Generator) -> tuple[int, int]:
+    voxels = np.argwhere(target)
+    anchor = voxels[generator.integers(len(voxels))] if len(voxels) else [generator.integers(n) for n in target.shape]
+    within = [generator.integers(size) for size in patch]
+    x, y = (
+        _shifted(int(a), int(w), n, size) for a, w, n, size in zip(anchor, within, target.shape, patch, strict=True)
+    )
+    return x, y
+
+
+def _shifted(anchor: int, within: int, extent: int, size: int) -> int:
+    """First voxel of a patch that holds `anchor` at its place `within`, inside the image where it fits."""
+    return int(np.clip(anchor - within, min(0, extent - size), max(0, extent - size)))

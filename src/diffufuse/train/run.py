@@ -1,0 +1,149 @@
+"""A run is one trained model: its plan, its training, and what is kept of it."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from diffufuse.files.atomic import atomic_path
+from diffufuse.files.records import none_if_nan, write_record
+from diffufuse.files.tables import write_table
+from diffufuse.metrics.overlap import dice
+from diffufuse.plan.plans import network_of, plan_regions, run_seed
+from diffufuse.predict.inference import predict_case
+from diffufuse.store.case import PreparedCase
+from diffufuse.study.provenance import commit, versions
+from diffufuse.train.augmentation import augment
+from diffufuse.train.batches import sampler_of
+from diffufuse.train.checkpoints import remove_checkpoints
+from diffufuse.train.loop import History, fabric_for_this_machine, fit
+from diffufuse.train.objectives import objective_of
+from diffufuse.train.schemas import HISTORY
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and how it came about.
+
+    Attributes:
+        plan: from `make_plan`.
+        network: the trained network.
+        history: the curves, columns of `HISTORY`.
+        record: the content of `run.json`: digest of the plan, commit, versions, device, cost, validation Dice.
+        checkpoints: folder from which the training would have gone on.
+    """
+
+    plan: Mapping[str, Any]
+    network: nn.Module
+    history: pd.DataFrame
+    record: Mapping[str, Any]
+    checkpoints: Path
+
+
+def train_run(
+    plan: Mapping[str, Any],
+    cases: Mapping[str, PreparedCase],
+    index: pd.DataFrame,
+    *,
+    checkpoints: str | os.PathLike[str],
+    follow: Callable[[int, dict[str, float]], None],
+    started_unix_s: float,
+    code: Sequence[str] = (),
+) -> Run:
+    """Train the model of a plan, or go on with a training of the same plan, code and data that was interrupted.
+
+    Args:
+        plan: from `make_plan`.
+        cases: the plan's training and validation cases.
+        index: rows of `PATCHES` of at least these cases.
+        checkpoints: folder for the state of the training while it runs; `write_run` removes it.
+        follow: receives the curves while they grow.
+        started_unix_s: when the run began, or went on.
+        code: digests of the code that trains.
+    """
+    settings, history = plan["block"]["training"], History(follow)
+    fabric = fabric_for_this_machine(settings["precision"])
+    network = fit(
+        network_of(plan),
+        sampler_of(plan, cases, index).draw,
+        augment,
+        objective_of(plan),
+        lambda network: validation_dice(network, [cases[name] for name in plan["validation_cases"]], plan),
+        settings=settings,
+        seed=run_seed(plan),
+        fabric=fabric,
+        history=history,
+        title=f"Train {plan['model']} on {plan['dataset']}, fold {plan['fold']}, seed {plan['seed']}",
+        checkpoints=Path(checkpoints),
+        identity=_identity(plan, cases, code),
+    )
+    record = _run_record(plan, history, str(fabric.device), started_unix_s)
+    return Run(plan, network, history.frame(), record, Path(checkpoints))
+
+
+def write_run(
+    run: Run,
+    *,
+    weights: str | os.PathLike[str],
+    plan: str | os.PathLike[str],
+    history: str | os.PathLike[str],
+    record: str | os.PathLike[str],
+) -> None:
+    """Write a run: weights as safetensors, plan and record as JSON, curves as Parquet; then drop its checkpoints."""
+    with atomic_path(weights) as partial:
+        save_file(run.network.state_dict(), partial)
+    write_record(dict(run.plan), plan)
+    write_table(run.history, history, HISTORY)
+    write_record(dict(run.record), record)
+    remove_checkpoints(run.checkpoints)
+
+
+def validation_dice(network: nn.Module, cases: Sequence[PreparedCase], plan: Mapping[str, Any]) -> dict[str, float]:
+    """Mean over cases of the Dice of each region in 3-D; NaN without cases."""
+    regions = plan_regions(plan)
+    if not cases:
+        return dict.fromkeys(regions, float("nan"))
+    network.eval()
+    per_case = []
+    for case in cases:
+        labels = case.slices.labels(slice(None)).transpose(1, 2, 0)
+        probability = predict_case(network, case.scan, plan)
+        per_case.append([dice(probability[name] >= 0.5, np.isin(labels, values)) for name, values in regions.items()])
+    return dict(zip(regions, np.mean(per_case, axis=0).tolist(), strict=True))
+
+
+def _identity(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], code: Sequence[str]) -> str:
+    """Digest of all that a training follows from; the stamp of a stored case changes whenever it is written."""
+    data = {name: [case.slices.stamp, case.statistics] for name, case in cases.items()}
+    facts = {"plan": plan, "code": list(code), "data": data, "torch": str(torch.__version__)}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _run_record(plan: Mapping[str, Any], history: History, device: str, started_unix_s: float) -> dict[str, Any]:
+    curves = history.frame()
+    last = curves[curves["quantity"].str.startswith("validation_")].groupby("quantity")["value"].last()
+    return {
+        "plan_sha256": hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest(),
+        "split": {"sha256": plan["split_sha256"]}
+        | {part: len(plan[part]) for part in ("training_cases", "validation_cases")},
+        "commit": commit(),
+        "versions": versions(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": plan["block"]["training"]["precision"],
+        **history.facts,
+        "resumed_at_steps": history.resumed_at_steps,
+        "started_unix_s": started_unix_s,
+        "duration_s": round(time.time() - started_unix_s, 1),
+        "last_validation": {name: none_if_nan(value) for name, value in last.items()},
+    }
