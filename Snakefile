@@ -17,23 +17,14 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/cases.smk"
-include: "workflow/rules/asked.smk"
-include: "workflow/rules/source_hash.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
-include: "workflow/rules/transfer.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/efficiency.smk"
-include: "workflow/rules/collect.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/pictures.smk"
-include: "workflow/rules/conditions.smk"
 include: "workflow/rules/track.smk"
-include: "workflow/rules/stopped.smk"
 
 
 localrules:
@@ -49,11 +40,7 @@ localrules:
     fetch_dataset,
     draft_cohort,
     scale_predictions,
-    collect_metrics,
-    collect_forecasts,
-    collect_calibrations,
-    collect_efficiency,
-    collect_runs,
+    join_tables,
     summarize_metrics,
     write_table,
     write_results,

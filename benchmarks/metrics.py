@@ -30,7 +30,8 @@ from monai import metrics as monai_metrics
 from torchmetrics.functional.classification import binary_calibration_error
 from torchmetrics.functional.regression import mean_squared_error
 
-from diffufuse.metrics import calibration, evaluate
+from diffufuse.metrics import calibration
+from diffufuse.metrics.catalogue import evaluate
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.forecast import forecast_of
 

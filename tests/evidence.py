@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from diffufuse.files import tables
-from diffufuse.metrics import COUNTED, METRICS
+from diffufuse.metrics.catalogue import COUNTED, METRICS
 from diffufuse.metrics.forecast import forecast_of
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize

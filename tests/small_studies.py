@@ -3,7 +3,7 @@
 import pandas as pd
 
 from diffufuse.files import tables
-from diffufuse.metrics import METRICS
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize
 from diffufuse.report.runs import collect_runs

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
-from diffufuse.metrics import METRICS, evaluate
+from diffufuse.metrics.catalogue import METRICS, evaluate
 from diffufuse.metrics.comparison import Comparison
 
 GOLDEN = Path(__file__).parent / "golden"

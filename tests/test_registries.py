@@ -9,7 +9,7 @@ import yaml
 from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.fetch.sources import SOURCES
 from diffufuse.ingest.formats import FORMATS
-from diffufuse.metrics import METRICS
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.models import MODELS
 from diffufuse.report.figures import FIGURES
 from diffufuse.report.tables import TABLES

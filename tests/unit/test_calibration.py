@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffufuse.metrics import METRICS, evaluate
 from diffufuse.metrics.calibration import (
     ace,
     ace_equal_mass,
@@ -21,6 +20,7 @@ from diffufuse.metrics.calibration import (
     prevalence,
     uncertainty,
 )
+from diffufuse.metrics.catalogue import METRICS, evaluate
 from diffufuse.metrics.comparison import Comparison, region_of_interest
 from diffufuse.metrics.forecast import STEPS, forecast_of
 

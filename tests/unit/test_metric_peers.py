@@ -18,7 +18,8 @@ from sklearn import metrics as sklearn
 from torchmetrics.functional import classification as torchmetrics
 from torchmetrics.functional import segmentation
 
-from diffufuse.metrics import METRICS, PENALTY, calibration, discrimination, overlap
+from diffufuse.metrics import calibration, discrimination, overlap
+from diffufuse.metrics.catalogue import METRICS, PENALTY
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.forecast import STEPS, forecast_of, pooled
 from diffufuse.metrics.surface import assd, hd95, nsd, surface_distances

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffufuse.metrics import COUNTED, METRICS, PENALTY, evaluate, reads_forecast
+from diffufuse.metrics.catalogue import COUNTED, METRICS, PENALTY, evaluate, reads_forecast
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.overlap import confusion, dice, iou, precision, recall, relative_volume_error, volume_error_ml
 

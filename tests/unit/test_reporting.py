@@ -15,7 +15,7 @@ from small_studies import (
 )
 
 from diffufuse.files import tables
-from diffufuse.metrics import evaluate
+from diffufuse.metrics.catalogue import evaluate
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.report.patients import per_patient, summarize, summary_record
 from diffufuse.report.tables.segmentation import segmentation

@@ -1,21 +1,16 @@
-# A checked configuration, the cohorts, and the form of every wildcard.
+# The checked study, the form of every wildcard, and the end of a run that could not bring every case through.
 import os
+import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 from diffufuse.errors import BadInput
-from diffufuse.study.check import check_form, check_study
+from diffufuse.study.stopped import closing_message, stopped_cases
+from diffufuse.study.study import read_study
 
-STUDY = config["study"]
 try:
-    for part in ("config", "datasets", "conditions", "models"):
-        schema = yaml.safe_load(
-            Path(workflow.basedir, f"workflow/schemas/{part}.schema.yaml").read_text()
-        )
-        check_form(config if part == "config" else config[part], schema, where=part)
-    COHORTS = check_study(config, Path("config/cohorts"))
+    STUDY = read_study(config, Path(workflow.basedir))
 except BadInput as error:
     raise WorkflowError(str(error)) from None
 
@@ -29,10 +24,34 @@ wildcard_constraints:
     dataset=r"[a-z0-9_]+",
     trained_on=r"[a-z0-9_]+",
     case=r"[A-Za-z0-9-]+",
+    part=r"test|validation|training",
     condition=r"[a-z0-9.-]+",
     model=r"[a-z0-9_]+",
     fold=r"[0-9]+",
     seed=r"[0-9]+",
-    study=r"[a-z0-9_]+",
+    study=STUDY.name,
+    joined=r"[a-z]+",
     figure=r"[a-z_]+",
     table=r"[a-z_]+",
+    picture=r"gallery|conditions|extremes|overlays|uncertainty",
+    subject=r"[A-Za-z0-9_.-]+(/[A-Za-z0-9-]+)?",
+
+
+onerror:
+    message = closing_message(
+        stopped_cases(
+            STUDY.cohorts,
+            stages={
+                "ingest": (
+                    "results/ingest/{dataset}/{case}.json",
+                    "results/logs/ingest/{dataset}/{case}.log",
+                ),
+                "prepare": (
+                    "results/prepare/{dataset}/{case}/{case}.json",
+                    "results/logs/prepare/{dataset}/{case}.log",
+                ),
+            },
+        ),
+        sheet="config/cohorts/{dataset}.tsv",
+    )
+    sys.stderr.write(message and f"\n{message}\n")

@@ -1,68 +1,79 @@
-# Predictions against references: per case, in 3-D, in millimeters; probabilities near the region and within the body.
-# What a run's validation patients say of its probabilities comes first: a temperature, the threshold of its sets.
+# Predictions against references: per case, in 3-D, in millimeters; probabilities near the region and within the body. All
+# metrics are computed; a study chooses among them in its report. And what a trained model costs where it is used.
 
 
 rule evaluate:
     input:
-        runs_at_home(
-            "results/evaluate/{dataset}/{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
+        STUDY.tests(
+            "results/evaluate/{dataset}/test/{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
         ),
     message:
         "All predictions are evaluated."
 
 
+# What a run's validation cases say of its probabilities: a temperature, and the threshold of its prediction sets.
 rule fit_calibration:
     input:
-        predictions=validation_predictions,
-        references=collect(
-            "results/prepare/{{dataset}}/{case}/{case}_labels.nii.gz",
-            case=cases_validated,
+        predictions=collect(
+            "results/predict/{{dataset}}/validation/clean/{{dataset}}/{run}",
+            run=STUDY.scaled_run,
         ),
-        bodies=collect(
-            "results/prepare/{{dataset}}/{case}/{case}_body.nii.gz",
-            case=cases_validated,
+        cases=collect(
+            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_in
         ),
     output:
-        "results/evaluate/{dataset}/validation/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
+        "results/evaluate/{dataset}/validation/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
     log:
-        "results/logs/evaluate/{dataset}/validation/{model}/fold-{fold}_seed-{seed}.log",
+        "results/logs/evaluate/{dataset}/validation/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/calibration.log",
     params:
-        cases=cases_validated,
         regions=lookup("{dataset}/regions", within=config["datasets"]),
         scaling=lookup("{model}/scaling", within=config["models"], default="none"),
-        source=source_hash("scaling.py", *EVALUATION_CODE),
+        code=STUDY.code_of("fit_calibration.py"),
     message:
-        "Fit what the validation cases say of {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}."
+        "Calibrate {wildcards.model} on the validation cases of {wildcards.dataset}, fold {wildcards.fold}."
     script:
         "../scripts/fit_calibration.py"
 
 
 rule evaluate_predictions:
     input:
-        predictions="results/predict/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}",
-        calibration="results/evaluate/{trained_on}/validation/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
-        references=collect(
-            "results/prepare/{{dataset}}/{case}/{case}_labels.nii.gz",
-            case=cases_tested,
-        ),
-        bodies=collect(
-            "results/prepare/{{dataset}}/{case}/{case}_body.nii.gz",
-            case=cases_tested,
+        predictions="results/predict/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}",
+        calibration="results/evaluate/{trained_on}/validation/clean/{trained_on}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
+        cases=collect(
+            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_in
         ),
     output:
-        metrics="results/evaluate/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}/metrics.parquet",
-        forecasts="results/evaluate/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}/forecasts.parquet",
+        metrics="results/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}/metrics.parquet",
+        forecasts="results/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}/forecasts.parquet",
     log:
-        "results/logs/evaluate/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.log",
+        "results/logs/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.log",
     benchmark:
-        "results/benchmarks/evaluate/{dataset}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
+        "results/benchmarks/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
     params:
-        cases=cases_tested,
-        regions=regions_tested,
+        regions=STUDY.regions_tested,
         lesion=lookup("{trained_on}/lesion", within=config["datasets"], default=None),
-        metrics=lookup("study/metrics", within=config),
-        source=source_hash(*EVALUATION_CODE),
+        code=STUDY.code_of("evaluate_predictions.py"),
     message:
         "Evaluate {wildcards.model} on {wildcards.dataset}, condition {wildcards.condition}, fold {wildcards.fold}."
     script:
         "../scripts/evaluate_predictions.py"
+
+
+# A job runs alone, for profiles/default gives it all cores, so that its timings mean something; it measures with one thread.
+rule measure_efficiency:
+    input:
+        plan="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/plan.json",
+        weights="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights",
+    output:
+        efficiency="results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/efficiency.parquet",
+        latencies="results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/latencies.parquet",
+    log:
+        "results/logs/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}.tsv"
+    params:
+        code=STUDY.code_of("measure_efficiency.py"),
+    message:
+        "Measure what {wildcards.model}, trained on {wildcards.dataset}, costs where it is used."
+    script:
+        "../scripts/measure_efficiency.py"

@@ -3,28 +3,21 @@
 
 rule fetch:
     input:
-        expand("data/raw/{dataset}.manifest.tsv", dataset=COHORTS),
+        expand("data/raw/{dataset}.manifest.tsv", dataset=STUDY.cohorts),
     message:
         "All raw data is in place."
 
 
-# Fetched data is held to the hashes of its first fetch, so that only the source's own module is named.
 rule fetch_dataset:
     output:
         manifest="data/raw/{dataset}.manifest.tsv",
     log:
         "results/logs/fetch/{dataset}.log",
     params:
-        source=lookup("datasets/{dataset}/source", within=config),
-        license=lookup("datasets/{dataset}/license", within=config),
-        citation=lookup("datasets/{dataset}/citation", within=config),
-        study_seed=lookup("study/seed", within=config),
-        source_code=source_hash("fetching/{source}.py"),
-        # Only the phantom has patients to make.
-        phantom_code=branch(
-            lookup("datasets/{dataset}/source/patients", within=config, default=0),
-            then=source_hash("phantom"),
-        ),
+        source=lookup("{dataset}/source", within=config["datasets"]),
+        study_seed=STUDY.seed,
+        # Fetched data is held to the hashes of its first fetch; only what is made here depends on how it is made.
+        code=STUDY.code_of_source,
     message:
         "Fetch the raw files of {wildcards.dataset}."
     script:
@@ -36,8 +29,7 @@ rule plan_fetch:
         "results/logs/fetch/plan.log",
     localrule: True
     params:
-        datasets={name: config["datasets"][name] for name in COHORTS},
-        source_code=source_hash("fetching"),
+        datasets={name: config["datasets"][name] for name in STUDY.cohorts},
     message:
         "What a fetch would bring; nothing is written."
     script:

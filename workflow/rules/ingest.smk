@@ -3,11 +3,7 @@
 
 rule ingest:
     input:
-        [
-            f"results/ingest/{dataset}/{case}"
-            for dataset, cohort in COHORTS.items()
-            for case in cohort.names
-        ],
+        [f"results/ingest/{dataset}/{case}.json" for dataset, case in STUDY.cases],
     message:
         "All cases are ingested."
 
@@ -16,19 +12,13 @@ rule ingest_case:
     input:
         manifest="data/raw/{dataset}.manifest.tsv",
     output:
-        directory("results/ingest/{dataset}/{case}"),
+        folder=directory("results/ingest/{dataset}/{case}"),
+        record="results/ingest/{dataset}/{case}.json",
     log:
         "results/logs/ingest/{dataset}/{case}.log",
     params:
-        block=reading_of,
-        source=source_hash(
-            "ingestion.py",
-            "fetching/manifest.py",
-            "formats/{format}.py",
-            "dicom",
-            "volumes.py",
-            "tables.py",
-        ),
+        block=STUDY.reading,
+        code=STUDY.code_of("ingest_case.py"),
     message:
         "Ingest {wildcards.case} of {wildcards.dataset}."
     script:
@@ -43,11 +33,9 @@ rule draft_cohort:
     log:
         "results/logs/ingest/{dataset}.log",
     params:
-        block=reading_of,
-        study_seed=lookup("study/seed", within=config),
-        source=source_hash(
-            "cases.py", "seeds.py", "formats/{format}.py", "dicom", "volumes.py"
-        ),
+        block=STUDY.reading,
+        study_seed=STUDY.seed,
+        code=STUDY.code_of("draft_cohort.py"),
     message:
         "Propose folds for the cases of {wildcards.dataset}; review them into config/cohorts/."
     script:

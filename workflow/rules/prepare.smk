@@ -1,37 +1,21 @@
-# Every case on one grid: registered to its reference modality, bias-corrected, with body and presence masks.
-
-CASE_CODE = (
-    "prepared.py",
-    "scan.py",
-    "slices.py",
-    "packing.py",
-    "tables.py",
-    "volumes.py",
-)
-IMAGE_CODE = (
-    "ingested.py",
-    "normalization.py",
-    "resampling.py",
-    "similarity.py",
-    "figures/style.py",
-)
+# Every case on one grid: registered to its reference modality, bias-corrected, with body and presence masks. The record of
+# a case holds the SHA-256 of its store, so that later stages depend on the record alone.
 
 
 rule prepare:
     input:
         [
             f"results/prepare/{dataset}/{case}/{case}_registration.png"
-            for dataset, cohort in COHORTS.items()
-            for case in cohort.names
+            for dataset, case in STUDY.cases
         ],
-        expand("results/prepare/{dataset}/patches.parquet", dataset=COHORTS),
+        expand("results/prepare/{dataset}/patches.parquet", dataset=STUDY.cohorts),
     message:
         "All cases are prepared."
 
 
 rule prepare_case:
     input:
-        "results/ingest/{dataset}/{case}",
+        "results/ingest/{dataset}/{case}.json",
     output:
         images=directory("results/prepare/{dataset}/{case}/images"),
         labels="results/prepare/{dataset}/{case}/{case}_labels.nii.gz",
@@ -43,7 +27,7 @@ rule prepare_case:
         picture=report(
             "results/prepare/{dataset}/{case}/{case}_registration.png",
             caption="../report/registration.rst",
-            category="5 Registration",
+            category="3 Registration",
             subcategory="{dataset}",
             labels={"case": "{case}"},
         ),
@@ -51,27 +35,9 @@ rule prepare_case:
         text="results/logs/prepare/{dataset}/{case}.log",
         picture="results/logs/prepare/{dataset}/{case}.png",
     params:
-        modalities=geometry_of_modalities,
-        reference=lookup("{dataset}/reference", within=config["datasets"]),
-        spacing_mm=lookup("{dataset}/spacing_mm", within=config["datasets"]),
-        transform=lookup(
-            "{dataset}/registration/transform",
-            within=config["datasets"],
-            default="rigid",
-        ),
-        gate=lookup(
-            "{dataset}/registration/gate", within=config["datasets"], default={}
-        ),
-        source=source_hash(
-            "preparation.py",
-            "bias.py",
-            "body.py",
-            "registration",
-            "transforms.py",
-            "figures/registration.py",
-            *CASE_CODE,
-            *IMAGE_CODE,
-        ),
+        modalities=STUDY.geometry,
+        registration=STUDY.registration,
+        code=STUDY.code_of("prepare_case.py"),
     message:
         "Register and prepare {wildcards.case} of {wildcards.dataset}."
     script:
@@ -80,9 +46,8 @@ rule prepare_case:
 
 rule index_slices:
     input:
-        cases=collect("results/prepare/{{dataset}}/{case}/{case}.json", case=cases_of),
-        slices=collect(
-            "results/prepare/{{dataset}}/{case}/{case}_slices.b2nd", case=cases_of
+        collect(
+            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_of
         ),
     output:
         "results/prepare/{dataset}/patches.parquet",
@@ -90,7 +55,7 @@ rule index_slices:
         "results/logs/prepare/{dataset}/patches.log",
     params:
         regions=lookup("{dataset}/regions", within=config["datasets"]),
-        source=source_hash(*CASE_CODE),
+        code=STUDY.code_of("index_slices.py"),
     message:
         "Index the slices of {wildcards.dataset}."
     script:

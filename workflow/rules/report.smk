@@ -1,30 +1,90 @@
-# One study's tables and figures, all computed from the tables of what it found.
+# One study's tables, figures and pictures. Everything but the pictures is computed from a few tables of the whole study.
 
-KNOWN = dict(
-    conditions={name: config["conditions"][name] for name in STUDY["conditions"]},
-    models={name: config["models"][name] for name in STUDY["models"]},
-    datasets={
-        name: config["datasets"][name]
-        for name in STUDY["datasets"] + STUDY.get("transfers", [])
-    },
-    asked=STUDY["metrics"],
-    compare_with=STUDY.get("compare_with", STUDY["models"][0]),
-    transfers=STUDY.get("transfers", []),
-    study_seed=STUDY["seed"],
+JOINED = dict(
+    metrics=STUDY.tests(
+        "results/evaluate/{dataset}/test/{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
+    )
+    + STUDY.transfer_tests(
+        "results/evaluate/{dataset}/test/clean/{trained_on}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
+    ),
+    forecasts=STUDY.runs(
+        "results/evaluate/{dataset}/test/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/forecasts.parquet",
+        STUDY.models,
+    ),
+    calibrations=STUDY.runs(
+        "results/evaluate/{dataset}/validation/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
+        STUDY.models,
+    ),
+    efficiency=STUDY.first_runs(
+        "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/efficiency.parquet"
+    ),
+    latencies=STUDY.first_runs(
+        "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/latencies.parquet"
+    ),
+    runs=STUDY.runs("results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json"),
+)
+EVIDENCE = dict(
+    metrics="results/report/{study}/metrics.parquet",
+    summary="results/report/{study}/summary.parquet",
+    runs="results/report/{study}/runs.parquet",
+    forecasts="results/report/{study}/forecasts.parquet",
+    calibrations="results/report/{study}/calibrations.parquet",
+    efficiency="results/report/{study}/efficiency.parquet",
+    latencies="results/report/{study}/latencies.parquet",
+    cohorts=expand("config/cohorts/{dataset}.tsv", dataset=STUDY.cohorts),
 )
 
 
 rule report:
     input:
-        pictures_of_the_study,
         expand(
-            f"results/report/{STUDY['name']}/{{file}}",
-            file=["summary.json", "results.md", "study.html"]
-            + expand("tables/{table}.csv", table=STUDY["tables"])
-            + expand("figures/{figure}.png", figure=STUDY["figures"]),
+            "results/report/{study}/{file}",
+            study=STUDY.name,
+            file=["summary.json", "patients.csv", "results.md", "study.html"]
+            + expand("tables/{table}.csv", table=config["study"]["tables"])
+            + expand("figures/{figure}.png", figure=config["study"]["figures"])
+            + expand("{picture}.png", picture=STUDY.pictures.names)
+            + expand("uncertainty/{case}.nii.gz", case=STUDY.pictures.uncertainty_maps),
         ),
     message:
         "The tables, figures and pictures of the study are there."
+
+
+rule join_tables:
+    input:
+        lookup("{joined}", within=JOINED),
+    output:
+        "results/report/{study}/{joined}.parquet",
+    log:
+        "results/logs/report/{study}/{joined}.log",
+    wildcard_constraints:
+        joined="|".join(JOINED),
+    params:
+        chosen=STUDY.joining,
+        code=STUDY.code_of("join_tables.py"),
+    message:
+        "Join the {wildcards.joined} of the study {wildcards.study}."
+    script:
+        "../scripts/join_tables.py"
+
+
+rule summarize_metrics:
+    input:
+        metrics="results/report/{study}/metrics.parquet",
+        cohorts=EVIDENCE["cohorts"],
+    output:
+        summary="results/report/{study}/summary.parquet",
+        record="results/report/{study}/summary.json",
+        patients="results/report/{study}/patients.csv",
+    log:
+        "results/logs/report/{study}/summary.log",
+    params:
+        study_seed=STUDY.seed,
+        code=STUDY.code_of("summarize_metrics.py"),
+    message:
+        "Summarize the study {wildcards.study} over patients."
+    script:
+        "../scripts/summarize_metrics.py"
 
 
 rule write_table:
@@ -42,10 +102,10 @@ rule write_table:
             labels={"result": "table: {table}"},
         ),
     log:
-        "results/logs/report/{study}/{table}.log",
+        "results/logs/report/{study}/tables/{table}.log",
     params:
-        known=KNOWN,
-        source=source_hash(*REPORTING_CODE),
+        context=STUDY.context,
+        code=STUDY.code_of("write_table.py"),
     message:
         "Write the table {wildcards.table}."
     script:
@@ -61,9 +121,9 @@ rule write_results:
     log:
         "results/logs/report/{study}/results.log",
     params:
-        known=KNOWN,
+        context=STUDY.context,
         tables=lookup("study/tables", within=config),
-        source=source_hash(*REPORTING_CODE),
+        code=STUDY.code_of("write_results.py"),
     message:
         "Write the results of the study {wildcards.study} as one page."
     script:
@@ -83,25 +143,69 @@ rule draw_figure:
         ),
         csv="results/report/{study}/figures/{figure}.csv",
     log:
-        "results/logs/report/{study}/{figure}.log",
+        "results/logs/report/{study}/figures/{figure}.log",
     params:
-        known=KNOWN,
-        source=source_hash(
-            "figures/{figure}.py",
-            "figures/parts.py",
-            "figures/looks.py",
-            "figures/curves.py",
-            "figures/forecasts.py",
-            "figures/style.py",
-            *REPORTING_CODE,
-        ),
+        context=STUDY.context,
+        code=STUDY.code_of("draw_figure.py"),
     message:
         "Draw {wildcards.figure}."
     script:
         "../scripts/draw_figure.py"
 
 
+rule draw_picture:
+    input:
+        cases=collect(
+            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.pictures.cases
+        ),
+        predictions=collect(
+            "results/predict/{{dataset}}/test/{run}", run=STUDY.pictures.tests
+        ),
+        metrics=collect(
+            "results/evaluate/{{dataset}}/test/{run}/metrics.parquet",
+            run=STUDY.pictures.evaluations,
+        ),
+    output:
+        report(
+            "results/report/{study}/{picture}/{dataset}/{subject}.png",
+            caption="../report/picture.rst",
+            category="2 Cases",
+            subcategory="{dataset}, {picture}",
+            labels={"picture": "{subject}"},
+        ),
+    log:
+        "results/logs/report/{study}/{picture}/{dataset}/{subject}.log",
+    params:
+        settings=STUDY.pictures.settings,
+        code=STUDY.code_of("draw_picture.py"),
+    message:
+        "Draw {wildcards.picture} of {wildcards.dataset}: {wildcards.subject}."
+    script:
+        "../scripts/draw_picture.py"
+
+
+rule map_uncertainty:
+    input:
+        collect(
+            "results/predict/{{dataset}}/test/clean/{{dataset}}/{{model}}/{run}",
+            run=STUDY.pictures.test_of_case,
+        ),
+    output:
+        "results/report/{study}/uncertainty/{dataset}/{model}/{case}.nii.gz",
+    log:
+        "results/logs/report/{study}/uncertainty/{dataset}/{model}/{case}.map.log",
+    params:
+        regions=lookup("{dataset}/regions", within=config["datasets"]),
+        code=STUDY.code_of("map_uncertainty.py"),
+    message:
+        "Map where {wildcards.model} is uncertain about {wildcards.case}."
+    script:
+        "../scripts/map_uncertainty.py"
+
+
 rule describe_study:
+    input:
+        "results/report/{study}/runs.parquet",
     output:
         report(
             "results/report/{study}/study.html",
@@ -112,10 +216,21 @@ rule describe_study:
     log:
         "results/logs/report/{study}/study.log",
     params:
-        study=STUDY,
-        known=KNOWN,
-        source=source_hash("reporting/study_page.py", "reporting/writing.py"),
+        study=lookup("study", within=config),
+        context=STUDY.context,
+        code=STUDY.code_of("describe_study.py"),
     message:
-        "Describe the study {wildcards.study}: its exact configuration, its data, their licenses."
+        "Describe the study {wildcards.study}: its exact configuration and the commits of its runs."
     script:
         "../scripts/describe_study.py"
+
+
+# A page of another study is never filled with this one's numbers.
+rule refuse_other_study:
+    output:
+        "results/report/{other_study}/{file}",
+    input:
+        STUDY.refuse_other,
+    wildcard_constraints:
+        other_study=rf"(?!{STUDY.name}/)[a-z0-9_]+",
+        file=".+",

@@ -3,14 +3,8 @@
 
 rule track:
     input:
-        expand(
-            "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
-            dataset=STUDY["datasets"],
-            model=[name for name in STUDY["models"] if trained_as(name) == name],
-            fold=STUDY["folds"],
-            seed=STUDY["seeds"],
-        ),
-        f"results/track/studies/{STUDY['name']}.json",
+        STUDY.runs("results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json"),
+        f"results/track/studies/{STUDY.name}.json",
     message:
         "All runs are shown in MLflow."
 
@@ -21,7 +15,7 @@ rule init_tracking:
     log:
         "results/logs/track/store.log",
     params:
-        experiments=lookup("study/datasets", within=config),
+        experiments=list(config["datasets"]),
     message:
         "Create the MLflow store."
     script:
@@ -34,23 +28,7 @@ rule track_run:
         plan="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/plan.json",
         record="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json",
         history="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet",
-        metrics=collect(
-            "results/evaluate/{{dataset}}/{condition}/{{dataset}}/{{model}}/fold-{{fold}}_seed-{{seed}}/metrics.parquet",
-            condition=conditions_of_the_model,
-        ),
-        overlays=collect(
-            f"results/report/{STUDY['name']}/overlays/{{{{dataset}}}}/{{{{model}}}}/{{case}}.png",
-            case=cases_shown,
-        ),
-        figures=expand(
-            "results/report/{study}/figures/{figure}.png",
-            study=STUDY["name"],
-            figure=STUDY["figures"],
-        ),
-        registrations=collect(
-            "results/prepare/{{dataset}}/{case}/{case}_registration.png",
-            case=cases_shown,
-        ),
+        metrics="results/evaluate/{dataset}/test/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet",
     output:
         "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
     log:
@@ -59,7 +37,7 @@ rule track_run:
         mlflow_writer=1,
     params:
         license=lookup("{dataset}/license", within=config["datasets"]),
-        source=source_hash("tracking.py", "tables.py"),
+        code=STUDY.code_of("track_run.py"),
     message:
         "Show {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}, seed {wildcards.seed}, in MLflow."
     script:
@@ -74,15 +52,17 @@ rule track_study:
         configuration="results/report/{study}/study.html",
         tables=expand(
             "results/report/{{study}}/tables/{table}.{kind}",
-            table=STUDY["tables"],
+            table=config["study"]["tables"],
             kind=["csv", "html"],
         ),
         figures=expand(
             "results/report/{{study}}/figures/{figure}.{kind}",
-            figure=STUDY["figures"],
+            figure=config["study"]["figures"],
             kind=["png", "csv"],
         ),
-        pictures=pictures_of_the_study,
+        pictures=expand(
+            "results/report/{{study}}/{picture}.png", picture=STUDY.pictures.names
+        ),
     output:
         "results/track/studies/{study}.json",
     log:
@@ -90,8 +70,8 @@ rule track_study:
     resources:
         mlflow_writer=1,
     params:
-        study=STUDY,
-        source=source_hash("tracking.py", "tables.py"),
+        study=lookup("study", within=config),
+        code=STUDY.code_of("track_study.py"),
     message:
         "Show the study {wildcards.study} in MLflow: its tables, figures and pictures as one run."
     script:

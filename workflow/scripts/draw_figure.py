@@ -8,6 +8,6 @@ from diffufuse.report.writing import write_csv
 
 with job_log(snakemake.log[0]):
     figure = FIGURES[snakemake.wildcards.figure]
-    table = figure.data(read_evidence(**snakemake.input, **snakemake.params.known))
+    table = figure.data(read_evidence(**snakemake.input, **snakemake.params.context))
     write_csv(table, snakemake.output.csv)
     write_figure(figure.draw(table), snakemake.output.pdf, snakemake.output.png)

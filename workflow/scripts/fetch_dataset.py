@@ -11,6 +11,4 @@ with job_log(snakemake.log[0]):
         snakemake.output.manifest,
         mirror=os.environ.get("DIFFUFUSE_MIRROR"),
         study_seed=snakemake.params.study_seed,
-        license=snakemake.params.license,
-        citation=snakemake.params.citation,
     )

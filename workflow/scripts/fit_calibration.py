@@ -8,11 +8,6 @@ from diffufuse.logs import job_log
 
 with job_log(snakemake.log[0]):
     source, params = snakemake.input, snakemake.params
-    predicted = Predicted(
-        source.predictions,
-        dict(zip(params.cases, source.references, strict=True)),
-        dict(zip(params.cases, source.bodies, strict=True)),
-        params.regions,
-    )
-    found = fit_calibration(predicted, scaling=params.scaling, names=dict(snakemake.wildcards))
-    write_table(found, snakemake.output[0], CALIBRATIONS)
+    predicted = Predicted(source.predictions[0], source.cases, params.regions)
+    calibration = fit_calibration(predicted, scaling=params.scaling, names=dict(snakemake.wildcards))
+    write_table(calibration, snakemake.output[0], CALIBRATIONS)

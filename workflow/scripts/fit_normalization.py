@@ -6,5 +6,5 @@ from diffufuse.plan.constants import fit_constants
 from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]):
-    cases = read_all_prepared(snakemake.input.cases, snakemake.input.slices)
+    cases = read_all_prepared(snakemake.input)
     write_record(fit_constants(cases.values(), modalities=snakemake.params.modalities), snakemake.output[0])

@@ -6,7 +6,7 @@ from diffufuse.store.case import read_prepared
 from diffufuse.store.index import PATCHES, index_slices
 
 with job_log(snakemake.log[0]):
-    cases = (read_prepared(*files) for files in zip(snakemake.input.cases, snakemake.input.slices, strict=True))
+    cases = (read_prepared(record) for record in snakemake.input)
     index = index_slices(
         ((case.name, case.slices) for case in cases),
         dataset=snakemake.wildcards.dataset,

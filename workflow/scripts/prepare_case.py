@@ -10,11 +10,11 @@ from diffufuse.report.style import write_png
 
 with job_log(snakemake.log.text):
     case, params, output, picture = snakemake.wildcards.case, snakemake.params, snakemake.output, snakemake.log.picture
-    images, labels = read_ingested(snakemake.input[0], case, modalities=params.modalities)
-    grid = {"reference": params.reference, "spacing_mm": params.spacing_mm}
-    prepared = prepare_case(images, labels, modalities=params.modalities, transform=params.transform, **grid)
+    images, labels = read_ingested(snakemake.input[0], modalities=params.modalities)
+    grid = {key: params.registration[key] for key in ("reference", "spacing_mm", "transform")}
+    prepared = prepare_case(images, labels, modalities=params.modalities, **grid)
     write_png(draw(prepared, case=case), picture)
-    require_sound(prepared, case, gate=params.gate, picture=picture)
+    require_sound(prepared, case, gate=params.registration["gate"], picture=picture)
     write_prepared(
         prepared,
         case,

@@ -8,4 +8,4 @@ from diffufuse.logs import job_log
 
 with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:
     calibration = read_table(snakemake.input.calibration, CALIBRATIONS)
-    scale_predictions(snakemake.input.predictions, folder, calibration=calibration, lesion=snakemake.params.lesion)
+    scale_predictions(snakemake.input.predictions[0], folder, calibration=calibration, lesion=snakemake.params.lesion)

@@ -2,7 +2,7 @@
 
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.records import read_record, write_record
-from diffufuse.files.tables import read_table, read_tables
+from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
 from diffufuse.track.mlflow_store import replay
 from diffufuse.train.schemas import HISTORY
@@ -14,13 +14,8 @@ with job_log(snakemake.log[0]):
         read_record(source.plan),
         read_record(source.record),
         history=read_table(source.history, HISTORY),
-        metrics=read_tables(source.metrics, METRICS),
+        metrics=read_table(source.metrics, METRICS),
         tags={"license": snakemake.params.license},
-        artifacts={
-            "": [source.plan, source.record],
-            "figures": source.figures,
-            "overlays": source.overlays,
-            "registrations": source.registrations,
-        },
+        artifacts={"": [source.plan, source.record]},
     )
     write_record(shown, snakemake.output[0])

@@ -24,7 +24,7 @@ with job_log(snakemake.log[0]):
         regions=params.regions,
         conditions=params.conditions,
     )
-    cases, index = read_all_prepared(source.cases, source.slices), read_table(source.index, PATCHES)
+    cases, index = read_all_prepared(source.cases), read_table(source.index, PATCHES)
     follow = follow_live(source.store, plan, started_unix_s=started)
-    kept = {"checkpoints": params.checkpoints, "code": params.source}
+    kept = {"checkpoints": params.checkpoints, "code": params.code}
     write_run(train_run(plan, cases, index, follow=follow, started_unix_s=started, **kept), **snakemake.output)

@@ -11,7 +11,7 @@ from diffufuse.report.writing import write_text
 with job_log(snakemake.log[0]):
     paths, study = dict(snakemake.input.items()), snakemake.wildcards.study
     reported = read_reported(paths.pop("reported"))
-    evidence = read_evidence(**paths, **snakemake.params.known)
+    evidence = read_evidence(**paths, **snakemake.params.context)
     require_sound(evidence)
     tables = {name: table for name, table in TABLES.items() if name in snakemake.params.tables}
     write_text(results_page(evidence, tables, study=study, reported=reported), snakemake.output[0])

@@ -10,7 +10,7 @@ from diffufuse.report.writing import write_csv, write_html, write_latex, write_m
 with job_log(snakemake.log[0]):
     name, output, paths = snakemake.wildcards.table, snakemake.output, dict(snakemake.input.items())
     reported = read_reported(paths.pop("reported"))
-    evidence = read_evidence(**paths, **snakemake.params.known)
+    evidence = read_evidence(**paths, **snakemake.params.context)
     require_sound(evidence)
     table, remark = beside(TABLES[name].build(evidence), name, reported=reported, evidence=evidence)
     title, note = f"{snakemake.wildcards.study}: {name}", f"{TABLES[name].reading} {remark}".strip()

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.models import works_slicewise
-from diffufuse.plan.plans import load_model
+from diffufuse.plan.plans import WEIGHTS, load_model
 
 if TYPE_CHECKING:  # its code has no influence on what a pass costs
     from diffufuse.predict.inference import Precision
@@ -32,7 +32,7 @@ PRECISIONS: tuple["Precision", ...] = ("32-true", "bf16-mixed")
 BATCHES = (1, 8)
 REPEATS, LIMIT_S = 30, 20.0
 MOST_WARMUPS, STEADY = 5, 0.05
-CHILD = "from diffufuse.efficiency import tell_peak; tell_peak()"
+CHILD = "from diffufuse.evaluate.efficiency import tell_peak; tell_peak()"
 # Makes the C library of Linux give memory back at once, so that what a pass needs shows in the process's size.
 GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
@@ -45,7 +45,7 @@ def measure(plan: Mapping[str, Any], weights: str | os.PathLike[str]) -> tuple[p
 
     Args:
         plan: from `make_plan`.
-        weights: safetensors of that plan.
+        weights: folder with the safetensors of that plan.
 
     Returns:
         Frames in the schemas `EFFICIENCY`, a row for each device and precision, and `LATENCIES`. A batch
@@ -55,7 +55,7 @@ def measure(plan: Mapping[str, Any], weights: str | os.PathLike[str]) -> tuple[p
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     rows, latencies = [], []
     with one_thread():
-        sizes = sizes_of(network, plan) | {"file_mb": Path(weights).stat().st_size / 1e6}
+        sizes = sizes_of(network, plan) | {"file_mb": (Path(weights) / WEIGHTS).stat().st_size / 1e6}
         for device, precision in ((device, precision) for device in devices for precision in PRECISIONS):
             there = network.to(device)
             names = {"dataset": plan["dataset"], "model": plan["model"], "device": name_of(device), "threads": 1}

@@ -11,11 +11,12 @@ import pandas as pd
 from diffufuse.errors import BadInput
 from diffufuse.evaluate.schemas import FORECASTS
 from diffufuse.evaluate.schemas import METRICS as METRICS_TABLE
-from diffufuse.metrics import METRICS, evaluate
+from diffufuse.metrics.catalogue import METRICS, evaluate
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.forecast import Forecast, pooled
 from diffufuse.predict.samples import read_samples
 from diffufuse.space.volumes import Volume, read_volume, same_grid
+from diffufuse.store.case import beside
 
 SCOPES = ("near", "body")
 
@@ -26,14 +27,13 @@ class Predicted:
 
     Attributes:
         predictions: folder with `{case}_{region}.nii.gz` and `{case}_{region}_probability.nii.gz`.
-        references: case to its labels.
-        bodies: case to its body, within which probabilities are judged.
+        cases: records of the prepared cases, `{case}.json`; beside each lie its labels, and its body, within which
+            probabilities are judged.
         regions: region to the label values that it joins.
     """
 
     predictions: str | Path
-    references: Mapping[str, str | Path]
-    bodies: Mapping[str, str | Path]
+    cases: Sequence[str | Path]
     regions: Mapping[str, list[int]]
 
     def comparisons(self, thresholds: Mapping[str, float] | None = None) -> Iterator[tuple[str, str, Comparison]]:
@@ -45,9 +45,9 @@ class Predicted:
         Raises:
             BadInput: a prediction or body is missing or does not lie on its reference's grid.
         """
-        for case, path in self.references.items():
-            labels = read_volume(path)
-            body = _on_grid(self.bodies[case], labels, case).array > 0
+        for record in self.cases:
+            case, labels = Path(record).stem, read_volume(beside(record, "_labels.nii.gz"))
+            body = _on_grid(beside(record, "_body.nii.gz"), labels, case).array > 0
             for region, values in self.regions.items():
                 stem = Path(self.predictions) / f"{case}_{region}"
                 yield (
@@ -66,13 +66,12 @@ class Predicted:
 
 
 def evaluate_fold(
-    predicted: Predicted, *, metrics: Sequence[str], thresholds: Mapping[str, float], names: Mapping[str, Any]
+    predicted: Predicted, *, thresholds: Mapping[str, float], names: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every metric of every region of every case, and what was forecast of the voxels of all cases.
 
     Args:
         predicted: where the predictions lie.
-        metrics: names in `metrics.METRICS`.
         thresholds: of the prediction sets, by region, from the run's validation patients.
         names: dataset, condition, trained_on, model, fold, seed of the predictions.
 
@@ -87,7 +86,7 @@ def evaluate_fold(
     for case, region, comparison in predicted.comparisons(thresholds):
         rows += [
             {**names, "case": case, "region": region, "metric": name, "value": value, "unit": METRICS[name].unit}
-            for name, value in evaluate(comparison, metrics).items()
+            for name, value in evaluate(comparison).items()
         ]
         for scope in SCOPES:
             known = [forecasts[region, scope]] if (region, scope) in forecasts else []
@@ -117,12 +116,6 @@ def forecast_table(forecasts: Mapping[tuple[str, str], Forecast], *, names: Mapp
         for (region, scope), found in forecasts.items()
     ]
     return pd.concat(frames, ignore_index=True)[FORECASTS.names].astype({"level": "int32"})
-
-
-def sum_forecasts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Tables of forecasts as one: the voxels of a level are those of all folds and seeds of a model together."""
-    keys = [name for name in FORECASTS.names if name not in ("inside", "outside")]
-    return pd.concat(tables).groupby(keys, sort=False, as_index=False).sum()[FORECASTS.names]
 
 
 def _on_grid(path: str | Path, labels: Volume, case: str) -> Volume:

@@ -6,14 +6,24 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch.manifest import raw_folder_of, require_unchanged
+from diffufuse.files.atomic import atomic_folder
+from diffufuse.files.digests import sha256_of
 from diffufuse.files.records import write_record
 from diffufuse.files.tables import write_rows
 from diffufuse.ingest.formats import Format
 from diffufuse.space.volumes import Volume, read_volume, write_volume
 
 
-def ingest_case(format: Format, manifest: str | Path, case: str, *, block: Mapping[str, Any], folder: Path) -> None:
-    """Write the images that a case has, their facts, and its labels.
+def ingest_case(
+    format: Format,
+    manifest: str | Path,
+    case: str,
+    *,
+    block: Mapping[str, Any],
+    folder: str | Path,
+    record: str | Path,
+) -> None:
+    """Write the images that a case has, their facts, its labels, and a record of what was written.
 
     Args:
         format: reads the source's files.
@@ -22,10 +32,18 @@ def ingest_case(format: Format, manifest: str | Path, case: str, *, block: Mappi
         block: of the dataset: `modalities`, `reference`, `annotation` and `labels`.
         folder: receives `{case}_{modality}.nii.gz` and `.json` of each image that the case has, `{case}_labels` alike,
             and `{case}_choice.tsv`, what was chosen for every modality and what was left.
+        record: JSON file; the SHA-256 of every file in the folder, so that what follows depends on content alone.
 
     Raises:
         BadInput: the case is not there, lacks the reference modality, or a file is not as it was fetched.
     """
+    with atomic_folder(folder) as partial:
+        _write_case(format, manifest, case, block, partial)
+        files = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
+    write_record({"case": case, "files": files}, record)
+
+
+def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[str, Any], folder: Path) -> None:
     raw, reference = raw_folder_of(manifest), block["reference"]
     raw_case = format.open_case(raw, case, block)
     require_unchanged(manifest, raw_case.files, owns=raw_case.owns)

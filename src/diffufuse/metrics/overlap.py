@@ -8,6 +8,8 @@ import numpy as np
 from diffufuse.types import Mask, Spacing
 
 MM3_PER_ML = 1000.0
+# Evaluated always, so that every table can say how many cases were missed, spurious or empty.
+COUNTED = ("missed", "spurious", "both_empty")
 
 
 class Confusion(NamedTuple):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from diffufuse.plan.constants import with_constants
 from diffufuse.plan.outputs import Outputs
 from diffufuse.seeds import seed_of
 from diffufuse.study.cohorts import Cohort
+
+WEIGHTS = "weights.safetensors"
 
 
 def make_plan(
@@ -96,12 +99,12 @@ def load_model(
 
     Args:
         plan: from `make_plan`.
-        weights: safetensors of that plan.
+        weights: folder with the safetensors of that plan.
         settings: of the architecture that differ at test time, e.g. uniform gates; none may change a weight's shape.
     """
     block = {**plan["block"], "settings": {**plan["block"]["settings"], **(settings or {})}}
     network = network_of({**plan, "block": block})
-    network.load_state_dict(load_file(weights))
+    network.load_state_dict(load_file(Path(weights) / WEIGHTS))
     return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

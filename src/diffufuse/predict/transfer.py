@@ -17,9 +17,9 @@ WHOLE = 0.999
 HALF = 0.5
 
 
-def as_its_own(
+def in_trained_space(
     scan: Scan,
-    here: Volume,
+    own_grid: Volume,
     *,
     case: str,
     tested: Mapping[str, Mapping[str, Any]],
@@ -33,7 +33,7 @@ def as_its_own(
 
     Args:
         scan: a prepared case in physical units, after its condition was applied.
-        here: the case's grid; values do not count.
+        own_grid: the case's grid; values do not count.
         case: name of the case, for the sentence.
         tested: name to block of the scan's images, in their order; `kind` and `like` are read.
         trained: name to block of the model's images, in its channel order; `kind` is read.
@@ -46,38 +46,39 @@ def as_its_own(
     Raises:
         BadInput: the case has nothing that the model could look at.
     """
-    grid = common_grid(here, spacing_mm=spacing_mm)
+    grid = common_grid(own_grid, spacing_mm=spacing_mm)
     images = np.zeros((len(trained), *grid.shape), np.float32)
     presence = np.zeros(images.shape, bool)
     shared = shared_modalities(trained, tested)
     for channel, name in enumerate(trained):
         if name in shared:
             source = list(tested).index(shared[name])
-            images[channel], presence[channel] = _carried(scan.images[source], scan.presence[source], here, grid)
+            images[channel], presence[channel] = _resampled(scan.images[source], scan.presence[source], own_grid, grid)
     if not presence.any():
         wanted = f"of {', '.join(shared.values())}" if shared else "that the model knows"
         raise BadInput(f"{case}: expected an image {wanted} for the model, got none; exclude the case.")
-    body, _ = resample(here.with_array(scan.body), grid)
+    body, _ = resample(own_grid.with_array(scan.body), grid)
     return Scan(images, presence, body >= HALF), grid
 
 
-def _carried(image: np.ndarray, present: Mask, here: Volume, grid: Volume) -> tuple[np.ndarray, Mask]:
-    values, inside = resample(here.with_array(image), grid)
-    acquired, _ = resample(here.with_array(present), grid)
+def _resampled(image: np.ndarray, present: Mask, own_grid: Volume, grid: Volume) -> tuple[np.ndarray, Mask]:
+    values, inside = resample(own_grid.with_array(image), grid)
+    acquired, _ = resample(own_grid.with_array(present), grid)
     whole = inside & (acquired >= WHOLE)
     return np.where(whole, values, 0), whole
 
 
-def back_home(probability: np.ndarray, grid: Volume, here: Volume) -> np.ndarray:
+def on_own_grid(probability: np.ndarray, grid: Volume, own_grid: Volume) -> np.ndarray:
     """A model's probability on the case's own grid, where its untouched reference lies.
 
     Args:
-        probability: (X, Y, Z) in 0..1 on the grid of `as_its_own`.
+        probability: (X, Y, Z) in 0..1 on the grid of `in_trained_space`.
         grid: that grid.
-        here: the case's own grid; values do not count.
+        own_grid: the case's own grid; values do not count.
 
     Returns:
-        Interpolated linearly, float32 in 0..1, shaped like `here`; exactly what it was where both grids are the same.
+        Interpolated linearly, float32 in 0..1, shaped like `own_grid`; exactly what it was where both
+        grids are the same.
     """
-    values, _ = resample(grid.with_array(probability), here)
+    values, _ = resample(grid.with_array(probability), own_grid)
     return np.clip(values, 0, 1)

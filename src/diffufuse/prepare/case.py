@@ -5,7 +5,6 @@ view. A transform leads from RAS mm of the reference to RAS mm of the moving ima
 """
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -86,7 +85,6 @@ def prepare_case(
     Raises:
         BadInput: the reference is absent, an image is constant or not finite, or the labels have another grid.
     """
-    began = time.perf_counter()
     _require_usable(images, labels, reference)
     images = {name: images[name] for name in modalities if name in images}
     corrected = {name: _corrected(image, modalities[name]) for name, image in images.items()}
@@ -112,7 +110,6 @@ def prepare_case(
             "statistics": {name: _statistics(on_grid[name].array, body & presence[name]) for name in on_grid},
             "body_ml": _milliliters(body, grid),
             "labels_ml": _label_volumes(labels, moved_labels),
-            "runtime_s": time.perf_counter() - began,
         },
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffufuse.metrics import METRICS
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import STEPS
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import QUANTITY, SYSTEM, VALUE, per_patient

@@ -1,18 +1,39 @@
 """From one value per case to statistics over patients, and a record of them."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.records import none_if_nan
+from diffufuse.metrics.catalogue import METRICS as CATALOGUE
 from diffufuse.report.schemas import SUMMARY
 from diffufuse.report.statistics import bootstrap_interval
 from diffufuse.seeds import seed_of
 
 SYSTEM = ["dataset", "condition", "trained_on", "model", "region"]
 QUANTITY = [*SYSTEM, "metric", "unit"]
+CLEAN = "clean"
+HEADLINE = ("dice", "hd95", "ece")
+PROBABILITIES_IN_GIT = ("ece", "brier", "nll")
+METRICS_IN_GIT = (
+    *(name for name, metric in CATALOGUE.items() if metric.reads in ("mask", "surface")),
+    *PROBABILITIES_IN_GIT,
+)
+PATIENT_VALUES = [
+    "dataset",
+    "patient",
+    "case",
+    "trained_on",
+    "model",
+    "condition",
+    "fold",
+    "seed",
+    "region",
+    "metric",
+    "value",
+]
 VALUE = [name for name in METRICS.names if name not in ("value", "unit")]
 
 
@@ -87,24 +108,35 @@ def summarize(
     return statistics.assign(excluded=statistics["dataset"].map(dict(excluded)))[SUMMARY.names]
 
 
-def summary_record(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The summary as a record: `dataset/condition/trained_on/model/region/metric` → its statistics.
+def headline(summary: pd.DataFrame) -> dict[str, float | None]:
+    """The few numbers by which two versions of a study are compared: means over patients of every model under `clean`.
 
     Args:
         summary: a frame in the schema `SUMMARY`.
 
     Returns:
-        Plain numbers and text; an undefined statistic is None.
+        `dataset/model/region/metric` → mean, of the study's own datasets; an undefined mean is None.
     """
-    path = ["dataset", "condition", "trained_on", "model", "region", "metric"]
-    return {
-        "/".join(row[name] for name in path): {
-            str(name): none_if_nan(value) if isinstance(value, float) else value
-            for name, value in row.items()
-            if name not in path
-        }
-        for row in summary.to_dict("records")
-    }
+    own = (summary["dataset"] == summary["trained_on"]) & (summary["condition"] == CLEAN)
+    rows = summary[own & summary["metric"].isin(HEADLINE)]
+    path = ["dataset", "model", "region", "metric"]
+    return {"/".join(row[name] for name in path): none_if_nan(row["mean"]) for row in rows.to_dict("records")}
+
+
+def patient_values(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
+    """Every value that the tables' masks and probabilities near the region rest on, a row each, for Git.
+
+    Args:
+        metrics: a frame in the schema `METRICS`.
+        patients: case → patient, from the cohort.
+
+    Returns:
+        Columns of `PATIENT_VALUES`, `value` to six significant digits; empty where it is undefined.
+    """
+    kept = metrics[metrics["metric"].isin([name for name in METRICS_IN_GIT if name in set(metrics["metric"])])]
+    rows = kept.assign(patient=kept["case"].map(dict(patients)))[PATIENT_VALUES]
+    rows = rows.assign(value=[f"{value:.6g}" if math.isfinite(value) else "" for value in rows["value"]])
+    return rows.sort_values(PATIENT_VALUES[:-1], kind="stable").reset_index(drop=True)
 
 
 def _statistics(values: pd.Series, seed: int) -> dict[str, float]:

@@ -8,25 +8,23 @@ from typing import Any
 import pandas as pd
 
 from diffufuse.files.records import read_record
-from diffufuse.models import works_slicewise
 from diffufuse.report.schemas import RUNS
 
-COST = ("parameters", "macs_per_sample", "steps", "duration_s", "seconds_per_step")
+COST = ("parameters", "macs_per_sample", "voxels_per_sample", "steps", "duration_s", "seconds_per_step")
 MACHINE = ("device", "threads", "precision", "commit", "started_unix_s")
 
 
-def collect_runs(weights: Sequence[str | os.PathLike[str]], *, trained_as: Mapping[str, str]) -> pd.DataFrame:
+def collect_runs(folders: Sequence[str | os.PathLike[str]], *, trained_as: Mapping[str, str]) -> pd.DataFrame:
     """The runs behind a study and what they cost.
 
     Args:
-        weights: of every training; its `plan.json` and `run.json` lie beside them.
+        folders: of every training, with its `plan.json` and `run.json`.
         trained_as: the study's models, in its order → the model whose weights each uses; mostly its own.
 
     Returns:
         A frame in the schema `RUNS`.
     """
-    folders = [Path(path).parent for path in weights]
-    trained = [(read_record(folder / "plan.json"), read_record(folder / "run.json")) for folder in folders]
+    trained = [(read_record(Path(folder) / "plan.json"), read_record(Path(folder) / "run.json")) for folder in folders]
     rows = [
         run_row(plan, record, model=model)
         for model, source in trained_as.items()
@@ -45,7 +43,6 @@ def run_row(plan: Mapping[str, Any], record: Mapping[str, Any], *, model: str) -
         model: the model that is reported; the plan's, or one that uses its weights.
     """
     training = plan["block"]["training"]
-    width, height, depth = training["patch"]
     corrupted = training["corruption"]["probability"] > 0
     return {
         "dataset": plan["dataset"],
@@ -53,7 +50,6 @@ def run_row(plan: Mapping[str, Any], record: Mapping[str, Any], *, model: str) -
         "trained_as": plan["model"],
         "fold": plan["fold"],
         "seed": plan["seed"],
-        "voxels_per_sample": width * height * (1 if works_slicewise(plan["block"]) else depth),
         "modality_dropout": float(training["modality_dropout"]),
         "corruptions": ",".join(sorted({block["corruption"] for block in plan["corruptions"]} if corrupted else ())),
         "torch": record["versions"]["torch"],

@@ -1,8 +1,8 @@
-"""What a study ran: its exact configuration, its data with licenses and citations, as a page that stands alone."""
+"""What a study ran: its exact configuration and the code of its runs, as a page that stands alone."""
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 PAGE = """<!DOCTYPE html>
@@ -10,38 +10,28 @@ PAGE = """<!DOCTYPE html>
 <style>
 body {{ font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 1.5em auto; max-width: 60em; padding: 0 1em; }}
 pre {{ background: #f6f6f6; padding: .8em; overflow-x: auto; font-size: 12px; }}
-dt {{ font-weight: 600; margin-top: .6em; }}
 </style></head>
 <body><h1>{title}</h1>
-<p>Code: diffufuse, commit {commit}.</p>
-<h2>Data</h2>
-<dl>
-{data}
-</dl>
+<p>Code of the trainings: diffufuse, commit {commits}.</p>
 <h2>Configuration</h2>
 {blocks}
 </body></html>
 """
 
 
-def study_page(study: Mapping[str, Any], known: Mapping[str, Any], *, commit: str) -> str:
+def study_page(study: Mapping[str, Any], context: Mapping[str, Any], *, commits: Iterable[str]) -> str:
     """The page as HTML.
 
     Args:
         study: the study's block of the configuration.
-        known: beside others its `datasets`, `conditions` and `models`, name → block.
-        commit: of the code.
+        context: beside others its `datasets`, `conditions` and `models`, name → block; without licenses and citations,
+            which the start page of the report states.
+        commits: of the code that trained its models.
     """
-    data = "\n".join(_dataset(name, block) for name, block in known["datasets"].items())
-    parts = {"study": study} | {part: known[part] for part in ("datasets", "conditions", "models")}
+    parts = {"study": study} | {part: context[part] for part in ("datasets", "conditions", "models")}
     blocks = "\n".join(f"<h3>{name}</h3>\n<pre>{html.escape(_text(block))}</pre>" for name, block in parts.items())
     title = f"The study {study['name']}"
-    return PAGE.format(title=html.escape(title), commit=html.escape(commit), data=data, blocks=blocks)
-
-
-def _dataset(name: str, block: Mapping[str, Any]) -> str:
-    told = f"{block['title']}. License: {block['license']}. Please cite: {block['citation']}"
-    return f"<dt>{html.escape(name)}</dt><dd>{html.escape(told)}</dd>"
+    return PAGE.format(title=html.escape(title), commits=html.escape(", ".join(commits)), blocks=blocks)
 
 
 def _text(block: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """A prepared case on disk: what `prepare` writes and every later stage reads."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,8 +50,8 @@ class PreparedCase:
         )
 
 
-def read_prepared(record: str | os.PathLike[str], slices: str | os.PathLike[str]) -> PreparedCase:
-    """Open a prepared case by the two files that hold it.
+def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
+    """Open a prepared case by its record; its slice store lies beside it.
 
     Raises:
         BadInput: the slice store is missing or damaged.
@@ -59,15 +59,19 @@ def read_prepared(record: str | os.PathLike[str], slices: str | os.PathLike[str]
     facts: dict[str, Any] = read_record(record)
     return PreparedCase(
         name=facts["case"],
-        slices=open_slices(Path(slices), sha256=facts["slices_sha256"]),
+        slices=open_slices(beside(record, "_slices.b2nd"), sha256=facts["slices_sha256"]),
         statistics=facts["statistics"],
         affine=np.array(facts["affine"]),
     )
 
 
-def read_all_prepared(
-    records: Sequence[str | os.PathLike[str]], slices: Sequence[str | os.PathLike[str]]
-) -> dict[str, PreparedCase]:
+def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, PreparedCase]:
     """Open several prepared cases, by name."""
-    cases = [read_prepared(*files) for files in zip(records, slices, strict=True)]
+    cases = [read_prepared(record) for record in records]
     return {case.name: case for case in cases}
+
+
+def beside(record: str | os.PathLike[str], ending: str) -> Path:
+    """A file of a prepared case by its record: `{case}_labels.nii.gz` beside `{case}.json` for `_labels.nii.gz`."""
+    path = Path(record)
+    return path.with_name(f"{path.stem}{ending}")

@@ -46,12 +46,14 @@ class StoredCase:
     Attributes:
         path: its file.
         stamp: what tells whether the file is still the one that was compared with its SHA-256.
+        sha256: of the file's content.
         modalities: names of the images, in channel order.
         steps: (M,) float32, size of a step in each image's unit; a value is off by half a step at most.
     """
 
     path: Path
     stamp: tuple[int, ...]
+    sha256: str
     modalities: tuple[str, ...]
     steps: np.ndarray
 
@@ -229,7 +231,7 @@ def open_slices(path: str | os.PathLike[str], *, sha256: str) -> StoredCase:
     if array.dtype != np.int16:
         raise BadInput(f"{path}: expected 16-bit steps, got {array.dtype} of an older release; prepare the case again.")
     kept = array.schunk.vlmeta
-    return StoredCase(path, stamp, tuple(kept["modalities"]), np.array(kept["steps"], np.float32))
+    return StoredCase(path, stamp, sha256, tuple(kept["modalities"]), np.array(kept["steps"], np.float32))
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

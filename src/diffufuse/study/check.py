@@ -1,6 +1,7 @@
 """Whether a study makes sense, told before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,31 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from diffufuse.conditions.apply import corrupts, withheld
-from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.errors import BadInput
+from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort, read_cohort
+from diffufuse.study.members import CORRUPTIONS, REMOVALS
 from diffufuse.study.transfer import refusal
 
 LONGEST_MESSAGE = 300
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """The corruptions of the library, by name.
+
+    Attributes:
+        changing: they change values.
+        removing: they take voxels away.
+    """
+
+    changing: Collection[str]
+    removing: Collection[str]
+
+    @classmethod
+    def of(cls, code: Code) -> "Corruptions":
+        """Read the registries, without loading what they list."""
+        return cls(code.registry(CORRUPTIONS), code.registry(REMOVALS))
 
 
 def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
@@ -37,12 +57,13 @@ def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
     raise BadInput(f"{place}: {told}{hint}.")
 
 
-def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
+def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict[str, Cohort]:
     """Check the names of a study against the catalogues, and its folds against the cohort sheets.
 
     Args:
         config: the whole configuration, each part already in the form of its schema.
         cohorts: folder of the cohort sheets, one `{dataset}.tsv` per dataset.
+        code: of the library, whose registries name the corruptions.
 
     Returns:
         Dataset to cohort; the study's datasets first, then those of its transfers that can be scored.
@@ -53,7 +74,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
             not there, the model to compare with is none of the study's, or a dataset to transfer to is unknown, one
             of the study's own or has patients of them.
     """
-    study = config["study"]
+    study, corruptions = config["study"], Corruptions.of(code)
     for part in ("datasets", "conditions", "models"):
         for name in study[part]:
             if name not in config[part]:
@@ -61,7 +82,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
                     f"study.{part}: {name!r} is not in config/{part}.yaml; known are: {', '.join(config[part])}."
                 )
     for name in study["models"]:
-        _check_model(name, config)
+        _check_model(name, config, corruptions)
     if study.get("compare_with", study["models"][0]) not in study["models"]:
         raise BadInput(
             f"study.compare_with: {study['compare_with']!r} is not a model of the study; known are: "
@@ -77,7 +98,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path) -> dict[str, Cohort]:
                     f"known are: {', '.join(map(str, cohort.folds))}."
                 )
         for condition in study["conditions"]:
-            _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
+            _check_condition(condition, config["conditions"][condition], name, config["datasets"][name], corruptions)
     return read | _read_transfers(config, read, cohorts)
 
 
@@ -127,7 +148,7 @@ def _check_only(config: Mapping[str, Any]) -> None:
             )
 
 
-def _check_model(name: str, config: Mapping[str, Any]) -> None:
+def _check_model(name: str, config: Mapping[str, Any], corruptions: "Corruptions") -> None:
     scaled = config["models"][name].get("predictions_of", name)
     if "predictions_of" in config["models"].get(scaled, {"predictions_of": None}):
         raise BadInput(
@@ -149,14 +170,16 @@ def _check_model(name: str, config: Mapping[str, Any]) -> None:
                 f"config/conditions.yaml with a corruption; known are: {', '.join(corrupting)}."
             )
         block = config["conditions"][condition]
-        if "after" in block or block["corruption"] in REMOVALS:
+        if "after" in block or block["corruption"] in corruptions.removing:
             raise BadInput(
                 f"models.{source}.training.corruption.conditions: {condition!r} acts after normalization or takes "
                 "voxels away, and a training corrupts values as they were acquired alone; leave it out."
             )
 
 
-def _check_condition(name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any]) -> None:
+def _check_condition(
+    name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any], corruptions: "Corruptions"
+) -> None:
     spoken_of = [each for key in ("absent", "present", "modalities") for each in condition.get(key, ())]
     unknown = [modality for modality in spoken_of if modality not in block["modalities"]]
     if unknown:
@@ -170,15 +193,19 @@ def _check_condition(name: str, condition: Mapping[str, Any], dataset: str, bloc
     if "present" in condition and not gone:
         raise BadInput(f"study.conditions: {name} keeps every modality of {dataset}, as clean does; leave it out.")
     if "corruption" in condition:
+        _require_known(name, condition, corruptions)
         _check_corruption(name, condition, dataset, {one: each["kind"] for one, each in block["modalities"].items()})
 
 
-def _check_corruption(name: str, condition: Mapping[str, Any], dataset: str, kinds: Mapping[str, str]) -> None:
-    known = [*CORRUPTIONS, *REMOVALS]
-    if condition["corruption"] not in known:
+def _require_known(name: str, condition: Mapping[str, Any], corruptions: "Corruptions") -> None:
+    names = [*corruptions.changing, *corruptions.removing]
+    if condition["corruption"] not in names:
         raise BadInput(
-            f"study.conditions: {name} names the corruption {condition['corruption']!r}; known are: {', '.join(known)}."
+            f"study.conditions: {name} names the corruption {condition['corruption']!r}; known are: {', '.join(names)}."
         )
+
+
+def _check_corruption(name: str, condition: Mapping[str, Any], dataset: str, kinds: Mapping[str, str]) -> None:
     if not any(corrupts(condition, modality, kind) for modality, kind in kinds.items()):
         raise BadInput(
             f"study.conditions: {name} corrupts no modality of {dataset}; it asks for the kind "

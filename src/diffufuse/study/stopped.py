@@ -30,34 +30,33 @@ class Stopped:
     @property
     def sheet_line(self) -> str:
         """The line that excludes the case in its cohort sheet, with the reason for a person to review."""
-        told = re.split(r":\s", self.reason, maxsplit=1)[-1].rsplit(";", 1)[0]
-        short = told if len(told) <= LONGEST_REASON else told[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
+        sentence = re.split(r":\s", self.reason, maxsplit=1)[-1].rsplit(";", 1)[0]
+        short = sentence if len(sentence) <= LONGEST_REASON else sentence[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
         return "\t".join([*cells_of(self.case)[:-1], f"{self.stage}: {short}"])
 
 
-def stopped_cases(dataset: str, cohort: Cohort, *, stages: Mapping[str, tuple[str, str]]) -> list[Stopped]:
-    """The cases whose log tells a refusal and whose result is not there.
+def stopped_cases(cohorts: Mapping[str, Cohort], *, stages: Mapping[str, tuple[str, str]]) -> list[Stopped]:
+    """The cases whose log holds a refusal and whose result is not there.
 
     Args:
-        dataset: name of the dataset.
-        cohort: its cases.
+        cohorts: dataset to its cases.
         stages: stage to the paths of its result and of its log, with `{dataset}` and `{case}`.
 
     Returns:
-        At most one entry per case, in the sheet's order.
+        At most one entry per case, in the order of the sheets.
     """
-    found = []
-    for case in cohort.cases:
+    entries = []
+    for dataset, case in [(name, case) for name, cohort in cohorts.items() for case in cohort.cases]:
         for stage, paths in stages.items():
             result, log = (Path(path.format(dataset=dataset, case=case.name)) for path in paths)
-            told = [] if result.exists() or not log.exists() else REFUSAL.findall(log.read_text(errors="replace"))
-            if told:
-                found.append(Stopped(dataset, case, stage, told[-1]))
+            refusals = [] if result.exists() or not log.exists() else REFUSAL.findall(log.read_text(errors="replace"))
+            if refusals:
+                entries.append(Stopped(dataset, case, stage, refusals[-1]))
                 break
-    return found
+    return entries
 
 
-def farewell(stopped: list[Stopped], *, sheet: str) -> str:
+def closing_message(stopped: list[Stopped], *, sheet: str) -> str:
     """What the end of a run says about the cases that stopped; empty if none did.
 
     Args:

@@ -173,6 +173,7 @@ def fit(
             teller.step(step, f"loss {losses['loss'].item():.3f}")
 
     history.facts |= {"parameters": budget.parameters, "macs_per_sample": budget.macs_per_sample}
+    history.facts |= {"voxels_per_sample": int(trial.reference[0, 0].numel())}
     history.facts |= {"steps": steps, "seconds_per_step": pace.seconds / steps}
     return average.module.cpu().eval()
 

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from diffufuse.files.atomic import atomic_path
+from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.records import none_if_nan, write_record
 from diffufuse.files.tables import write_table
 from diffufuse.metrics.overlap import dice
-from diffufuse.plan.plans import network_of, plan_regions, run_seed
+from diffufuse.plan.plans import WEIGHTS, network_of, plan_regions, run_seed
 from diffufuse.predict.inference import predict_case
 from diffufuse.store.case import PreparedCase
 from diffufuse.study.provenance import commit, versions
@@ -58,7 +58,7 @@ def train_run(
     checkpoints: str | os.PathLike[str],
     follow: Callable[[int, dict[str, float]], None],
     started_unix_s: float,
-    code: Sequence[str] = (),
+    code: str = "",
 ) -> Run:
     """Train the model of a plan, or go on with a training of the same plan, code and data that was interrupted.
 
@@ -69,7 +69,7 @@ def train_run(
         checkpoints: folder for the state of the training while it runs; `write_run` removes it.
         follow: receives the curves while they grow.
         started_unix_s: when the run began, or went on.
-        code: digests of the code that trains.
+        code: digest of the code that trains.
     """
     settings, history = plan["block"]["training"], History(follow)
     fabric = fabric_for_this_machine(settings["precision"])
@@ -99,9 +99,9 @@ def write_run(
     history: str | os.PathLike[str],
     record: str | os.PathLike[str],
 ) -> None:
-    """Write a run: weights as safetensors, plan and record as JSON, curves as Parquet; then drop its checkpoints."""
-    with atomic_path(weights) as partial:
-        save_file(run.network.state_dict(), partial)
+    """Write a run: weights as safetensors in a folder, plan and record as JSON, curves; then drop its checkpoints."""
+    with atomic_folder(weights) as folder:
+        save_file(run.network.state_dict(), folder / WEIGHTS)
     write_record(dict(run.plan), plan)
     write_table(run.history, history, HISTORY)
     write_record(dict(run.record), record)
@@ -122,10 +122,10 @@ def validation_dice(network: nn.Module, cases: Sequence[PreparedCase], plan: Map
     return dict(zip(regions, np.mean(per_case, axis=0).tolist(), strict=True))
 
 
-def _identity(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], code: Sequence[str]) -> str:
-    """Digest of all that a training follows from; the stamp of a stored case changes whenever it is written."""
-    data = {name: [case.slices.stamp, case.statistics] for name, case in cases.items()}
-    facts = {"plan": plan, "code": list(code), "data": data, "torch": str(torch.__version__)}
+def _identity(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], code: str) -> str:
+    """Digest of all that a training follows from: plan, code, content of the stored cases, version of torch."""
+    data = {name: [case.slices.sha256, case.statistics] for name, case in cases.items()}
+    facts = {"plan": plan, "code": code, "data": data, "torch": str(torch.__version__)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,20 +15,17 @@ from diffufuse.conditions.corruptions.streaks import streaks
 
 # These change values, and give an image for an image.
 CORRUPTIONS = {
-    function.__name__: function
-    for function in (
-        gaussian_noise,
-        rician_noise,
-        poisson_noise,
-        motion_blur,
-        kspace_motion,
-        ghosting,
-        bias_field,
-        drift,
-        gain,
-        streaks,
-        downsampling,
-    )
+    "gaussian_noise": gaussian_noise,
+    "rician_noise": rician_noise,
+    "poisson_noise": poisson_noise,
+    "motion_blur": motion_blur,
+    "kspace_motion": kspace_motion,
+    "ghosting": ghosting,
+    "bias_field": bias_field,
+    "drift": drift,
+    "gain": gain,
+    "streaks": streaks,
+    "downsampling": downsampling,
 }
 # These take voxels away, and give where an image is still there.
-REMOVALS = {function.__name__: function for function in (missing_slices,)}
+REMOVALS = {"missing_slices": missing_slices}

@@ -48,7 +48,6 @@ class Registration:
         folded: share of the voxels at which the transform turns space inside out, 0..1.
         start: where the optimization began: header, center, mass, search, far or turned; `given` where there was none.
         accepted: False where the optimization did not raise the similarity; the transform is then the identity.
-        runtime_s: wall-clock time.
     """
 
     transform: Transform
@@ -66,7 +65,6 @@ class Registration:
     folded: float
     start: str
     accepted: bool
-    runtime_s: float
 
     def quality(self) -> dict[str, float | str | bool]:
         """All but the transform, as a record that JSON can hold."""
@@ -174,7 +172,6 @@ class _Pair:
             folded=max((warp.folded() for warp in transform.warps), default=0.0),
             start=start,
             accepted=accepted,
-            runtime_s=time.perf_counter() - began,
         )
 
     def _body_overlap(self, transform: Transform) -> float:

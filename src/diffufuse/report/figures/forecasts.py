@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from diffufuse.metrics import COUNTED
 from diffufuse.metrics.comparison import NEAR_MM
 from diffufuse.metrics.forecast import Forecast
+from diffufuse.metrics.overlap import COUNTED
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.figures import parts
 from diffufuse.report.selection import home

@@ -1,1 +1,16 @@
-"""Pictures of cases: as prepared, under a condition, with their predictions."""
+"""Pictures of cases: a `{picture}` of `results/report/{study}/{picture}/{dataset}/` is a key of `PICTURES`."""
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from diffufuse.report.pictures import condition, extremes, gallery, overlay, uncertainty
+
+# Prepared cases, folders of predictions, tables of metrics, and the settings that `study.pictures` gives → the picture.
+PICTURES: dict[str, Callable[..., Figure]] = {
+    "gallery": gallery.picture,
+    "conditions": condition.picture,
+    "extremes": extremes.picture,
+    "overlays": overlay.picture,
+    "uncertainty": uncertainty.picture,
+}

@@ -23,6 +23,7 @@ from diffufuse.report.pictures.panels import (
     view_of,
     window,
 )
+from diffufuse.report.pictures.rows import kinds_of
 from diffufuse.report.style import PALETTE, house_style, new_figure
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.scan import Scan
@@ -197,3 +198,32 @@ def _draw_scale(row: np.ndarray, reach: float, unit: str) -> None:
         bar.set_label(f"difference, {unit}", fontsize=6)
         bar.set_ticks([-reach, 0, reach], labels=[f"-{_rounded(reach)}", "0", f"+{_rounded(reach)}"], fontsize=6)
         bar.outline.set_visible(False)
+
+
+def picture(
+    cases: Sequence[PreparedCase],
+    predictions: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    dataset: str,
+    modalities: Mapping[str, Mapping[str, Any]],
+    name: str,
+    condition: Mapping[str, Any],
+    study_seed: int,
+) -> Figure:
+    """What a condition does to one case, with the same random numbers as in its prediction.
+
+    Args:
+        cases: the case.
+        predictions: not used.
+        metrics: not used.
+        dataset: to which the random numbers belong.
+        modalities: name to its block of `config/datasets.yaml`; `kind` and `normalization` are read.
+        name: of the condition.
+        condition: its block of `config/conditions.yaml`.
+        study_seed: the study's one seed.
+    """
+    [case] = cases
+    names = (dataset, case.name, name)
+    pair = Pair.of(case, condition, modalities=modalities, study_seed=study_seed, names=names)
+    return draw(pair, title=f"{name}, {case.name}", modalities=kinds_of(modalities))

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from diffufuse.report.pictures.overlay import Row, draw_contours, draw_legend, draw_score
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.files.tables import read_tables
 from diffufuse.report.pictures.panels import Kind, draw_image, draw_orientation, shown_slice, view_of, window
+from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, kinds_of, reference_of, row_of
 from diffufuse.report.style import house_style, new_figure
+from diffufuse.store.case import PreparedCase
 from diffufuse.types import Mask, Spacing
 
 PANEL_IN = 2.0
@@ -72,3 +77,41 @@ def draw(cases: Sequence[Ranked], *, title: str, modalities: Mapping[str, Kind])
             axes.set_title(modality, fontweight="normal")
         draw_legend(figure, title)
     return figure
+
+
+def picture(
+    cases: Sequence[PreparedCase],
+    predictions: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    dataset: str,
+    model: str,
+    modalities: Mapping[str, Mapping[str, Any]],
+    regions: Mapping[str, list[int]],
+) -> Figure:
+    """The test cases on which a model did best, as usual, and worst, under `clean`; for its first region.
+
+    Args:
+        cases: all test cases.
+        predictions: a folder per fold; each case is in one of them.
+        metrics: tables in the schema `METRICS`, one per fold.
+        dataset: for the title.
+        model: likewise.
+        modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
+        regions: region to the label values that it joins.
+    """
+    region, values = next(iter(regions.items()))
+    table = read_tables(metrics, METRICS)
+    folders = {name: folder for folder in predictions for name in _cases_in(folder, region)}
+    named, shown = {case.name: case for case in cases}, []
+    for rank, name in ranked_cases(table[table["region"] == region]).items():
+        case, reference = named[name], reference_of(named[name], values)
+        row = row_of(f"{rank}: {name}", case.scan, case, folders[name], region=region, reference=reference)
+        shown.append(Ranked(row, reference, case.spacing_mm))
+    title = f"{model} on {dataset}, {region}: best, median and worst of {len(cases)} by Dice"
+    return draw(shown, title=title, modalities=kinds_of(modalities))
+
+
+def _cases_in(folder: str, region: str) -> list[str]:
+    ending = f"_{region}_probability.nii.gz"
+    return [path.name.removesuffix(ending) for path in Path(folder).glob(f"*{ending}")]

@@ -20,6 +20,7 @@ from diffufuse.report.pictures.panels import (
     view_of,
     window,
 )
+from diffufuse.report.pictures.rows import kinds_of
 from diffufuse.report.style import PALETTE, house_style, new_figure
 from diffufuse.space.volumes import Volume
 from diffufuse.store.case import PreparedCase
@@ -110,3 +111,26 @@ def _draw_case(
 
 def _color(value: int) -> str:
     return LABELS[(value - 1) % len(LABELS)]
+
+
+def picture(
+    cases: Sequence[PreparedCase],
+    predictions: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    dataset: str,
+    modalities: Mapping[str, Mapping[str, Any]],
+    labels: Mapping[str, int],
+) -> Figure:
+    """Cases of a dataset as they were prepared.
+
+    Args:
+        cases: in the order of the rows.
+        predictions: not used.
+        metrics: not used.
+        dataset: its name.
+        modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
+        labels: name to value.
+    """
+    shown = [Shown.of(case) for case in cases]
+    return draw(shown, dataset=dataset, modalities=kinds_of(modalities), labels=labels)

@@ -1,51 +1,26 @@
 """What a model saw of one case and what it made of it: modalities across, conditions down."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from diffufuse.conditions.apply import apply_condition
 from diffufuse.report.pictures.panels import (
     UNITS,
     Kind,
-    View,
-    draw_contour,
     draw_image,
     draw_orientation,
     shown_slice,
     view_of,
     window,
 )
-from diffufuse.report.style import PALETTE, house_style, new_figure
+from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, kinds_of, reference_of, row_of
+from diffufuse.report.style import house_style, new_figure
 from diffufuse.space.volumes import Volume
-from diffufuse.store.scan import Scan
-from diffufuse.types import Mask
+from diffufuse.store.case import PreparedCase
 
-REFERENCE, PREDICTION = PALETTE[4], PALETTE[5]
 PANEL_IN = 1.9
-
-
-@dataclass(frozen=True)
-class Row:
-    """One condition of the case.
-
-    Attributes:
-        condition: its name.
-        scan: the images as the model met them.
-        prediction: (X, Y, Z) boolean.
-        dice: of the prediction, 0..1 or NaN.
-        hd95_mm: of the prediction, mm or NaN.
-    """
-
-    condition: str
-    scan: Scan
-    prediction: Mask
-    dice: float
-    hd95_mm: float
 
 
 def draw(rows: Sequence[Row], reference: Volume, *, case: str, modalities: Mapping[str, Kind]) -> Figure:
@@ -99,27 +74,37 @@ def _require_consistent(rows: Sequence[Row], reference: Volume, modalities: Mapp
             raise ValueError(f"rows: expected predictions of shape {reference.shape}, got {row.prediction.shape}")
 
 
-def draw_contours(axes: Axes, reference: Mask, prediction: Mask, view: View) -> None:
-    """Outline the reference, and above it the prediction."""
-    draw_contour(axes, reference, view, color=REFERENCE, width_pt=1.8)
-    draw_contour(axes, prediction, view, color=PREDICTION, width_pt=0.9)
+def picture(
+    cases: Sequence[PreparedCase],
+    predictions: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    dataset: str,
+    model: str,
+    modalities: Mapping[str, Mapping[str, Any]],
+    regions: Mapping[str, list[int]],
+    conditions: Mapping[str, Mapping[str, Any]],
+    study_seed: int,
+) -> Figure:
+    """One test case with its reference and a model's predictions under several conditions; for its first region.
 
-
-def draw_score(axes: Axes, row: Row) -> None:
-    """Write beside a row what it is and what the prediction is worth."""
-    dice = "undefined" if math.isnan(row.dice) else f"{row.dice:.3f}"
-    hd95 = "undefined" if math.isnan(row.hd95_mm) else f"{row.hd95_mm:.1f} mm"
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7}
-    axes.annotate(row.condition, (0, 0.5), (-6, 3), va="bottom", fontweight="bold", **place)
-    remark = "" if row.prediction.any() else "\nnothing predicted"
-    axes.annotate(f"Dice {dice}\nHD95 {hd95}{remark}", (0, 0.5), (-6, 0), va="top", **place)
-
-
-def draw_legend(figure: Figure, title: str) -> None:
-    """Write above what is shown, and below what the outlines are."""
-    figure.suptitle(title, fontsize=8, fontweight="bold")
-    lines = [
-        Line2D([], [], color=REFERENCE, linewidth=1.8, label="reference"),
-        Line2D([], [], color=PREDICTION, linewidth=0.9, label="prediction"),
-    ]
-    figure.legend(handles=lines, loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    Args:
+        cases: the case.
+        predictions: folder of predictions for each condition, in their order.
+        metrics: not used.
+        dataset: to which the conditions' random numbers belong.
+        model: stands in the folder's path alone.
+        modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
+        regions: region to the label values that it joins.
+        conditions: name to its block of `config/conditions.yaml`.
+        study_seed: the study's one seed.
+    """
+    [case], (region, values) = cases, next(iter(regions.items()))
+    reference = reference_of(case, values)
+    drawn: dict[str, Any] = {"modalities": modalities, "spacing_mm": case.spacing_mm, "study_seed": study_seed}
+    rows = []
+    for (name, block), folder in zip(conditions.items(), predictions, strict=True):
+        scan = apply_condition(case.scan, block, names=(dataset, case.name, name), **drawn)
+        rows.append(row_of(name, scan, case, folder, region=region, reference=reference))
+    title = f"{case.name}, {region}"
+    return draw(rows, Volume(reference, case.affine), case=title, modalities=kinds_of(modalities))

@@ -1,91 +1,66 @@
-"""What pictures of test cases show: a case under every condition, where it is in doubt, the best and the worst."""
+"""A case beside one of its predictions: a row of a picture."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from diffufuse.conditions.apply import apply_condition
-from diffufuse.metrics import evaluate
-from diffufuse.metrics.calibration import entropy_bits
 from diffufuse.metrics.comparison import Comparison
-from diffufuse.report.pictures.extremes import Ranked
-from diffufuse.report.pictures.overlay import Row
-from diffufuse.space.volumes import Volume, read_volume, write_volume
+from diffufuse.metrics.overlap import dice
+from diffufuse.metrics.surface import hd95
+from diffufuse.report.pictures.panels import Kind, View, draw_contour
+from diffufuse.report.style import PALETTE
+from diffufuse.space.volumes import read_volume
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.scan import Scan
-from diffufuse.types import Image, Mask
+from diffufuse.types import Mask
 
-SHOWN = ("dice", "hd95")
+REFERENCE, PREDICTION = PALETTE[4], PALETTE[5]
 
 
-def overlay_rows(
-    case: PreparedCase,
-    predictions: Sequence[str | os.PathLike[str]],
-    *,
-    region: str,
-    values: Sequence[int],
-    conditions: Mapping[str, Mapping[str, Any]],
-    modalities: Mapping[str, Mapping[str, Any]],
-    dataset: str,
-    study_seed: int,
-) -> tuple[list[Row], Volume]:
-    """The rows of an overlay picture and the reference that they are compared with.
+@dataclass(frozen=True)
+class Row:
+    """One condition of the case.
+
+    Attributes:
+        condition: its name.
+        scan: the images as the model met them.
+        prediction: (X, Y, Z) boolean.
+        dice: of the prediction, 0..1 or NaN.
+        hd95_mm: of the prediction, mm or NaN.
+    """
+
+    condition: str
+    scan: Scan
+    prediction: Mask
+    dice: float
+    hd95_mm: float
+
+
+def row_of(
+    title: str, scan: Scan, case: PreparedCase, predictions: str | os.PathLike[str], *, region: str, reference: Mask
+) -> Row:
+    """A row of a case.
 
     Args:
+        title: stands beside the row.
+        scan: the case as the model met it.
         case: the prepared case.
-        predictions: folder of predictions for each condition, in the order of `conditions`.
+        predictions: folder that holds its prediction.
         region: which region is shown.
-        values: the label values that it joins.
-        conditions: name to its block of `config/conditions.yaml`.
-        modalities: name to its block of `config/datasets.yaml`, in channel order.
-        dataset: name of the dataset, for the conditions' seeds.
-        study_seed: the study's one seed.
-
-    Returns:
-        One row per condition, and the reference mask.
+        reference: (X, Y, Z) boolean.
     """
-    reference = reference_of(case, values)
-    rows = []
-    for (name, block), folder in zip(conditions.items(), predictions, strict=True):
-        scan = apply_condition(
-            case.scan,
-            block,
-            modalities=modalities,
-            spacing_mm=case.spacing_mm,
-            study_seed=study_seed,
-            names=(dataset, case.name, name),
-        )
-        rows.append(_row(name, scan, case, folder, region=region, reference=reference))
-    return rows, Volume(reference, case.affine)
-
-
-def ranked_rows(
-    cases: Mapping[str, PreparedCase],
-    ranks: Mapping[str, str],
-    predictions: Mapping[str, str | os.PathLike[str]],
-    *,
-    region: str,
-    values: Sequence[int],
-) -> list[Ranked]:
-    """The rows of a picture of the best, the median and the worst case, as they were acquired.
-
-    Args:
-        cases: name → prepared case.
-        ranks: from `extremes.ranked_cases`.
-        predictions: case → folder that holds its prediction.
-        region: which region is shown.
-        values: the label values that it joins.
-    """
-    shown = []
-    for rank, name in ranks.items():
-        case = cases[name]
-        reference = reference_of(case, values)
-        row = _row(f"{rank}: {name}", case.scan, case, predictions[name], region=region, reference=reference)
-        shown.append(Ranked(row, reference, case.spacing_mm))
-    return shown
+    mask = read_volume(Path(predictions) / f"{case.name}_{region}.nii.gz").array > 0
+    comparison = Comparison(mask, reference, case.spacing_mm)
+    distance_mm = hd95(comparison.surface, penalty_mm=comparison.penalty_mm)
+    return Row(title, scan, mask, dice=dice(mask, reference), hd95_mm=distance_mm)
 
 
 def reference_of(case: PreparedCase, values: Sequence[int]) -> Mask:
@@ -93,35 +68,32 @@ def reference_of(case: PreparedCase, values: Sequence[int]) -> Mask:
     return np.isin(case.slices.labels(slice(None)).transpose(1, 2, 0), values)
 
 
-def map_doubt(
-    case: PreparedCase, predictions: str | os.PathLike[str], path: str | os.PathLike[str], *, region: str
-) -> tuple[Image, Image]:
-    """Write the uncertainty of a case as NIfTI: the entropy of its probability in every voxel, 0..1 bit.
-
-    Args:
-        case: the prepared case.
-        predictions: folder of its prediction.
-        path: where to write, `.nii.gz`.
-        region: which region.
-
-    Returns:
-        The probability and its entropy, (X, Y, Z) float32.
-    """
-    probability = read_volume(Path(predictions) / f"{case.name}_{region}_probability.nii.gz")
-    doubt_bits = entropy_bits(probability.array).astype(np.float32)
-    write_volume(probability.with_array(doubt_bits), path)
-    return probability.array, doubt_bits
+def kinds_of(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
+    """Modality to its kind, in channel order."""
+    return {name: block["kind"] for name, block in modalities.items()}
 
 
-def _row(
-    title: str,
-    scan: Scan,
-    case: PreparedCase,
-    predictions: str | os.PathLike[str],
-    *,
-    region: str,
-    reference: Mask,
-) -> Row:
-    mask = read_volume(Path(predictions) / f"{case.name}_{region}.nii.gz").array > 0
-    found = evaluate(Comparison(mask, reference, case.spacing_mm), SHOWN)
-    return Row(title, scan, mask, dice=found["dice"], hd95_mm=found["hd95"])
+def draw_contours(axes: Axes, reference: Mask, prediction: Mask, view: View) -> None:
+    """Outline the reference, and above it the prediction."""
+    draw_contour(axes, reference, view, color=REFERENCE, width_pt=1.8)
+    draw_contour(axes, prediction, view, color=PREDICTION, width_pt=0.9)
+
+
+def draw_score(axes: Axes, row: Row) -> None:
+    """Write beside a row what it is and what the prediction is worth."""
+    dice = "undefined" if math.isnan(row.dice) else f"{row.dice:.3f}"
+    hd95 = "undefined" if math.isnan(row.hd95_mm) else f"{row.hd95_mm:.1f} mm"
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7}
+    axes.annotate(row.condition, (0, 0.5), (-6, 3), va="bottom", fontweight="bold", **place)
+    remark = "" if row.prediction.any() else "\nnothing predicted"
+    axes.annotate(f"Dice {dice}\nHD95 {hd95}{remark}", (0, 0.5), (-6, 0), va="top", **place)
+
+
+def draw_legend(figure: Figure, title: str) -> None:
+    """Write above what is shown, and below what the outlines are."""
+    figure.suptitle(title, fontsize=8, fontweight="bold")
+    lines = [
+        Line2D([], [], color=REFERENCE, linewidth=1.8, label="reference"),
+        Line2D([], [], color=PREDICTION, linewidth=0.9, label="prediction"),
+    ]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, frameon=False, fontsize=7)

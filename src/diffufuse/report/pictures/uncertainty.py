@@ -1,27 +1,32 @@
-"""Where a model is in doubt about a case: its images, its probability, and the entropy of that probability."""
+"""Where a model is uncertain about a case: its images, its probability, and the entropy of that probability."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from diffufuse.report.pictures.overlay import draw_contours, draw_legend
+from diffufuse.metrics.calibration import entropy_bits
 from diffufuse.report.pictures.panels import Kind, View, draw_image, draw_orientation, shown_slice, view_of, window
+from diffufuse.report.pictures.rows import draw_contours, draw_legend, kinds_of, reference_of
 from diffufuse.report.style import house_style, new_figure
+from diffufuse.space.volumes import read_volume
+from diffufuse.store.case import PreparedCase
 from diffufuse.store.scan import Scan
 from diffufuse.types import Image, Mask, Spacing
 
 PANEL_IN = 2.0
 PROBABILITY_COLORS = "cividis"  # even steps of lightness, told apart with any color vision
-DOUBT_COLORS = "magma"
+UNCERTAINTY_COLORS = "magma"
 
 
 def draw(
     scan: Scan,
     reference: Mask,
     probability: Image,
-    doubt_bits: Image,
+    uncertainty_bits: Image,
     *,
     spacing_mm: Spacing,
     case: str,
@@ -33,7 +38,7 @@ def draw(
         scan: the images as the model met them.
         reference: boolean, (X, Y, Z).
         probability: 0..1.
-        doubt_bits: entropy of the probability, 0..1 bit.
+        uncertainty_bits: entropy of the probability, 0..1 bit.
         spacing_mm: voxel size.
         case: what is shown, for the title.
         modalities: name → kind, in the order of the scan's images.
@@ -51,7 +56,9 @@ def draw(
             draw_image(panels[channel], scan, channel, view, window([scan], channel, kind), kind)
             panels[channel].set_title(modality, fontweight="normal")
         _draw_map(figure, panels[-2], probability, view, colors=PROBABILITY_COLORS, title="probability", unit="1")
-        _draw_map(figure, panels[-1], doubt_bits, view, colors=DOUBT_COLORS, title="uncertainty", unit="bit")
+        _draw_map(
+            figure, panels[-1], uncertainty_bits, view, colors=UNCERTAINTY_COLORS, title="uncertainty", unit="bit"
+        )
         for axes in panels:
             draw_contours(axes, reference, mask, view)
         draw_orientation(panels[0], view)
@@ -76,3 +83,37 @@ def _draw_map(figure: Figure, axes: Axes, values: Image, view: View, *, colors: 
     bar = figure.colorbar(shown, ax=axes, fraction=0.04, pad=0.02, ticks=np.linspace(0, 1, 3))
     bar.set_label(unit, fontsize=6, labelpad=1)
     bar.ax.tick_params(labelsize=6)
+
+
+def picture(
+    cases: Sequence[PreparedCase],
+    predictions: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    dataset: str,
+    model: str,
+    modalities: Mapping[str, Mapping[str, Any]],
+    regions: Mapping[str, list[int]],
+) -> Figure:
+    """Where a model is uncertain about one test case, under `clean`; for its first region.
+
+    Args:
+        cases: the case.
+        predictions: the folder of its prediction.
+        metrics: not used.
+        dataset: stands in the folder's path alone.
+        model: for the title.
+        modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
+        regions: region to the label values that it joins.
+    """
+    [case], [folder], (region, values) = cases, predictions, next(iter(regions.items()))
+    probability = read_volume(Path(folder) / f"{case.name}_{region}_probability.nii.gz").array
+    return draw(
+        case.scan,
+        reference_of(case, values),
+        probability,
+        entropy_bits(probability).astype(np.float32),
+        spacing_mm=case.spacing_mm,
+        case=f"{case.name}, {region}, {model}",
+        modalities=kinds_of(modalities),
+    )

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from diffufuse.metrics import METRICS
 from diffufuse.metrics.calibration import brier, ece, nll
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import Forecast
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffufuse.metrics import METRICS
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.patients import per_patient

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from diffufuse.metrics import METRICS
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.conformal import LEVEL, patients_for_a_guarantee
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from diffufuse.metrics import COUNTED, METRICS
+from diffufuse.metrics.catalogue import METRICS
+from diffufuse.metrics.overlap import COUNTED
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import SYSTEM

@@ -1,0 +1,70 @@
+"""The tables of a study's runs, joined: a name in `results/report/{study}/{name}.parquet` is a key here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
+from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
+from diffufuse.files.tables import read_table, read_tables
+from diffufuse.metrics.overlap import COUNTED
+from diffufuse.report.runs import collect_runs
+from diffufuse.report.schemas import RUNS
+
+
+class Joined(NamedTuple):
+    """How the tables of runs become one.
+
+    Attributes:
+        schema: of the joined table.
+        join: paths of the runs' tables, in order, and what a study takes of them → the table.
+    """
+
+    schema: pa.Schema
+    join: Callable[..., pd.DataFrame]
+
+
+def chosen_metrics(paths: Sequence[str], *, metrics: Sequence[str], **_: Any) -> pd.DataFrame:
+    """The rows of the metrics that a study reports, and of those that count cases."""
+    joined = read_tables(paths, METRICS)
+    return joined[joined["metric"].isin([*metrics, *COUNTED])].reset_index(drop=True)
+
+
+def summed_forecasts(paths: Sequence[str], **_: Any) -> pd.DataFrame:
+    """The voxels of every level, of all folds and seeds of a model together."""
+    keys = [name for name in FORECASTS.names if name not in ("inside", "outside")]
+    tables = pd.concat([read_table(path, FORECASTS) for path in paths])
+    return tables.groupby(keys, sort=False, as_index=False).sum()[FORECASTS.names]
+
+
+def runs(paths: Sequence[str], *, trained_as: Mapping[str, str], **_: Any) -> pd.DataFrame:
+    """What every training was and what it cost."""
+    return collect_runs([Path(path).parent for path in paths], trained_as=trained_as)
+
+
+def calibrations(paths: Sequence[str], **_: Any) -> pd.DataFrame:
+    """One below the other."""
+    return read_tables(paths, CALIBRATIONS)
+
+
+def efficiency(paths: Sequence[str], **_: Any) -> pd.DataFrame:
+    """One below the other."""
+    return read_tables(paths, EFFICIENCY)
+
+
+def latencies(paths: Sequence[str], **_: Any) -> pd.DataFrame:
+    """One below the other."""
+    return read_tables(paths, LATENCIES)
+
+
+JOINED = {
+    "metrics": Joined(METRICS, chosen_metrics),
+    "forecasts": Joined(FORECASTS, summed_forecasts),
+    "calibrations": Joined(CALIBRATIONS, calibrations),
+    "efficiency": Joined(EFFICIENCY, efficiency),
+    "latencies": Joined(LATENCIES, latencies),
+    "runs": Joined(RUNS, runs),
+}

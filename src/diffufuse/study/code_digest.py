@@ -1,0 +1,233 @@
+"""The code that a result follows from: what a rule's script reaches through imports, and the libraries that compute.
+
+Snakemake does not see edits of an imported library, so a digest of its code is a parameter of every rule. The digest is
+blind to comments, docstrings and layout. Of a registry, a plain dictionary from names to members, only the members that
+a job uses count; neither the order of the others nor a new one changes anything.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+PACKAGE = "diffufuse"
+DIGITS = 16
+# Libraries that compute voxels: module to distribution. Another version gives other numbers.
+COMPUTING = {"ants": "antspyx", "SimpleITK": "SimpleITK", "torch": "torch", "monai": "monai", "torchio": "torchio"}
+
+# Registry, by its full name, to the keys that a job uses, or None for all: {"diffufuse.models.MODELS": ["unet2d"]}.
+Members: TypeAlias = Mapping[str, Collection[str] | None]
+Chosen: TypeAlias = tuple[tuple[str, tuple[str, ...] | None], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Python files whose imports can be followed.
+
+    Attributes:
+        library: the folder that holds the package, `src`.
+        scripts: the folder of the rules' scripts.
+    """
+
+    library: Path
+    scripts: Path
+
+    def digest(self, script: str, members: Members) -> str:
+        """One number for all code that a script runs.
+
+        Args:
+            script: file name of a rule's script.
+            members: every registry of the library, to the keys that count; None for all.
+
+        Returns:
+            Hexadecimal, the same on every supported version of Python.
+        """
+        return self._digest(script, _hashable(members))
+
+    def modules(self, script: str, members: Members) -> list[str]:
+        """The modules of the library that a script reaches, sorted."""
+        return sorted(name for name, _ in self._reached(script, _hashable(members)) if name != script)
+
+    def registry(self, name: str) -> dict[str, ast.expr]:
+        """The entries of a registry by its full name, read without importing its members, which may load slowly."""
+        module, _, registry = name.rpartition(".")
+        return registry_entries(self._file(module), registry)
+
+    @functools.cache  # noqa: B019 a study is read once, and thousands of jobs ask the same
+    def _digest(self, script: str, members: Chosen) -> str:
+        reached = self._reached(script, members)
+        libraries = {name.split(".")[0] for _, part in reached for name in part.imports}
+        versions = [f"{name} {version_of(name)}" for module, name in COMPUTING.items() if module in libraries]
+        text = "\n".join(f"{name}\n{part.text}" for name, part in sorted(reached, key=lambda pair: pair[0]))
+        return hashlib.sha256("\n".join([text, *versions]).encode()).hexdigest()[:DIGITS]
+
+    def _reached(self, script: str, members: Chosen) -> "list[tuple[str, Part]]":
+        """The script and all modules that run with it.
+
+        A package runs too where only a module of it is imported; its registries are not used then, and none of their
+        members count.
+        """
+        parts = {script: self._part(self.scripts / script, ())}
+        imported: dict[str, bool] = {}
+        waiting = list(parts[script].imports)
+        while waiting:
+            *packages, module = self._modules_of(waiting.pop()) or [""]
+            for name, itself in [*((package, False) for package in packages), (module, True)]:
+                if not name or imported.get(name, not itself and name in imported):
+                    continue
+                imported[name] = itself
+                own = tuple((key.rpartition(".")[2], keys) for key, keys in members if key.rpartition(".")[0] == name)
+                parts[name] = self._part(self._file(name), own if itself else tuple((key, ()) for key, _ in own))
+                waiting += parts[name].imports
+        return list(parts.items())
+
+    def _modules_of(self, name: str) -> list[str]:
+        """The modules that an import of `name` runs: `a.b.c` runs a, a.b, and a.b.c where that is a module."""
+        steps = name.split(".")
+        if steps[0] != PACKAGE:
+            return []
+        names = (".".join(steps[:count]) for count in range(1, len(steps) + 1))
+        return [module for module in names if self._file(module).exists()]
+
+    @functools.cache  # noqa: B019
+    def _file(self, module: str) -> Path:
+        path = self.library.joinpath(*module.split("."))
+        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+    @functools.cache  # noqa: B019
+    def _part(self, path: Path, narrowed: Chosen) -> "Part":
+        return part_of(path.read_text(), {key: keys for key, keys in narrowed if keys is not None})
+
+
+def _hashable(members: Members) -> Chosen:
+    return tuple(sorted((name, None if keys is None else tuple(sorted(keys))) for name, keys in members.items()))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What counts of one file.
+
+    Attributes:
+        text: its code in one form.
+        imports: full names that it imports, modules or members of modules.
+    """
+
+    text: str
+    imports: tuple[str, ...]
+
+
+def part_of(source: str, narrowed: Mapping[str, Collection[str]]) -> Part:
+    """What counts of a file's source.
+
+    Args:
+        source: Python.
+        narrowed: registry in this file to the keys that count.
+
+    Returns:
+        The code without comments and docstrings, without the entries of registries that do not count, and without the
+        imports that only these needed.
+    """
+    tree = _without_docstrings(ast.parse(source))
+    dropped: set[str] = set()
+    for statement in tree.body:
+        registry = _registry(statement)
+        if registry and registry[0] in narrowed:
+            dropped |= _narrow(registry[1], narrowed[registry[0]])
+    unused = dropped - {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    tree = _WithoutImports(unused).visit(tree)
+    return Part(ast.unparse(ast.fix_missing_locations(tree)), tuple(_imports(tree)))
+
+
+def version_of(distribution: str) -> str:
+    """The version of an installed distribution without the local part, which names the device it was built for."""
+    try:
+        return importlib.metadata.version(distribution).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def registry_entries(path: Path, registry: str) -> dict[str, ast.expr]:
+    """The entries of a registry, read without importing its members, which may load slowly.
+
+    Args:
+        path: the file that declares it.
+        registry: its name there.
+
+    Raises:
+        ValueError: the file has no dictionary of that name whose keys are all texts.
+    """
+    for statement in ast.parse(path.read_text()).body:
+        declared = _registry(statement)
+        if declared and declared[0] == registry:
+            return {_key(key): value for key, value in zip(declared[1].keys, declared[1].values, strict=True)}
+    raise ValueError(f"{path}: expected a dictionary {registry} with texts as keys")
+
+
+def _key(node: ast.expr | None) -> str:
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+def _registry(statement: ast.stmt) -> tuple[str, ast.Dict] | None:
+    """Name and dictionary of a statement that assigns one with texts as keys."""
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target: ast.expr = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign):
+        target = statement.target
+    else:
+        return None
+    value = statement.value
+    if not isinstance(target, ast.Name) or not isinstance(value, ast.Dict) or not all(map(_key, value.keys)):
+        return None
+    return target.id, value
+
+
+def _narrow(registry: ast.Dict, keys: Collection[str]) -> set[str]:
+    """Keep these keys alone, in the order of their names; the names that the other entries used."""
+    entries = sorted(zip(registry.keys, registry.values, strict=True), key=lambda entry: _key(entry[0]))
+    gone = [value for key, value in entries if _key(key) not in keys]
+    kept = [(key, value) for key, value in entries if _key(key) in keys]
+    registry.keys, registry.values = [key for key, _ in kept], [value for _, value in kept]
+    return {node.id for value in gone for node in ast.walk(value) if isinstance(node, ast.Name)}
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            # A text that stands alone does nothing, wherever it stands.
+            node.body = [statement for statement in node.body if not _is_text(statement)] or [ast.Pass()]
+    return tree
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    value = getattr(statement, "value", None)
+    return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+class _WithoutImports(ast.NodeTransformer):
+    """Drops imports of names, and what is imported for a type checker alone."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = names
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.names]
+        return node if node.names else None
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError("expected absolute imports, got a relative one; write the full name")
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

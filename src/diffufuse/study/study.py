@@ -1,0 +1,370 @@
+"""A checked study, and the answers that rules ask of it: which cases, which runs, which settings, which code."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffufuse.errors import BadInput
+from diffufuse.study.check import check_form, check_study
+from diffufuse.study.code_digest import Code
+from diffufuse.study.cohorts import Cohort
+from diffufuse.study.members import members_of
+from diffufuse.study.pictures import Pictures
+from diffufuse.study.transfer import refusal
+
+CLEAN = "clean"
+MADE = "phantom"
+PARTS = ("config", "datasets", "conditions", "models")
+# What is read of a modality's block, and by whom.
+READING = ("kind", "series", "file", "channel", "fill_gaps")
+GEOMETRY = ("kind", "follows", "bias_correction")
+APPEARANCE = ("kind", "normalization")
+CONTRAST = ("kind", "like")
+# What is written about a dataset and decides no number.
+DESCRIPTION = ("title", "license", "citation", "source")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What one run of the workflow computes. Methods that take `wildcards` are input functions of rules.
+
+    Attributes:
+        config: the whole configuration, checked.
+        cohorts: dataset to its cases: the study's datasets first, then those that its models are tested on besides.
+        code: of the rules.
+    """
+
+    config: Mapping[str, Any]
+    cohorts: Mapping[str, Cohort]
+    code: Code
+
+    @property
+    def name(self) -> str:
+        """Names the folder of its report."""
+        return str(self._asked["name"])
+
+    @property
+    def _asked(self) -> Mapping[str, Any]:
+        asked: Mapping[str, Any] = self.config["study"]
+        return asked
+
+    @property
+    def seed(self) -> int:
+        """The one seed from which all randomness follows."""
+        return int(self.config["seed"])
+
+    @property
+    def models(self) -> list[str]:
+        """The models that it reports."""
+        return list(self._asked["models"])
+
+    @property
+    def trained(self) -> list[str]:
+        """The models that are trained for it, sorted; others use their weights."""
+        return sorted({self.trained_as(name) for name in self.models})
+
+    @property
+    def predicting(self) -> list[str]:
+        """Its models that predict by themselves."""
+        return [name for name in self.models if self.predicted_as(name) == name]
+
+    @property
+    def scaling(self) -> list[str]:
+        """All models of the catalogue that scale the predictions of another."""
+        return [name for name, block in self.config["models"].items() if "predictions_of" in block]
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that it runs."""
+        return list(self._asked["folds"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The repetitions of every training."""
+        return list(self._asked["seeds"])
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that it trains on."""
+        return list(self._asked["datasets"])
+
+    @property
+    def transfers(self) -> list[str]:
+        """The datasets on which its models are tested besides their own, as far as they can be scored."""
+        return [name for name in self.cohorts if name not in self.datasets]
+
+    def predicted_as(self, model: str) -> str:
+        """The model whose predictions a model scales, or itself."""
+        return str(self.config["models"][model].get("predictions_of", model))
+
+    def trained_as(self, model: str) -> str:
+        """The model whose weights a model uses, or itself."""
+        source = self.predicted_as(model)
+        return str(self.config["models"][source].get("weights_of", source))
+
+    def conditions_of(self, model: str) -> list[str]:
+        """The conditions that a model is tested under: all, unless the study's `only` names some."""
+        asked = self._asked.get("only", {}).get(model, self._asked["conditions"])
+        return [condition for condition in self._asked["conditions"] if condition in asked]
+
+    def tested_under(self, wildcards: Any) -> list[str]:
+        """`conditions_of` as an input function."""
+        return self.conditions_of(wildcards.model)
+
+    @property
+    def cases(self) -> list[tuple[str, str]]:
+        """Every case, as dataset and name."""
+        return [(dataset, case) for dataset, cohort in self.cohorts.items() for case in cohort.names]
+
+    @property
+    def pictures(self) -> Pictures:
+        """The pictures of its cases."""
+        return Pictures(self)
+
+    def cases_of(self, wildcards: Any) -> list[str]:
+        """All cases of a dataset."""
+        return self.cohorts[wildcards.dataset].names
+
+    def cases_trained_on(self, wildcards: Any) -> list[str]:
+        """A fold's training cases."""
+        return self.cohorts[wildcards.dataset].training(int(wildcards.fold))
+
+    def cases_learned_from(self, wildcards: Any) -> list[str]:
+        """A fold's training and validation cases."""
+        cohort, fold = self.cohorts[wildcards.dataset], int(wildcards.fold)
+        return cohort.training(fold) + cohort.validation(fold)
+
+    def cases_in(self, wildcards: Any) -> list[str]:
+        """The cases of a fold's `part`: test, validation or training; without one, those of validation.
+
+        A model tests all cases of a dataset that it was not trained on.
+
+        Raises:
+            BadInput: the model's dataset and the cases' dataset have nothing in common, or a condition acts on images
+                as a model normalizes its own.
+        """
+        part, trained_on = wildcards.get("part", "validation"), wildcards.get("trained_on", wildcards.dataset)
+        cohort, fold = self.cohorts[wildcards.dataset], int(wildcards.fold)
+        if trained_on == wildcards.dataset:
+            return {"test": cohort.test, "validation": cohort.validation, "training": cohort.training}[part](fold)
+        self._require_transferable(trained_on, wildcards.dataset, part, wildcards.get("condition", CLEAN))
+        return cohort.names
+
+    def _require_transferable(self, trained_on: str, dataset: str, part: str, condition: str) -> None:
+        blocks = self.config["datasets"]
+        reason = refusal(blocks[trained_on], blocks[dataset])
+        if part != "test":
+            reason = f"All of its cases are test cases; ask for the part test, not {part}."
+        if "after" in self.config["conditions"][condition]:
+            reason = f"{condition} acts on normalized images; choose another condition."
+        if reason:
+            raise BadInput(f"{trained_on} is not tested on {dataset}. {reason}")
+
+    def all_cases_tested(self, wildcards: Any) -> list[str]:
+        """The test cases of all folds of the study."""
+        return [case for fold in self.folds for case in self.cohorts[wildcards.dataset].test(fold)]
+
+    def runs(self, pattern: str, models: Iterable[str] | None = None) -> list[str]:
+        """A path for every training run of the study, over datasets, models, folds and seeds.
+
+        Args:
+            pattern: with {dataset}, {model}, {fold} and {seed}.
+            models: by default those that are trained.
+        """
+        return [
+            pattern.format(dataset=dataset, model=model, fold=fold, seed=seed)
+            for dataset in self.datasets
+            for model in (self.trained if models is None else models)
+            for fold in self.folds
+            for seed in self.seeds
+        ]
+
+    def first_runs(self, pattern: str) -> list[str]:
+        """A path for every trained model of the study, of its first fold and seed."""
+        first = {"fold": self.folds[0], "seed": self.seeds[0]}
+        return [
+            pattern.format(dataset=dataset, model=model, **first) for dataset in self.datasets for model in self.trained
+        ]
+
+    def tests(self, pattern: str) -> list[str]:
+        """A path for every run of the study on the dataset that it was trained on, under every condition.
+
+        Args:
+            pattern: with {dataset}, {condition}, {model}, {fold} and {seed}.
+        """
+        return [
+            pattern.format(dataset=dataset, condition=condition, model=model, fold=fold, seed=seed)
+            for dataset in self.datasets
+            for model in self.models
+            for condition in self.conditions_of(model)
+            for fold in self.folds
+            for seed in self.seeds
+        ]
+
+    def transfer_tests(self, pattern: str) -> list[str]:
+        """A path for every test on a dataset that a model was not trained on, of models tested under all conditions.
+
+        Args:
+            pattern: with {dataset}, {trained_on}, {model}, {fold} and {seed}.
+        """
+        blocks = self.config["datasets"]
+        return [
+            pattern.format(dataset=tested, trained_on=trained_on, model=model, fold=fold, seed=seed)
+            for trained_on in self.datasets
+            for tested in self.transfers
+            if refusal(blocks[trained_on], blocks[tested]) is None
+            for model in self.models
+            if model not in self._asked.get("only", {})
+            for fold in self.folds
+            for seed in self.seeds
+        ]
+
+    def trained_run(self, wildcards: Any) -> str:
+        """The folder, below `results/train/`, of the run whose weights a model predicts with."""
+        trained_on = wildcards.get("trained_on", wildcards.dataset)
+        model = self.trained_as(wildcards.model)
+        return f"{trained_on}/{model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+
+    def scaled_run(self, wildcards: Any) -> str:
+        """The model and run whose predictions a model scales."""
+        return f"{self.predicted_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+
+    def modalities(self, dataset: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Some keys of the blocks of a dataset's modalities, in channel order."""
+        blocks = self.config["datasets"][dataset]["modalities"]
+        return {name: {key: block[key] for key in keys if key in block} for name, block in blocks.items()}
+
+    def reading(self, wildcards: Any) -> dict[str, Any]:
+        """What ingest reads of a dataset's block: where images and labels are, and what the labels mean."""
+        block = self.config["datasets"][wildcards.dataset]
+        named = {key: block[key] for key in ("format", "reference", "annotation", "labels")}
+        return {"modalities": self.modalities(wildcards.dataset, READING), **named}
+
+    def geometry(self, wildcards: Any) -> dict[str, Any]:
+        """How a dataset's modalities lie on each other."""
+        return self.modalities(wildcards.dataset, GEOMETRY)
+
+    def appearance(self, wildcards: Any) -> dict[str, Any]:
+        """How a dataset's modalities are normalized."""
+        return self.modalities(wildcards.dataset, APPEARANCE)
+
+    def contrast(self, wildcards: Any) -> dict[str, Any]:
+        """Which modality of another dataset a dataset's modalities can stand for."""
+        return self.modalities(wildcards.dataset, CONTRAST)
+
+    def registration(self, wildcards: Any) -> dict[str, Any]:
+        """How a case is brought onto its grid, and when its registration is refused."""
+        block = self.config["datasets"][wildcards.dataset]
+        asked = block.get("registration", {})
+        grid = {"reference": block["reference"], "spacing_mm": block["spacing_mm"]}
+        return grid | {"transform": asked.get("transform", "rigid"), "gate": asked.get("gate", {})}
+
+    def conditions_learned(self, wildcards: Any) -> dict[str, Any]:
+        """The conditions that a model's training corrupts images with."""
+        names = self.config["models"][wildcards.model]["training"]["corruption"]["conditions"]
+        return {name: self.config["conditions"][name] for name in names}
+
+    def test_settings(self, wildcards: Any) -> dict[str, Any]:
+        """What differs at test time from the training whose weights are used."""
+        block = self.config["models"][wildcards.model]
+        return {"settings": block.get("settings", {}), "samples": block.get("samples", 1)}
+
+    def transfer_settings(self, wildcards: Any) -> dict[str, Any] | None:
+        """How a case of another dataset is shown to a model; None for a case of its own."""
+        if wildcards.trained_on == wildcards.dataset:
+            return None
+        trained, tested = (self.config["datasets"][name] for name in (wildcards.trained_on, wildcards.dataset))
+        regions = {"learned": trained["lesion"], "lesion": tested["lesion"]}
+        return {"modalities": self.contrast(wildcards), "spacing_mm": trained["spacing_mm"], **regions}
+
+    def regions_tested(self, wildcards: Any) -> dict[str, list[int]]:
+        """All regions of a dataset; of one that the model was not trained on, the lesion."""
+        block = self.config["datasets"][wildcards.dataset]
+        regions: dict[str, list[int]] = block["regions"]
+        own = wildcards.get("trained_on", wildcards.dataset) == wildcards.dataset
+        return regions if own else {block["lesion"]: regions[block["lesion"]]}
+
+    def code_of(self, script: str) -> Callable[[Any], str]:
+        """The digest of the code that a rule's script runs, as an input function.
+
+        Args:
+            script: file name in `workflow/scripts/`.
+        """
+        return lambda wildcards: self.code.digest(script, members_of(self, wildcards))
+
+    def code_of_source(self, wildcards: Any) -> str:
+        """The code that a source's files follow from: none where they are fetched, as each has a known hash."""
+        made = self.config["datasets"][wildcards.dataset]["source"]["kind"] == MADE
+        return self.code_of("fetch_dataset.py")(wildcards) if made else ""
+
+    def refuse_other(self, wildcards: Any) -> list[str]:
+        """Refuse to fill the report of another study with this one's numbers.
+
+        Raises:
+            BadInput: always.
+        """
+        other, path = wildcards.other_study, f"results/report/{wildcards.other_study}/{wildcards.file}"
+        raise BadInput(
+            f"{path}: expected a file of the study {self.name}, which this run computes; for the study {other} run "
+            f"`snakemake --configfile config/{other}.yaml -- {path}`."
+        )
+
+    @property
+    def joining(self) -> dict[str, Any]:
+        """What it takes of the tables of its runs: its metrics, and its models with those whose weights they use."""
+        return {
+            "metrics": list(self._asked["metrics"]),
+            "trained_as": {name: self.trained_as(name) for name in self.models},
+        }
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What tables and figures know of the study beside its measurements."""
+        asked, config = self._asked, self.config
+        transfers = list(asked.get("transfers", []))
+        datasets = {name: config["datasets"][name] for name in [*asked["datasets"], *transfers]}
+        return {
+            "conditions": {name: config["conditions"][name] for name in asked["conditions"]},
+            "models": {name: config["models"][name] for name in asked["models"]},
+            "datasets": {
+                name: {key: value for key, value in block.items() if key not in DESCRIPTION}
+                for name, block in datasets.items()
+            },
+            "asked": list(asked["metrics"]),
+            "compare_with": asked.get("compare_with", asked["models"][0]),
+            "transfers": transfers,
+            "study_seed": self.seed,
+        }
+
+
+def read_study(config: Mapping[str, Any], folder: Path) -> Study:
+    """Check a configuration and read the cohorts that it names.
+
+    Args:
+        config: as Snakemake merged it.
+        folder: the repository, with `config/`, `workflow/` and `src/`.
+
+    Raises:
+        BadInput: a part has not the form of its schema, or the study makes no sense; see `check_study`.
+    """
+    for part in PARTS:
+        schema = yaml.safe_load((folder / f"workflow/schemas/{part}.schema.yaml").read_text())
+        check_form(config if part == "config" else config[part], schema, where=part)
+    _require_one_seed(config, folder)
+    # Integers of YAML and of the command line are one; a deep copy keeps Snakemake's own changes out.
+    frozen = json.loads(json.dumps(config))
+    code = Code(folder / "src", folder / "workflow" / "scripts")
+    return Study(frozen, check_study(frozen, Path("config/cohorts"), code=code), code)
+
+
+def _require_one_seed(config: Mapping[str, Any], folder: Path) -> None:
+    own = yaml.safe_load((folder / "config/config.yaml").read_text())["seed"]
+    if config["seed"] != own:
+        raise BadInput(
+            f"seed: expected {own} as in config/config.yaml, got {config['seed']}; results lie at paths without "
+            "it, so a study cannot set its own. For repeated trainings set study.seeds."
+        )

@@ -1,0 +1,12 @@
+"""Draw one picture of cases: as prepared, under a condition, or with their predictions."""
+
+from diffufuse.logs import job_log
+from diffufuse.report.pictures import PICTURES
+from diffufuse.report.style import write_png
+from diffufuse.store.case import read_all_prepared
+
+with job_log(snakemake.log[0]):
+    source, draw = snakemake.input, PICTURES[snakemake.wildcards.picture]
+    cases = list(read_all_prepared(source.cases).values())
+    figure = draw(cases, source.predictions, source.metrics, **snakemake.params.settings)
+    write_png(figure, snakemake.output[0])
