@@ -9,7 +9,7 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -131,15 +131,16 @@ def part_of(source: str, narrowed: Mapping[str, Collection[str]]) -> Part:
         The code without comments and docstrings, without the entries of registries that do not count, and without the
         imports that only these needed.
     """
-    tree = _without_docstrings(ast.parse(source))
+    tree = ast.parse(source)
     dropped: set[str] = set()
     for statement in tree.body:
         registry = _registry(statement)
         if registry and registry[0] in narrowed:
             dropped |= _narrow(registry[1], narrowed[registry[0]])
-    unused = dropped - {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    tree = _WithoutImports(unused).visit(tree)
-    return Part(ast.unparse(ast.fix_missing_locations(tree)), tuple(_imports(tree)))
+    unused = dropped - {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if dropped else set()
+    imports: list[str] = []
+    tree.body = _counted(tree.body, unused, imports)
+    return Part(ast.unparse(tree), tuple(imports))
 
 
 def version_of(distribution: str) -> str:
@@ -194,40 +195,41 @@ def _narrow(registry: ast.Dict, keys: Collection[str]) -> set[str]:
     return {node.id for value in gone for node in ast.walk(value) if isinstance(node, ast.Name)}
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            # A text that stands alone does nothing, wherever it stands.
-            node.body = [statement for statement in node.body if not _is_text(statement)] or [ast.Pass()]
-    return tree
+def _counted(statements: list[ast.stmt], unused: Collection[str], imports: list[str]) -> list[ast.stmt]:
+    """The statements that count, at every depth; what they import is added to `imports`."""
+    kept: list[ast.stmt] = []
+    for statement in statements:
+        if _is_text(statement) or _is_for_type_checkers(statement):
+            continue
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            statement.names = [alias for alias in statement.names if (alias.asname or alias.name) not in unused]
+            imports += _imported(statement)
+            kept += [statement] if statement.names else []
+            continue
+        for block in ("body", "orelse", "finalbody"):
+            inner = getattr(statement, block, None)
+            if isinstance(inner, list) and inner:
+                setattr(statement, block, _counted(inner, unused, imports) or [ast.Pass()])
+        for handler in getattr(statement, "handlers", []):
+            handler.body = _counted(handler.body, unused, imports) or [ast.Pass()]
+        kept.append(statement)
+    return kept
 
 
 def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a text that stands alone: a docstring, or without effect."""
     value = getattr(statement, "value", None)
     return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-class _WithoutImports(ast.NodeTransformer):
-    """Drops imports of names, and what is imported for a type checker alone."""
-
-    def __init__(self, names: Collection[str]) -> None:
-        self.names = names
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return None
-        return self.generic_visit(node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.names]
-        return node if node.names else None
+def _is_for_type_checkers(statement: ast.stmt) -> bool:
+    test = getattr(statement, "test", None)
+    return isinstance(statement, ast.If) and isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                raise ValueError("expected absolute imports, got a relative one; write the full name")
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def _imported(statement: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    if statement.level:
+        raise ValueError("expected absolute imports, got a relative one; write the full name")
+    return [f"{statement.module}.{alias.name}" for alias in statement.names]
