@@ -4,8 +4,8 @@ from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.records import read_record, write_record
 from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
-from diffufuse.track.mlflow_store import replay
-from diffufuse.train.schemas import HISTORY
+from diffufuse.track.runs import replay
+from diffufuse.train.history import HISTORY
 
 with job_log(snakemake.log[0]):
     source = snakemake.input

@@ -4,7 +4,7 @@ from diffufuse.files.records import write_record
 from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
 from diffufuse.report.schemas import SUMMARY
-from diffufuse.track.mlflow_store import show_study
+from diffufuse.track.runs import show_study
 
 with job_log(snakemake.log[0]):
     source = snakemake.input

@@ -6,10 +6,11 @@ from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
 from diffufuse.plan.plans import make_plan
+from diffufuse.predict.inference import predict_case
 from diffufuse.store.case import read_all_prepared
 from diffufuse.store.index import PATCHES
 from diffufuse.study.cohorts import read_cohort
-from diffufuse.track.mlflow_store import follow_live
+from diffufuse.track.live import follow_live
 from diffufuse.train.run import train_run, write_run
 
 with job_log(snakemake.log[0]):
@@ -26,5 +27,5 @@ with job_log(snakemake.log[0]):
     )
     cases, index = read_all_prepared(source.cases), read_table(source.index, PATCHES)
     follow = follow_live(source.store, plan, started_unix_s=started)
-    kept = {"checkpoints": params.checkpoints, "code": params.code}
-    write_run(train_run(plan, cases, index, follow=follow, started_unix_s=started, **kept), **snakemake.output)
+    kept = {"checkpoints": params.checkpoints, "code": params.code, "started_unix_s": started}
+    write_run(train_run(plan, cases, index, predict=predict_case, follow=follow, **kept), **snakemake.output)

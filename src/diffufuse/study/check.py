@@ -13,6 +13,7 @@ from diffufuse.errors import BadInput
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort, read_cohort
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
+from diffufuse.study.settings import check_settings
 from diffufuse.study.transfer import refusal
 
 LONGEST_MESSAGE = 300
@@ -83,6 +84,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
                 )
     for name in study["models"]:
         _check_model(name, config, corruptions)
+        _check_settings(name, config, code)
     if study.get("compare_with", study["models"][0]) not in study["models"]:
         raise BadInput(
             f"study.compare_with: {study['compare_with']!r} is not a model of the study; known are: "
@@ -175,6 +177,16 @@ def _check_model(name: str, config: Mapping[str, Any], corruptions: "Corruptions
                 f"models.{source}.training.corruption.conditions: {condition!r} acts after normalization or takes "
                 "voxels away, and a training corrupts values as they were acquired alone; leave it out."
             )
+
+
+def _check_settings(name: str, config: Mapping[str, Any], code: Code) -> None:
+    """Of a model, and of those whose weights or predictions it uses."""
+    models = config["models"]
+    while "predictions_of" in models[name]:
+        name = models[name]["predictions_of"]
+    check_settings(name, models[name], models, code)
+    if "weights_of" in models[name]:
+        _check_settings(models[name]["weights_of"], config, code)
 
 
 def _check_condition(

@@ -19,6 +19,9 @@ DIGITS = 16
 # Libraries that compute voxels: module to distribution. Another version gives other numbers.
 COMPUTING = {"ants": "antspyx", "SimpleITK": "SimpleITK", "torch": "torch", "monai": "monai", "torchio": "torchio"}
 
+# They show how a job goes, and nothing of its result depends on them.
+DISPLAY = ("diffufuse.logs", "diffufuse.track.live")
+
 # Registry, by its full name, to the keys that a job uses, or None for all: {"diffufuse.models.MODELS": ["unet2d"]}.
 Members: TypeAlias = Mapping[str, Collection[str] | None]
 Chosen: TypeAlias = tuple[tuple[str, tuple[str, ...] | None], ...]
@@ -51,6 +54,10 @@ class Code:
     def modules(self, script: str, members: Members) -> list[str]:
         """The modules of the library that a script reaches, sorted."""
         return sorted(name for name, _ in self._reached(script, _hashable(members)) if name != script)
+
+    def path(self, module: str) -> Path:
+        """The file of a module of the library."""
+        return self._file(module)
 
     def registry(self, name: str) -> dict[str, ast.expr]:
         """The entries of a registry by its full name, read without importing its members, which may load slowly."""
@@ -91,7 +98,8 @@ class Code:
         if steps[0] != PACKAGE:
             return []
         names = (".".join(steps[:count]) for count in range(1, len(steps) + 1))
-        return [module for module in names if self._file(module).exists()]
+        modules = [module for module in names if self._file(module).exists()]
+        return [] if modules[-1] in DISPLAY else modules
 
     @functools.cache  # noqa: B019
     def _file(self, module: str) -> Path:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
 MODELS = "diffufuse.models.MODELS"
+REGIMENS = "diffufuse.train.regimens.REGIMENS"
 CORRUPTIONS = "diffufuse.conditions.corruptions.CORRUPTIONS"
 REMOVALS = "diffufuse.conditions.corruptions.REMOVALS"
 SOURCES = "diffufuse.fetch.sources.SOURCES"
@@ -17,7 +18,7 @@ FIGURES = "diffufuse.report.figures.FIGURES"
 TABLES = "diffufuse.report.tables.TABLES"
 PICTURES = "diffufuse.report.pictures.PICTURES"
 JOINED = "diffufuse.report.joined.JOINED"
-REGISTRIES = (MODELS, CORRUPTIONS, REMOVALS, SOURCES, FORMATS, FIGURES, TABLES, PICTURES, JOINED)
+REGISTRIES = (MODELS, REGIMENS, CORRUPTIONS, REMOVALS, SOURCES, FORMATS, FIGURES, TABLES, PICTURES, JOINED)
 
 
 def members_of(study: "Study", wildcards: Any) -> Members:
@@ -39,7 +40,8 @@ def members_of(study: "Study", wildcards: Any) -> Members:
         block = study.config["datasets"][fields["dataset"]]
         members |= {SOURCES: [block["source"]["kind"]], FORMATS: [block["format"]]}
     if "model" in fields:
-        members[MODELS] = [study.config["models"][study.trained_as(fields["model"])]["architecture"]]
+        block = study.config["models"][study.trained_as(fields["model"])]
+        members |= {MODELS: [block["architecture"]], REGIMENS: [block["training"]["regimen"]]}
     corruptions = [block["corruption"] for block in _conditions(study, fields) if "corruption" in block]
     return members | {CORRUPTIONS: corruptions, REMOVALS: corruptions}
 

@@ -1,4 +1,4 @@
-"""What a training costs: foretold before its first step, measured while it runs, explained when memory ends."""
+"""What a training costs: estimated before its first step, measured while it runs, explained when memory ends."""
 
 import copy
 import resource
@@ -25,11 +25,12 @@ OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 @dataclass(frozen=True)
 class Budget:
-    """The cost of a training, foretold.
+    """The cost of a training, estimated before its first step.
 
     Attributes:
         parameters: of the network.
         macs_per_sample: multiply-accumulate operations for one sample's logits.
+        voxels_per_sample: that these logits are of.
         seconds_per_step: forward and backward pass of one optimizer step.
         seconds: all steps; drawing batches and validating come on top.
         memory_mb: peak of the process, or of the GPU where there is one.
@@ -37,11 +38,12 @@ class Budget:
 
     parameters: int
     macs_per_sample: int
+    voxels_per_sample: int
     seconds_per_step: float
     seconds: float
     memory_mb: float
 
-    def told(self, sample: str) -> str:
+    def text(self, sample: str) -> str:
         """The budget as one line for a person; `sample` is what a batch consists of."""
         return (
             f"{self.parameters / 1e6:.3g} M parameters, {self.macs_per_sample / 1e9:.3g} GMACs a {sample}, "
@@ -80,6 +82,7 @@ def estimate(
     return Budget(
         parameters=parameters,
         macs_per_sample=counter.get_total_flops() // 2 // len(batch.images),
+        voxels_per_sample=batch.reference[0, 0].numel(),
         seconds_per_step=seconds,
         seconds=seconds * settings["steps"],
         memory_mb=memory_mb + ADAM_BYTES * parameters / 1e6,

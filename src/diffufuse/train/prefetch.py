@@ -10,7 +10,7 @@ import numpy as np
 Drawn = TypeVar("Drawn")
 
 
-class Ahead(Generic[Drawn]):
+class Prefetcher(Generic[Drawn]):
     """Draws one batch ahead in a thread; what comes is as if each were drawn when it is asked for."""
 
     def __init__(

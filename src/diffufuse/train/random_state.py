@@ -11,7 +11,7 @@ from diffufuse.seeds import seed_of
 
 
 @dataclass(frozen=True)
-class Chance:
+class RandomState:
     """Where the random numbers of a training come from, besides those of its batches; dropout draws from torch's own.
 
     Attributes:
@@ -40,11 +40,11 @@ class Chance:
 
 
 @contextmanager
-def own_chance(seed: int, device: torch.device) -> Iterator[Chance]:
+def seeded(seed: int, device: torch.device) -> Iterator[RandomState]:
     """The generators of a seed; torch's own is seeded, too, and afterwards as it was before."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed_of(seed, "layers"))
         augmentation, objective = (
             torch.Generator().manual_seed(seed_of(seed, name)) for name in ("augmentation", "objective")
         )
-        yield Chance(augmentation, objective, device)
+        yield RandomState(augmentation, objective, device)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,15 +20,18 @@ from diffufuse.files.records import none_if_nan, write_record
 from diffufuse.files.tables import write_table
 from diffufuse.metrics.overlap import dice
 from diffufuse.plan.plans import WEIGHTS, network_of, plan_regions, run_seed
-from diffufuse.predict.inference import predict_case
 from diffufuse.store.case import PreparedCase
+from diffufuse.store.scan import Scan
 from diffufuse.study.provenance import commit, versions
 from diffufuse.train.augmentation import augment
 from diffufuse.train.batches import sampler_of
 from diffufuse.train.checkpoints import remove_checkpoints
-from diffufuse.train.loop import History, fabric_for_this_machine, fit
+from diffufuse.train.history import HISTORY, History
+from diffufuse.train.loop import fabric_for_this_machine, fit
 from diffufuse.train.objectives import objective_of
-from diffufuse.train.schemas import HISTORY
+from diffufuse.train.regimens import REGIMENS
+
+Predict: TypeAlias = Callable[[nn.Module, Scan, Mapping[str, Any]], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def train_run(
     index: pd.DataFrame,
     *,
     checkpoints: str | os.PathLike[str],
+    predict: Predict,
     follow: Callable[[int, dict[str, float]], None],
     started_unix_s: float,
     code: str = "",
@@ -67,21 +71,29 @@ def train_run(
         cases: the plan's training and validation cases.
         index: rows of `PATCHES` of at least these cases.
         checkpoints: folder for the state of the training while it runs; `write_run` removes it.
+        predict: network, scan and plan → probability of every region; for validation.
         follow: receives the curves while they grow.
         started_unix_s: when the run began, or went on.
         code: digest of the code that trains.
     """
     settings, history = plan["block"]["training"], History(follow)
     fabric = fabric_for_this_machine(settings["precision"])
-    network = fit(
+    validated = [cases[name] for name in plan["validation_cases"]]
+    regimen = REGIMENS[settings["regimen"]](
         network_of(plan),
         sampler_of(plan, cases, index).draw,
         augment,
         objective_of(plan),
-        lambda network: validation_dice(network, [cases[name] for name in plan["validation_cases"]], plan),
+        lambda network: validation_dice(network, validated, plan, predict=predict),
         settings=settings,
         seed=run_seed(plan),
         fabric=fabric,
+    )
+    network = fit(
+        regimen,
+        settings=settings,
+        seed=run_seed(plan),
+        device=fabric.device,
         history=history,
         title=f"Train {plan['model']} on {plan['dataset']}, fold {plan['fold']}, seed {plan['seed']}",
         checkpoints=Path(checkpoints),
@@ -108,7 +120,9 @@ def write_run(
     remove_checkpoints(run.checkpoints)
 
 
-def validation_dice(network: nn.Module, cases: Sequence[PreparedCase], plan: Mapping[str, Any]) -> dict[str, float]:
+def validation_dice(
+    network: nn.Module, cases: Sequence[PreparedCase], plan: Mapping[str, Any], *, predict: Predict
+) -> dict[str, float]:
     """Mean over cases of the Dice of each region in 3-D; NaN without cases."""
     regions = plan_regions(plan)
     if not cases:
@@ -117,7 +131,7 @@ def validation_dice(network: nn.Module, cases: Sequence[PreparedCase], plan: Map
     per_case = []
     for case in cases:
         labels = case.slices.labels(slice(None)).transpose(1, 2, 0)
-        probability = predict_case(network, case.scan, plan)
+        probability = predict(network, case.scan, plan)
         per_case.append([dice(probability[name] >= 0.5, np.isin(labels, values)) for name, values in regions.items()])
     return dict(zip(regions, np.mean(per_case, axis=0).tolist(), strict=True))
 

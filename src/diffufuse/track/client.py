@@ -1,0 +1,71 @@
+"""The MLflow store: where it is, and how a run is found in it."""
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlflow.entities import Metric, Run
+from mlflow.tracking import MlflowClient
+
+from diffufuse.errors import BadInput
+from diffufuse.files.records import write_record
+
+
+def init_store(record: str | os.PathLike[str], *, experiments: Iterable[str]) -> None:
+    """Create the store's tables and its experiments, once, before anything writes to it.
+
+    The store is `MLFLOW_TRACKING_URI` where that is set, else `mlflow.db` beside the record.
+
+    Args:
+        record: JSON file that tells later jobs the store's address.
+        experiments: one per dataset.
+
+    Raises:
+        BadInput: the address holds a user or a password, which would lie in the record for all to read.
+    """
+    folder = Path(record).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').as_posix()}")
+    _require_no_credentials(uri)
+    client = MlflowClient(uri)
+    for name in experiments:
+        if client.get_experiment_by_name(name) is None:
+            client.create_experiment(name, artifact_location=(folder / "artifacts" / name).absolute().as_uri())
+    write_record({"uri": uri}, record)
+
+
+def _require_no_credentials(uri: str) -> None:
+    address = urlsplit(uri)
+    if address.username or address.password:
+        raise BadInput(
+            f"MLFLOW_TRACKING_URI: expected an address without user and password, as it is kept in results/; got one "
+            f"at {address.hostname}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead, or PGPASSWORD "
+            "for a database."
+        )
+
+
+def _runs(client: MlflowClient, experiment: str, path: str) -> tuple[str, list[Run]]:
+    existing = client.get_experiment_by_name(experiment)
+    identity = existing.experiment_id if existing else client.create_experiment(experiment)
+    return identity, client.search_runs([identity], f"tags.path = '{path}'")
+
+
+def forget(client: MlflowClient, experiment: str, path: str) -> None:
+    """Delete the runs of a path."""
+    for run in _runs(client, experiment, path)[1]:
+        client.delete_run(run.info.run_id)
+
+
+def find_or_create(client: MlflowClient, experiment: str, path: str) -> Run:
+    """The run of a path, which is its identity."""
+    identity, runs = _runs(client, experiment, path)
+    return runs[0] if runs else client.create_run(identity, run_name=path.split("/", 2)[-1], tags={"path": path})
+
+
+def points(step: int, values: Mapping[str, float], started_unix_s: float) -> list[Metric]:
+    """Values of one step, without those that are undefined."""
+    # The time is derived from the step, so that replaying a curve meets the points it already has.
+    time_ms = int(started_unix_s * 1000) + int(step)
+    return [Metric(key, value, time_ms, int(step)) for key, value in values.items() if not math.isnan(value)]

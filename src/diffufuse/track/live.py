@@ -1,0 +1,46 @@
+"""The curves of a training in MLflow while it runs; nothing that is computed depends on it."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from diffufuse.files.records import read_record
+from diffufuse.track.client import find_or_create, forget, points
+
+log = logging.getLogger(__name__)
+
+
+def follow_live(
+    store: str | os.PathLike[str], plan: Mapping[str, Any], *, started_unix_s: float
+) -> Callable[[int, dict[str, float]], None]:
+    """A function that logs a training's curves while they grow; it warns once and then is silent if MLflow fails.
+
+    Args:
+        store: the record that `init_store` wrote.
+        plan: of the run; its `path` is the run's identity.
+        started_unix_s: when the training began.
+    """
+    uri, experiment, path = read_record(store)["uri"], plan["dataset"], plan["path"]
+    try:
+        client = MlflowClient(uri)
+        forget(client, experiment, path)
+        run = find_or_create(client, experiment, path)
+    except (MlflowException, OSError) as error:
+        log.warning("MLflow cannot be reached, so the curves are not shown live: %s", error)
+        return lambda step, values: None
+    working = [True]
+
+    def follow(step: int, values: dict[str, float]) -> None:
+        if not working[0]:
+            return
+        try:
+            client.log_batch(run.info.run_id, metrics=points(step, values, started_unix_s))
+        except (MlflowException, OSError) as error:
+            working[0] = False
+            log.warning("MLflow stopped answering, so the curves are no longer shown live: %s", error)
+
+    return follow

@@ -1,0 +1,50 @@
+"""The curves of a training, and what its record says of its cost."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+# One row per step and quantity.
+HISTORY = pa.schema([("step", pa.int32()), ("quantity", pa.string()), ("value", pa.float64()), ("unit", pa.string())])
+
+
+@dataclass
+class History:
+    """The curves of a training, one row per step and quantity, and the facts of its record.
+
+    Attributes:
+        follow: called with every step's new values, to show them live.
+        rows: (step, quantity, value, unit).
+        resumed_at_steps: the steps after which the training was interrupted.
+        facts: what the training measured of its cost.
+    """
+
+    follow: Callable[[int, dict[str, float]], None]
+    rows: list[tuple[int, str, float, str]] = field(default_factory=list)
+    resumed_at_steps: list[int] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, step: int, values: Mapping[str, tuple[float, str]]) -> None:
+        """Keep the values of a step, quantity to (value, unit)."""
+        self.rows += [(step, quantity, float(value), unit) for quantity, (value, unit) in values.items()]
+        self.follow(step, {quantity: float(value) for quantity, (value, _) in values.items()})
+
+    def frame(self) -> pd.DataFrame:
+        """All rows, columns as in `HISTORY`."""
+        return pd.DataFrame(self.rows, columns=["step", "quantity", "value", "unit"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves so far."""
+        return {"rows": self.rows, "resumed_at_steps": self.resumed_at_steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up earlier curves and show them again."""
+        self.rows, self.resumed_at_steps = state_dict["rows"], state_dict["resumed_at_steps"]
+        shown: dict[int, dict[str, float]] = {}
+        for step, quantity, value, _ in self.rows:
+            shown.setdefault(step, {})[quantity] = value
+        for step, values in shown.items():
+            self.follow(step, values)
