@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from diffufuse.errors import BadInput
+from diffufuse.study.run_lock import RunLock
 from diffufuse.study.stopped import closing_message, stopped_cases
 from diffufuse.study.study import read_study
 
@@ -35,6 +36,16 @@ wildcard_constraints:
     table=r"[a-z_]+",
     picture=r"gallery|conditions|extremes|overlays|uncertainty",
     subject=r"[A-Za-z0-9_.-]+(/[A-Za-z0-9-]+)?",
+
+
+RUN_LOCK = RunLock("results/.run.lock")
+
+
+onstart:
+    try:
+        RUN_LOCK.hold()
+    except BadInput as error:
+        raise WorkflowError(str(error)) from None
 
 
 onerror:

@@ -1,4 +1,4 @@
-"""What a network's channels mean: one sigmoid per region, or one softmax over background and labels."""
+"""What a network's channels mean: a sigmoid per region, a softmax over background and labels, or one fused image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,16 +15,28 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Outputs:
-    """The meaning of the channels between a network and the regions that are reported.
+    """The meaning of the channels between a network and what is reported.
 
     Attributes:
         kind: `regions` gives every region its own sigmoid, so regions may overlap; `labels` gives background and each
-            label a share of one softmax, and a region is the sum of its labels.
-        regions: region to the label values that it joins, in the order of reporting.
+            label a share of one softmax, and a region is the sum of its labels; `image` is one channel whose sigmoid is
+            an intensity in 0..1.
+        regions: region to the label values that it joins, in the order of reporting; none for an image.
     """
 
-    kind: Literal["regions", "labels"]
+    kind: Literal["regions", "labels", "image"]
     regions: Mapping[str, list[int]]
+
+    def __post_init__(self) -> None:
+        """Refuse an image with regions, and regions or labels without any.
+
+        Raises:
+            ValueError: the regions do not fit the kind.
+        """
+        if bool(self.regions) == (self.kind == "image"):
+            raise ValueError(
+                f"regions: expected {'none' if self.kind == 'image' else 'some'} for outputs of the kind {self.kind}"
+            )
 
     @cached_property
     def labels(self) -> list[int]:
@@ -34,15 +46,21 @@ class Outputs:
     @property
     def channels(self) -> int:
         """Number of logits C per voxel."""
-        return len(self.regions) if self.kind == "regions" else 1 + len(self.labels)
+        return len(self.regions) if self.kind == "regions" else 1 + len(self.labels)  # an image has no labels
 
     def reference(self, labels: Integer[np.ndarray, "..."]) -> Float[np.ndarray, "channel ..."]:
-        """What the channels should say, 0 or 1, float32."""
+        """What the channels should be, 0 or 1, float32.
+
+        Raises:
+            ValueError: the output is an image, which has no reference.
+        """
+        if self.kind == "image":
+            raise ValueError("reference: expected outputs of the kind regions or labels, got an image, which has none")
         groups = list(self.regions.values()) if self.kind == "regions" else [[value] for value in self.labels]
-        said = [np.isin(labels, values) for values in groups]
+        channels = [np.isin(labels, values) for values in groups]
         if self.kind == "labels":
-            said.insert(0, ~np.isin(labels, self.labels))
-        return np.stack(said).astype(np.float32)
+            channels.insert(0, ~np.isin(labels, self.labels))
+        return np.stack(channels).astype(np.float32)
 
     def require_logits(self, values: Float[Tensor, "channel voxel"]) -> None:
         """Refuse probabilities in the place of logits: made into probabilities again, all would be close to one half.
@@ -56,16 +74,16 @@ class Outputs:
         if not values.numel() or values.min() < 0 or values.max() > 1 or values.min() == values.max():
             return
         summed = values.sum(dim=0)
-        if self.kind == "regions" or bool((summed - 1).abs().max() < SUM_TOLERANCE):
-            step = "sigmoid" if self.kind == "regions" else "softmax"
+        if self.kind != "labels" or bool((summed - 1).abs().max() < SUM_TOLERANCE):
+            step = "softmax" if self.kind == "labels" else "sigmoid"
             raise ValueError(
                 f"logits: expected values before the {step}, but all lie in "
                 f"{float(values.min()):.3g}..{float(values.max()):.3g}: the network applies it already; remove it there"
             )
 
     def probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch channel ..."]:
-        """Probability of each channel, in the precision of single floats."""
-        return torch.sigmoid(logits.float()) if self.kind == "regions" else torch.softmax(logits.float(), dim=1)
+        """Probability of each channel, or the intensity of an image, in the precision of single floats."""
+        return torch.softmax(logits.float(), dim=1) if self.kind == "labels" else torch.sigmoid(logits.float())
 
     def region_probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch region ..."]:
         """Probability of each region: its sigmoid, or the sum of its labels' shares."""

@@ -1,0 +1,51 @@
+"""One run at a time in a folder."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from diffufuse.errors import BadInput
+from diffufuse.study.run_lock import RunLock
+
+HOLDER = """
+import sys, time
+from diffufuse.study.run_lock import RunLock
+RunLock(sys.argv[1]).hold()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path / "lock"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_second_run_is_refused_and_told_who_holds_the_folder(tmp_path, holder):
+    with pytest.raises(BadInput, match=rf"another run is under way in this folder \(process {holder.pid} on "):
+        RunLock(tmp_path / "lock").hold()
+
+
+def test_a_run_that_was_killed_leaves_no_lock(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    RunLock(tmp_path / "lock").hold()
+
+
+def test_what_a_run_starts_does_not_hold_its_lock(tmp_path):
+    lock = RunLock(tmp_path / "lock")
+    lock.hold()
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+    try:
+        os.close(lock._file)  # as the end of this process would
+        RunLock(tmp_path / "lock").hold()
+    finally:
+        child.kill()
+        child.wait()
