@@ -71,7 +71,7 @@ def make_raw(folder: Path, cases: int) -> None:
         write_volume(Volume(images[n % 8], np.eye(4)), place / f"{name_of(n)}-t1c.nii.gz")
         write_volume(Volume(labels[n % 8], np.eye(4)), place / f"{name_of(n)}-seg.nii.gz")
     contents = contents_of(raw_of(folder))
-    write_manifest(manifest_of(folder), contents, address="here", license="none", citation="none")
+    write_manifest(manifest_of(folder), contents, address="here")
 
 
 def make_prepared(folder: Path, cases: int) -> None:

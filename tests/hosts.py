@@ -1,10 +1,18 @@
-"""A real HTTP server on loopback that serves ranges and misbehaves on demand."""
+"""A real HTTP server on loopback that serves ranges and misbehaves on demand.
 
+Fetching opens https and public hosts alone; here it is told that this machine will do, for all tests that import this.
+"""
+
+import os
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+os.environ["DIFFUFUSE_FETCH_LOOPBACK"] = "yes"
 
 
 @dataclass
@@ -37,24 +45,30 @@ class Page:
 
 
 class Host(ThreadingHTTPServer):
-    """Answers with `pages`; notes what was asked."""
+    """Answers with `pages`; notes what was asked, of GET with which range and of all with which headers."""
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None, key: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            self.socket, self.scheme = context.wrap_socket(self.socket, server_side=True), "https"
         self.pages: dict[str, Page] = {}
         self.asked: list[tuple[str, str | None]] = []
+        self.headers: list[dict[str, str]] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
 
 @contextmanager
-def host() -> Iterator[Host]:
-    """A running server."""
-    running = Host()
+def host(certificate: Path | None = None, key: Path | None = None) -> Iterator[Host]:
+    """A running server, with TLS if it has a certificate."""
+    running = Host(certificate, key)
     threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield running
@@ -66,7 +80,10 @@ def host() -> Iterator[Host]:
 class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self):
         page = self.server.pages[self.path.partition("?")[0]]
+        self.server.headers.append(dict(self.headers))
         self.send_response(page.status)
+        if page.location:
+            self.send_header("Location", page.location)
         self.send_header("Content-Length", str(page.length or len(page.body)))
         self.end_headers()
 
@@ -74,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         page = self.server.pages.get(self.path.partition("?")[0], Page(b"no such page", status=404))
         asked = self.headers.get("Range")
         self.server.asked.append((self.path, asked))
+        self.server.headers.append(dict(self.headers))
         if page.refusals:
             self.send_error(page.refusals.pop(0))
             return

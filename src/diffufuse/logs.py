@@ -2,12 +2,14 @@
 
 import logging
 import os
+import re
 import signal
+import stat
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +21,8 @@ PROGRESS = logging.getLogger("diffufuse.progress")
 SECONDS_BETWEEN_LINES = 8.0
 # A training answers SIGTERM by saving its state after the running step.
 SECONDS_TO_SAVE = 20.0
+UMASK = "DIFFUFUSE_UMASK"
+OWNER_ALONE = 0o077
 
 
 @contextmanager
@@ -29,15 +33,25 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     started it is gone, so that nothing is left behind to write into a later run's results: it gets a SIGTERM, and
     what it does not answer within `SECONDS_TO_SAVE` is lost.
 
+    What the job writes is for the eyes of its owner alone, as data and results are of patients: its umask is 077, or
+    what `DIFFUFUSE_UMASK` says in octal, such as 027 for a group that shares.
+
     Args:
         path: the log file; its folder is made.
     """
+    shared = umask_told()
+    os.umask(OWNER_ALONE if shared is None else shared)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
     _end_with_the_workflow()
     with _output_into(path) as screen:
         _configure_logging(screen)
         try:
+            if shared is None:
+                raise BadInput(
+                    f"{UMASK}: expected an octal number from 000 to 077, such as 027 for a group that shares, got "
+                    f"{os.environ[UMASK]!r}; correct it, or unset it to keep all files to yourself."
+                )
             yield
         except BadInput as error:
             logging.getLogger(__name__).error("%s", error)
@@ -46,6 +60,14 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
         except Exception:
             logging.getLogger(__name__).exception("The job failed in a way that nobody foresaw.")
             raise SystemExit(1) from None
+
+
+def umask_told() -> int | None:
+    """The umask of a job: that of `DIFFUFUSE_UMASK`, 077 if it is not set, None if it says none."""
+    told = os.environ.get(UMASK)
+    if told is None:
+        return OWNER_ALONE
+    return int(told, 8) if re.fullmatch("0{0,2}[0-7]{1,2}", told) else None
 
 
 class Progress:
@@ -108,7 +130,8 @@ def _output_into(path: str | os.PathLike[str]) -> Iterator[int]:
     sys.stdout.flush()
     sys.stderr.flush()
     stdout, screen = os.dup(1), os.dup(2)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    _close_to_others(file)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
@@ -121,6 +144,14 @@ def _output_into(path: str | os.PathLike[str]) -> Iterator[int]:
         os.dup2(screen, 2)
         os.close(stdout)
         os.close(screen)
+
+
+def _close_to_others(file: int) -> None:
+    """A log that was there already keeps its mode when it is written anew, and may be open to all."""
+    umask = os.umask(OWNER_ALONE)
+    os.umask(umask)
+    with suppress(OSError):
+        os.fchmod(file, stat.S_IMODE(os.fstat(file).st_mode) & ~umask)
 
 
 def _end_with_the_workflow() -> None:

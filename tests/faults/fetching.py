@@ -61,7 +61,7 @@ def fetched(source: dict[str, object] | None = None, **page: object) -> Callable
 
 
 def fetch(block: dict[str, object], folder: Path) -> None:
-    told = {"mirror": None, "study_seed": 1, "license": "CC BY 3.0", "citation": "V 2015"}
+    told = {"mirror": None, "study_seed": 1}
     try:
         fetch_dataset(block, folder / "raw.manifest.tsv", **told)
     except BadInput:
@@ -80,7 +80,7 @@ def touched(touch: Callable[[Path], None]) -> Callable[[Path], object]:
             block = {"kind": "archive", "url": f"{server.url}/a"}
             fetch(block, folder)
             touch(folder / "raw")
-            told = {"mirror": None, "study_seed": 1, "license": "", "citation": ""}
+            told = {"mirror": None, "study_seed": 1}
             fetch_dataset(block, folder / "raw.manifest.tsv", **told)
         return (folder / "raw/a.nii.gz").read_bytes()
 

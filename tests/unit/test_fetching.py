@@ -1,6 +1,8 @@
 """Fetching as a whole: the first time, again, from a mirror, and after somebody touched the files."""
 
 import csv
+import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -8,10 +10,12 @@ import tarfile
 import zipfile
 
 import pytest
+import yaml
 from hosts import Page, host
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch import http as fetching_http
+from diffufuse.fetch.addresses import require_commit, require_no_secret, require_web
 from diffufuse.fetch.dataset import fetch_dataset
 from diffufuse.fetch.manifest import reference_of, require_unchanged
 from diffufuse.fetch.plan import plan_lines, tell_plan
@@ -19,7 +23,7 @@ from diffufuse.fetch.sources import SOURCES
 from diffufuse.files.digests import sha256_of
 
 FILES = {"STS_001/CT_image.nii.gz": b"image", "STS_001/CT_mask.nii.gz": b"mask" * 1000, "STS_002/a.nii.gz": b"a"}
-TOLD = {"study_seed": 1, "license": "CC BY 3.0", "citation": "V 2015"}
+TOLD = {"study_seed": 1}
 
 
 def zipped(members):
@@ -81,15 +85,28 @@ def test_a_folder_of_an_archive_becomes_the_raw_folder_and_nothing_else_is_left(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".sts.manifest.tsv", "sts", "sts.manifest.tsv"]
 
 
-def test_the_manifest_says_what_each_file_is_where_it_came_from_and_what_may_be_done_with_it(server, tmp_path):
+def test_the_manifest_says_what_each_file_is_and_where_it_came_from(server, tmp_path):
     raw = fetch(source(server), tmp_path)
     rows = list(csv.DictReader((tmp_path / "sts.manifest.tsv").open(), delimiter="\t"))
     assert [row["path"] for row in rows] == sorted(FILES)
     assert all(row["sha256"] == sha256_of(raw / row["path"]) for row in rows)
     assert all(int(row["bytes"]) == (raw / row["path"]).stat().st_size for row in rows)
-    assert {(row["source"], row["license"], row["citation"]) for row in rows} == {
-        (f"{server.url}/a.zip", "CC BY 3.0", "V 2015")
-    }
+    assert {row["source"] for row in rows} == {f"{server.url}/a.zip"}
+    assert list(rows[0]) == ["path", "bytes", "sha256", "source"]  # a word in a citation moves no result
+
+
+def test_a_first_fetch_that_an_earlier_release_wrote_down_is_not_lost(server, tmp_path):
+    raw = fetch(source(server), tmp_path)
+    now = reference_of(raw).read_text()
+    head, *rows = now.splitlines()
+    cited = 'CC BY 3.0\t"Valli\u00e8res M, ""A model"", 2015"'
+    before = "\n".join([f"{head}\tlicense\tcitation", *(f"{row}\t{cited}" for row in rows)]) + "\n"
+    reference_of(raw).write_text(before), (tmp_path / "sts.manifest.tsv").write_text(before)
+    require_unchanged(tmp_path / "sts.manifest.tsv", [raw / name for name in FILES])
+    asked = len(server.asked)
+    fetch(source(server), tmp_path)
+    assert len(server.asked) == asked
+    assert reference_of(raw).read_text() == (tmp_path / "sts.manifest.tsv").read_text() == now
 
 
 def test_a_later_fetch_touches_no_network_and_writes_the_same_manifest(server, tmp_path):
@@ -281,3 +298,110 @@ def test_a_secret_to_which_a_host_redirects_is_written_nowhere(server, tmp_path,
     assert any(SECRET in path for path, _ in server.asked)
     assert not any(SECRET in text for text in (str(refusal.value), caplog.text, *capfd.readouterr()))
     assert not any(SECRET.encode() in data for data in found(tmp_path).values())
+
+
+COMPRESSED = {"STS_001/a.nii.gz": gzip.compress(b"image" * 1000, 1), "STS_002/b.nii": b"plain"}
+PINNED = {"STS_001/a.nii.gz": b"image" * 1000, "STS_002/b.nii": b"plain"}
+
+
+def pin_of(contents):
+    """By hand: path, length and SHA-256 of what each file holds once it is decompressed."""
+    lines = [f"{name}\t{len(data)}\t{hashlib.sha256(data).hexdigest()}\n" for name, data in sorted(contents.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def pinned(server, **more):
+    server.pages["/a.zip"] = Page(zipped(below("repo/validation/nifti", COMPRESSED)))
+    return source(server, content_sha256=pin_of(PINNED)) | more
+
+
+def test_pinned_content_may_come_in_another_compression_from_the_host_or_a_mirror(server, tmp_path):
+    written(tmp_path / "mirror/nifti", COMPRESSED | {"STS_001/a.nii.gz": gzip.compress(b"image" * 1000, 9)})
+    for name, mirror in (("from the host", None), ("from a mirror", tmp_path / "mirror")):
+        (tmp_path / name).mkdir()
+        raw = fetch(pinned(server, mirror="nifti"), tmp_path / name, mirror=mirror)
+        assert set(found(raw)) == set(COMPRESSED)
+
+
+OTHER_CONTENT = {
+    "changed": COMPRESSED | {"STS_001/a.nii.gz": gzip.compress(b"imagf" * 1000)},
+    "missing": {"STS_002/b.nii": b"plain"},
+    "extra": COMPRESSED | {"STS_003/c.nii": b"c"},
+    "renamed": {name.replace("STS_002", "STS_003"): data for name, data in COMPRESSED.items()},
+}
+
+
+@pytest.mark.parametrize("difference", OTHER_CONTENT)
+@pytest.mark.parametrize("way", ["host", "mirror"])
+def test_content_that_is_not_the_pinned_one_is_refused_and_fetched_anew_the_next_time(
+    server, tmp_path, difference, way
+):
+    block = pinned(server, mirror="nifti")
+    right = server.pages["/a.zip"]
+    server.pages["/a.zip"] = Page(zipped(below("repo/validation/nifti", OTHER_CONTENT[difference])))
+    written(tmp_path / "mirror/nifti", OTHER_CONTENT[difference])
+    (tmp_path / "data").mkdir()
+    mirror = tmp_path / "mirror" if way == "mirror" else None
+    with pytest.raises(BadInput, match=rf"sts: expected the content {pin_of(PINNED)} .* got [0-9a-f]{{64}};"):
+        fetch(block, tmp_path / "data", mirror=mirror)
+    assert not found(tmp_path / "data")
+    server.pages["/a.zip"] = right
+    shutil.rmtree(tmp_path / "mirror/nifti"), written(tmp_path / "mirror/nifti", COMPRESSED)
+    assert found(fetch(block, tmp_path / "data", mirror=mirror)) == COMPRESSED
+
+
+def test_files_that_were_there_before_a_refused_copy_stay(server, tmp_path):
+    written(tmp_path / "mirror/nifti", OTHER_CONTENT["changed"])
+    written(tmp_path / "sts", {"mine": b"precious"})
+    with pytest.raises(BadInput, match="expected the content"):
+        fetch(pinned(server, mirror="nifti"), tmp_path, mirror=tmp_path / "mirror")
+    assert found(tmp_path / "sts")["mine"] == b"precious"
+
+
+def test_a_damaged_file_of_pinned_content_is_told_by_name(server, tmp_path):
+    cut = COMPRESSED | {"STS_001/a.nii.gz": COMPRESSED["STS_001/a.nii.gz"][:-9]}
+    written(tmp_path / "mirror/nifti", cut)
+    with pytest.raises(BadInput, match=r"STS_001/a\.nii\.gz: expected a whole gzip file"):
+        fetch(pinned(server, mirror="nifti"), tmp_path, mirror=tmp_path / "mirror")
+
+
+def test_what_was_fetched_from_elsewhere_is_kept_if_it_is_the_pinned_content(server, tmp_path):
+    old = pinned(server)
+    server.pages["/old.zip"] = server.pages["/a.zip"]
+    fetch(
+        {name: text for name, text in old.items() if name != "content_sha256"} | {"url": f"{server.url}/old.zip"},
+        tmp_path,
+    )
+    asked = len(server.asked)
+    raw = fetch(old, tmp_path)
+    assert len(server.asked) == asked
+    assert f"{server.url}/a.zip" in reference_of(raw).read_text()
+    assert "old.zip" not in reference_of(raw).read_text() + (tmp_path / "sts.manifest.tsv").read_text()
+    with pytest.raises(BadInput, match="but it holds that of"):
+        fetch(old | {"url": f"{server.url}/other.zip", "content_sha256": "0" * 64}, tmp_path)
+
+
+def test_several_names_may_be_wanted_and_what_else_there_is_does_not_count(server, tmp_path):
+    block = pinned(server, only=["STS_001", "STS_002"])
+    server.pages["/a.zip"] = Page(zipped(below("repo/validation/nifti", OTHER_CONTENT["extra"])))
+    assert found(fetch(block, tmp_path)) == COMPRESSED
+
+
+def shipped(root):
+    return yaml.safe_load((root / "config/datasets.yaml").read_text())["datasets"]
+
+
+def test_every_archive_that_is_shipped_is_held_to_a_digest_and_none_is_of_a_branch(root):
+    archives = {name: block["source"] for name, block in shipped(root).items() if block["source"]["kind"] == "archive"}
+    assert "sts_ibsi" in archives
+    for name, one in archives.items():
+        assert {"sha256", "md5", "content_sha256"} & set(one), name
+        require_web(one["url"]), require_no_secret(one["url"]), require_commit(one["url"])
+
+
+@pytest.mark.real
+def test_the_sarcomas_of_the_mirror_are_the_pinned_ones(root, shared_data, tmp_path):
+    block = shipped(root)["sts_ibsi"]["source"]
+    cohort = csv.DictReader((root / "config/cohorts/sts_ibsi.tsv").open(), delimiter="\t")
+    raw = fetch(block, tmp_path, mirror=shared_data)
+    assert {path.name.replace("_", "-") for path in raw.iterdir()} == {row["case"] for row in cohort}

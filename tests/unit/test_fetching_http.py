@@ -12,7 +12,8 @@ from hosts import Page, host
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch import http as fetching_http
-from diffufuse.fetch.http import download, redacted
+from diffufuse.fetch.addresses import redacted
+from diffufuse.fetch.http import download
 
 BODY = os.urandom(300_000)
 
@@ -57,7 +58,7 @@ def test_a_later_call_goes_on_from_what_an_earlier_one_left(server, tmp_path):
 def test_a_killed_download_goes_on_in_the_next_process(server, tmp_path):
     server.pages["/a"] = Page(BODY, length=len(BODY) + 1)
     code = (
-        "from pathlib import Path; from diffufuse.fetching import http; http.WAIT_S = 60; "
+        "from pathlib import Path; from diffufuse.fetch import http; http.WAIT_S = 60; "
         f"http.download({server.url + '/a'!r}, Path({str(tmp_path / 'a')!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code])

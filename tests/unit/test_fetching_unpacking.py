@@ -190,7 +190,7 @@ def test_what_a_killed_fetch_left_is_cleared_by_the_next(tmp_path):
 def test_a_file_size_limit_is_told_as_a_full_disk_and_other_faults_as_they_are(tmp_path):
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "from pathlib import Path; from diffufuse.fetching.disk import full_disk_told, FullDisk\n"
+        "from pathlib import Path; from diffufuse.fetch.disk import full_disk_told, FullDisk\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "try:\n  with full_disk_told(folder): (folder / 'x').write_bytes(b'0' * 2000)\n"
         "except FullDisk as error: print(error)"
@@ -211,7 +211,7 @@ disk.shutil.disk_usage = lambda path, ask=disk.shutil.disk_usage: ask("/")  # an
 http.WAIT_S = 0
 folder, url = Path(sys.argv[1]), sys.argv[2]
 def fetch():
-    told = {"mirror": None, "study_seed": 1, "license": "", "citation": ""}
+    told = {"mirror": None, "study_seed": 1}
     fetch_dataset({"kind": "archive", "url": url}, folder / "sts.manifest.tsv", **told)
 for _ in range(2):
     try:

@@ -1,6 +1,16 @@
+"""Files on disk: whole or not at all, on the disk before they have their name, and nothing of a killed job left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
-from diffufuse.files.atomic import atomic_folder, atomic_path
+from diffufuse.files import atomic
+from diffufuse.files.atomic import atomic_folder, atomic_path, partial_of
 from diffufuse.files.digests import sha256_of
 
 
@@ -30,6 +40,137 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
         with atomic_folder(tmp_path / "folder") as partial:
             (partial / name).write_text(name)
     assert [file.name for file in (tmp_path / "folder").iterdir()] == ["new"]
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_behind_a_link_to_another_place_is_written_there(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "disk/folder")
+    for name in ("old", "new"):
+        with atomic_folder(tmp_path / "folder") as partial:
+            (partial / name).write_text(name)
+    assert (tmp_path / "folder").is_symlink()
+    assert [file.name for file in (tmp_path / "disk/folder").iterdir()] == ["new"]
+    assert [file.name for file in (tmp_path / "disk").iterdir()] == ["folder"]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What was asked of the disk, in order: `sync NAME` and `name NAME`."""
+    happened = []
+
+    def sync(descriptor, really=os.fsync):
+        happened.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        really(descriptor)
+
+    def replace(source, target, really=os.replace):
+        happened.append(f"name {Path(target).name}")
+        really(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    return happened
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(tmp_path, told):
+    with atomic_path(tmp_path / "a.txt") as partial:
+        partial.write_text("whole")
+    assert told == [f"sync {partial.name}", "name a.txt", f"sync {tmp_path.name}"]
+
+
+def test_what_a_folder_holds_is_on_the_disk_once_before_it_has_its_name(tmp_path, told):
+    with atomic_folder(tmp_path / "folder") as partial:
+        with atomic_path(partial / "inner/a.txt") as inner:
+            inner.write_text("a")
+        (partial / "b.txt").write_text("b")
+    assert told.index("name a.txt") < told.index("sync a.txt") < told.index("sync inner") < told.index("name folder")
+    assert told.index("sync b.txt") < told.index(f"sync {partial.name}") < told.index("name folder")
+    assert told[-1] == f"sync {tmp_path.name}"
+    assert len(told) == len(set(told))
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from diffufuse.files.atomic import atomic_folder, atomic_path
+target = Path(sys.argv[1])
+if target.suffix:
+    with atomic_path(target) as partial:
+        partial.write_text("half")
+        print(partial, flush=True)
+        time.sleep(60)
+else:
+    with atomic_folder(target) as partial:
+        (partial / "a").write_text("half")
+        print(partial, flush=True)
+        time.sleep(60)
+"""
+
+
+def start_writing(target):
+    """A process of its own that stays in the middle of a write; and the path of what is half written."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE, text=True)
+    return writer, Path(writer.stdout.readline().strip())
+
+
+def write(target):
+    if target.suffix:
+        with atomic_path(target) as partial:
+            partial.write_text("whole")
+    else:
+        with atomic_folder(target) as partial:
+            (partial / "a").write_text("whole")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "folder"])
+def test_what_a_killed_job_left_is_removed_when_the_same_is_written_again(tmp_path, name):
+    writer, half = start_writing(tmp_path / name)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    assert half.exists()
+    write(tmp_path / f"other-{name}")
+    assert half.exists()
+    write(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"other-{name}"])
+
+
+@pytest.mark.parametrize("name", ["a.txt", "folder"])
+def test_what_a_living_process_is_writing_is_left_alone(tmp_path, name):
+    writer, half = start_writing(tmp_path / name)
+    write(tmp_path / name)
+    assert half.exists()
+    writer.kill()
+    writer.wait()
+
+
+@pytest.mark.parametrize("left", [".elsewhere-1.7.partial.a.txt", ".7.partial.a.txt"])
+def test_what_another_host_or_an_earlier_release_left_is_removed_after_a_day_only(tmp_path, left, monkeypatch):
+    monkeypatch.setattr(atomic, "_is_running", lambda pid: False)
+    (tmp_path / left).write_text("half")
+    write(tmp_path / "a.txt")
+    assert (tmp_path / left).exists()
+    os.utime(tmp_path / left, times=(time.time() - 100_000,) * 2)
+    write(tmp_path / "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_disk_that_cannot_sync_a_folder_is_no_fault_but_one_that_fails_is(tmp_path, monkeypatch):
+    def refuse(descriptor, error=22, really=os.fsync):
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(error, os.strerror(error))
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write(tmp_path / "a.txt")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: refuse(descriptor, error=5))
+    with pytest.raises(OSError, match="Input/output"):
+        write(tmp_path / "a.txt")
+
+
+def test_a_temporary_name_ends_as_the_final_one_and_tells_who_writes(tmp_path):
+    name = partial_of(tmp_path / "image.nii.gz").name
+    assert name.startswith(".")
+    assert name.endswith(f".{os.getpid()}.partial.image.nii.gz")
 
 
 def test_sha256_is_that_of_the_standard(tmp_path):

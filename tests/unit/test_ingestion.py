@@ -43,7 +43,7 @@ def ingest(raw, tmp_path, case="STS-001", *, described=True):
     """Ingest a case; its manifest describes the files as they are now, unless it was written before."""
     manifest = raw.with_name("raw.manifest.tsv")
     if described:
-        write_manifest(manifest, contents_of(raw), address="copy", license="none", citation="none")
+        write_manifest(manifest, contents_of(raw), address="copy")
     (tmp_path / "out").mkdir(exist_ok=True)
     ingest_case(nifti, manifest, case, block=BLOCKS["sts_ibsi"], folder=tmp_path / "out")
     return read_ingested(tmp_path / "out", case, modalities=MODALITIES)
@@ -154,7 +154,7 @@ def test_a_file_of_another_case_that_is_gone_stops_only_that_case(tmp_path):
     for case in ("liver_1", "liver_2"):
         save(raw / "imagesTr" / f"{case}.nii.gz", np.arange(120, dtype=np.float32).reshape(6, 5, 4))
         save(raw / "labelsTr" / f"{case}.nii.gz", np.ones((6, 5, 4), np.uint8))
-    write_manifest(tmp_path / "raw.manifest.tsv", contents_of(raw), address="copy", license="none", citation="none")
+    write_manifest(tmp_path / "raw.manifest.tsv", contents_of(raw), address="copy")
     (raw / "labelsTr" / "liver_2.nii.gz").unlink()
     for case, stops in {"liver-1": False, "liver-2": True}.items():
         (tmp_path / case).mkdir()

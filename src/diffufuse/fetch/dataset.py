@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import download_folder
+from diffufuse.fetch.content import holds_pinned, require_content
+from diffufuse.fetch.disk import begin_fetch, download_folder, empty_folder, holds_files, make_raw_folder
 from diffufuse.fetch.manifest import (
     Content,
     contents_of,
@@ -18,6 +19,7 @@ from diffufuse.fetch.manifest import (
     write_manifest,
 )
 from diffufuse.fetch.sources import SOURCES, copy
+from diffufuse.files.atomic import flush_tree
 from diffufuse.logs import PROGRESS
 
 
@@ -27,53 +29,66 @@ def fetch_dataset(
     *,
     mirror: str | None,
     study_seed: int,
-    license: str,
-    citation: str,
 ) -> None:
     """Fill a dataset's raw folder from its source, or from a mirror where one is given, and write its manifest.
 
     The manifest of the first fetch is kept beside the raw folder as `.{dataset}.manifest.tsv`. Every later fetch hashes
     all files against it: what is gone is fetched again and must come back equal, what was changed or added is refused,
-    and where all is as it was, no network is touched. A phantom is made anew instead.
+    and where all is as it was, no network is touched. A phantom is made anew instead. What a first fetch brings, from
+    the source or a mirror, must be the content that the block pins, if it does (`content_sha256`).
 
     Args:
         source: the dataset's `source` in `config/datasets.yaml`.
-        manifest: `data/raw/{dataset}.manifest.tsv`; the raw folder lies beside it.
+        manifest: `data/raw/{dataset}.manifest.tsv`; the raw folder, or a link to it, lies beside it.
         mirror: a local folder with copies of public data, or None.
         study_seed: for sources that make their data.
-        license: under which the data may be used.
-        citation: what to cite.
 
     Raises:
-        BadInput: the source cannot be had, or the raw folder is not as it was after the first fetch.
+        BadInput: the source cannot be had or holds another content than is pinned, or the raw folder is not as it was
+            after the first fetch.
     """
     raw, address = raw_folder_of(manifest), SOURCES[source["kind"]].address(source)
-    raw.mkdir(parents=True, exist_ok=True)
-    expected = None if source["kind"] == "phantom" else _first_fetch(raw, address)
+    make_raw_folder(raw)
+    expected = None if source["kind"] == "phantom" else _first_fetch(raw, source, address)
     if expected is None:
-        _fill(source, raw, mirror, study_seed)
+        _fetch_first(source, raw, mirror, study_seed)
         contents = contents_of(raw)
     else:
         contents = _checked(source, raw, expected, mirror, study_seed)
     if not contents:
         raise BadInput(f"{raw}: expected the dataset's files, but the folder is empty; fetch it again.")
-    told = {"address": address, "license": license, "citation": citation}
     if source["kind"] != "phantom":
-        write_manifest(reference_of(raw), contents, **told)
-    write_manifest(manifest, contents, **told)
+        write_manifest(reference_of(raw), contents, address=address)
+    write_manifest(manifest, contents, address=address)
     shutil.rmtree(download_folder(raw), ignore_errors=True)
 
 
-def _first_fetch(raw: Path, address: str) -> dict[str, Content] | None:
+def _first_fetch(raw: Path, source: Mapping[str, Any], address: str) -> dict[str, Content] | None:
+    """What the first fetch brought; from another address only if it is the very content that is wanted now."""
     if not reference_of(raw).exists():
         return None
     expected, before = read_manifest(reference_of(raw))
-    if before != address:
+    if before != address and not holds_pinned(raw, source):
         raise BadInput(
             f"{raw}: expected the data of {address}, but it holds that of {before}; remove {raw.name} and "
             f"{reference_of(raw).name} to fetch from the new source."
         )
     return expected
+
+
+def _fetch_first(source: Mapping[str, Any], raw: Path, mirror: str | None, study_seed: int) -> None:
+    """Fill the folder; content that is not the pinned one is not kept, nor the download that it came from."""
+    was_empty = not holds_files(raw)
+    if source["kind"] != "phantom":
+        begin_fetch(raw)
+    _fill(source, raw, mirror, study_seed)
+    try:
+        require_content(raw, source)
+    except BadInput:
+        shutil.rmtree(download_folder(raw), ignore_errors=True)
+        if was_empty:
+            empty_folder(raw)
+        raise
 
 
 def _checked(
@@ -101,3 +116,4 @@ def _fill(source: Mapping[str, Any], raw: Path, mirror: str | None, study_seed: 
         copy.bring(found, raw, folder=source.get("folder"), only=source.get("only"))
     else:
         SOURCES[source["kind"]].fetch(raw, source, study_seed=study_seed)
+    flush_tree(raw)

@@ -2,16 +2,16 @@
 
 import hashlib
 import http.client
-import re
+import os
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from diffufuse.errors import BadInput
+from diffufuse.fetch.addresses import OWN_COPY, opened, redacted, require_web
 from diffufuse.fetch.disk import FULL, full_disk_told, require_space
 from diffufuse.logs import PROGRESS, Progress
 
@@ -20,8 +20,6 @@ WAIT_S = 1.0
 ATTEMPTS = 5
 CHUNK_BYTES = 1 << 20
 TRY_AGAIN = {408, 416, 425, 429, 500, 502, 503, 504}
-SECRET = re.compile("token|key|sig|secret|pass|auth|cred", re.IGNORECASE)
-OWN_COPY = "or name a copy of your own with --config mirror=FOLDER"
 
 
 class _BrokeOff(Exception):
@@ -42,18 +40,19 @@ def download(
     `{name}.part.version`, so that parts of two versions are never joined.
 
     Args:
-        url: http or https.
+        url: by https, on a public host.
         path: receives the file, once it is whole; nothing is done if it is there.
         published: `sha256` or `md5` in hexadecimal, as the publisher states them.
         length: in bytes, as the publisher states it.
         times_on_disk: how many times its length the file will need, 2 if it will be unpacked beside itself.
 
     Raises:
-        BadInput: the address answers with an error or a web page, the transfer keeps breaking off, the length or hash
-            is wrong, or the disk is full.
+        BadInput: the address is not public or answers with an error or a web page, the transfer keeps breaking off, the
+            length or hash is wrong, or the disk is full.
     """
     if path.exists():
         return
+    require_web(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     PROGRESS.info("Downloading %s", redacted(url))
@@ -64,6 +63,8 @@ def download(
     except BadInput:
         _discard(part)
         raise
+    with part.open("rb") as whole:
+        os.fsync(whole.fileno())
     part.replace(path)
     _version_file(part).unlink(missing_ok=True)
 
@@ -72,41 +73,13 @@ def content_length(url: str) -> int | None:
     """Length of a file in bytes as its host tells it, without fetching it; None if the host does not.
 
     Args:
-        url: http or https.
+        url: by https, on a public host; of another one nothing is asked.
     """
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
+        with opened(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
             return int(answer.headers.get("Content-Length") or 0) or None
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
-
-
-def redacted(url: str) -> str:
-    """An address without what could be a secret: user, password, query and fragment.
-
-    Args:
-        url: any address.
-    """
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def require_no_secret(url: str) -> None:
-    """Stop at an address with a password or a token in it, for it would stand in a file in Git.
-
-    Args:
-        url: any address.
-
-    Raises:
-        BadInput: it has a user, or a query whose name says that it is a secret; the sentence does not repeat it.
-    """
-    parts = urlsplit(url)
-    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    if "@" in parts.netloc or any(SECRET.search(name) for name in names):
-        raise BadInput(
-            f"{redacted(url)}: expected an address without a password or token, for the configuration is shared; take "
-            f"it out and fetch the file by hand, {OWN_COPY}."
-        )
 
 
 def _receive_whole(url: str, part: Path, times_on_disk: int) -> None:
@@ -134,7 +107,7 @@ def _receive(url: str, part: Path, times_on_disk: int) -> None:
     have = part.stat().st_size if version and part.exists() else 0
     wanted = {"Range": f"bytes={have}-", "If-Range": version} if have else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=wanted), timeout=TIMEOUT_S) as answer:
+        with opened(urllib.request.Request(url, headers=wanted), timeout=TIMEOUT_S) as answer:
             begin = have if answer.status == 206 else 0
             if begin and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {begin}-"):
                 _discard(part)

@@ -12,7 +12,7 @@ from diffufuse.files.atomic import atomic_path
 from diffufuse.files.digests import sha256_of
 from diffufuse.logs import Progress
 
-COLUMNS = ("path", "bytes", "sha256", "source", "license", "citation")
+COLUMNS = ("path", "bytes", "sha256", "source")
 NAMES_TOLD = 5
 
 
@@ -58,30 +58,28 @@ def contents_of(raw: Path, names: Iterable[str] | None = None) -> dict[str, Cont
     return contents
 
 
-def write_manifest(
-    path: str | os.PathLike[str], contents: Mapping[str, Content], *, address: str, license: str, citation: str
-) -> None:
-    """Write one row per raw file: path, bytes, SHA-256, public source, license, citation.
+def write_manifest(path: str | os.PathLike[str], contents: Mapping[str, Content], *, address: str) -> None:
+    """Write one row per raw file: path, bytes, SHA-256, public source.
+
+    License and citation stand in the dataset's block alone, so that a word in them moves no result.
 
     Args:
         path: the manifest, tab-separated.
         contents: of the raw folder.
         address: where the data comes from; a mirrored file tells its public address all the same.
-        license: under which the data may be used.
-        citation: what to cite.
     """
     with atomic_path(path) as partial, partial.open("w", newline="") as table:
         writer = csv.writer(table, delimiter="\t", lineterminator="\n")
         writer.writerow(COLUMNS)
         for name, content in sorted(contents.items()):
-            writer.writerow([name, content.bytes, content.sha256, address, license, citation])
+            writer.writerow([name, content.bytes, content.sha256, address])
 
 
 def read_manifest(path: str | os.PathLike[str], folders: Iterable[str] | None = None) -> tuple[dict[str, Content], str]:
     """Read a manifest.
 
     Args:
-        path: as `write_manifest` wrote it.
+        path: as `write_manifest` wrote it; the columns `license` and `citation` of an earlier release are passed over.
         folders: whose files to read about, as paths below the raw folder; other rows are not parsed, so that a case
             costs the same however many there are. None takes all.
 

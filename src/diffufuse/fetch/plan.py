@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import download_folder, free_bytes
+from diffufuse.fetch.disk import download_folder, free_bytes, holds_files
 from diffufuse.fetch.extent import Extent
 from diffufuse.fetch.manifest import read_manifest, reference_of
 from diffufuse.fetch.sources import SOURCES
@@ -79,7 +79,5 @@ def _state(raw: Path) -> str:
         missing = sum(not (raw / name).exists() for name in contents)
         size = bytes_text(sum(content.bytes for content in contents.values()))
         return f"fetched, {len(contents):,} files, {size}" + (f", {missing:,} of them gone" if missing else "")
-    begun = any(
-        path.is_file() for folder in (raw, download_folder(raw)) if folder.is_dir() for path in folder.rglob("*")
-    )
+    begun = any(holds_files(folder) for folder in (raw, download_folder(raw)) if folder.is_dir())
     return "begun, a fetch goes on from what is whole" if begun else "no"

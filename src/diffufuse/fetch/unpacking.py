@@ -9,11 +9,11 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TypeAlias
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch.disk import full_disk_told, require_space, staged_folder
@@ -22,6 +22,8 @@ from diffufuse.logs import Progress
 # Deflate reaches 1032 on zeros. Label maps alone reach 300; images with their label maps stay below 20.
 LARGEST_EXPANSION = 500
 CHUNK_BYTES = 1 << 20
+# Pattern or patterns that the first name below a dataset's folder must match; None takes every one.
+Wanted: TypeAlias = str | Sequence[str] | None
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 DAMAGED = (
     zipfile.BadZipFile,
@@ -57,7 +59,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
-def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: str | None = None) -> None:
+def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: Wanted = None) -> None:
     """Unpack an archive into the place of a folder; either all of it or nothing.
 
     Names that begin with a dot, and `__MACOSX`, are not data and are left out.
@@ -66,7 +68,7 @@ def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: str | N
         archive: zip, or tar, plain or compressed.
         raw: the folder, replaced as a whole.
         folder: the one folder in the archive whose content is taken, wherever it lies in it; None takes everything.
-        only: pattern that the first name below must match; None takes everything.
+        only: pattern or patterns of the first names below to take; None takes everything.
 
     Raises:
         BadInput: it is no archive, is damaged, lacks the folder, has a member that points outside or is no plain file,
@@ -88,22 +90,29 @@ def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: str | N
                 _write(member, partial / target, archive)
                 progress.step(total)
         if not any(path.is_file() for path in partial.rglob("*")):
-            wanted = f"the folder {folder}" if folder else f"files below {only}" if only else "files"
+            wanted = (
+                f"the folder {folder}"
+                if folder
+                else f"files below {only if isinstance(only, str) else ', '.join(only)}"
+                if only
+                else "files"
+            )
             raise BadInput(f"{archive}: expected {wanted} in the archive, but it holds none; check the source.")
 
 
-def is_data(relative: PurePosixPath, only: str | None) -> bool:
+def is_data(relative: PurePosixPath, only: Wanted) -> bool:
     """Whether a path below a dataset's folder is wanted: nothing hidden, and its first name matches the pattern.
 
     Args:
         relative: below the dataset's folder.
-        only: pattern for the first name; None takes every one.
+        only: pattern or patterns for the first name; None takes every one.
     """
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
-    return bool(relative.parts) and not hidden and (only is None or fnmatch.fnmatch(relative.parts[0], only))
+    patterns = ["*"] if only is None else [only] if isinstance(only, str) else only
+    return bool(relative.parts) and not hidden and any(fnmatch.fnmatch(relative.parts[0], one) for one in patterns)
 
 
-def _target(member: Member, folder: str | None, only: str | None) -> PurePosixPath | None:
+def _target(member: Member, folder: str | None, only: Wanted) -> PurePosixPath | None:
     if folder is not None and f"/{folder}/" not in f"/{member.name}":
         return None
     inside = f"/{member.name}".split(f"/{folder}/", 1)[1] if folder is not None else member.name

@@ -6,9 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from diffufuse.errors import BadInput
+from diffufuse.fetch.addresses import redacted, require_commit, require_no_secret
 from diffufuse.fetch.disk import FullDisk, download_folder
 from diffufuse.fetch.extent import Extent
-from diffufuse.fetch.http import content_length, download, redacted, require_no_secret
+from diffufuse.fetch.http import content_length, download
 from diffufuse.fetch.unpacking import unpack
 
 
@@ -21,9 +22,11 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
         study_seed: not used; a source may make its data from it.
 
     Raises:
-        BadInput: the archive cannot be had, is not as published, or is not to be trusted; or the address has a secret.
+        BadInput: the archive cannot be had, is not as published, or is not to be trusted; or the address has a
+            secret, is not by https on a public host, or names a branch.
     """
     require_no_secret(source["url"])
+    require_commit(source["url"])
     archive = download_folder(raw) / (PurePosixPath(urlsplit(source["url"]).path).name or "archive")
     published = {name: source[name] for name in ("sha256", "md5") if name in source}
     download(source["url"], archive, published=published, length=source.get("bytes"), times_on_disk=2)

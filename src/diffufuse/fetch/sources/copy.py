@@ -9,7 +9,7 @@ from typing import Any
 from diffufuse.errors import BadInput
 from diffufuse.fetch.disk import full_disk_told, require_space
 from diffufuse.fetch.extent import Extent
-from diffufuse.fetch.unpacking import is_archive, is_data, unpack
+from diffufuse.fetch.unpacking import Wanted, is_archive, is_data, unpack
 from diffufuse.files.atomic import atomic_path
 from diffufuse.files.digests import sha256_of
 from diffufuse.logs import PROGRESS, Progress
@@ -71,14 +71,14 @@ def find_mirror(mirror: Path, source: Mapping[str, Any]) -> Path:
     return found
 
 
-def bring(found: Path, raw: Path, *, folder: str | None, only: str | None) -> None:
+def bring(found: Path, raw: Path, *, folder: str | None, only: Wanted) -> None:
     """Copy a folder, or unpack an archive, into the raw folder; files that are there already and equal are left.
 
     Args:
         found: the user's folder or archive.
         raw: receives the data.
         folder: inside an archive, the folder to take.
-        only: pattern of the first names to take.
+        only: pattern or patterns of the first names to take.
 
     Raises:
         BadInput: the archive is not to be trusted, or the disk is full.
@@ -91,12 +91,12 @@ def bring(found: Path, raw: Path, *, folder: str | None, only: str | None) -> No
     _copy_all(chosen, [raw / path.relative_to(found) for path in chosen])
 
 
-def bytes_of(found: Path, *, only: str | None) -> int:
+def bytes_of(found: Path, *, only: Wanted) -> int:
     """Length of the user's folder or archive, as far as it is taken."""
     return found.stat().st_size if found.is_file() else sum(path.stat().st_size for path in _chosen(found, only))
 
 
-def _chosen(found: Path, only: str | None) -> list[Path]:
+def _chosen(found: Path, only: Wanted) -> list[Path]:
     files = [path for path in sorted(found.rglob("*")) if path.is_file()]
     return [path for path in files if is_data(PurePosixPath(path.relative_to(found).as_posix()), only)]
 

@@ -1,15 +1,20 @@
-"""A collection of the Imaging Data Commons, through its own downloader and the index that ships with it."""
+"""A collection of the Imaging Data Commons, through the downloader and the index that ship with its client."""
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import require_space
+from diffufuse.fetch import tether
+from diffufuse.fetch.disk import hidden_near, require_space
 from diffufuse.fetch.extent import Extent
 from diffufuse.logs import PROGRESS, Progress, bytes_text
 
@@ -39,6 +44,7 @@ class Series:
         files: how many instances.
         bytes: of all of them.
         license: short name.
+        address: of its files in the public bucket, with a wildcard.
     """
 
     patient: str
@@ -48,6 +54,7 @@ class Series:
     files: int
     bytes: int
     license: str
+    address: str
 
     @property
     def folder(self) -> str:
@@ -118,7 +125,7 @@ def _listed(source: Mapping[str, Any]) -> list[Series]:
 
 def _series(row: Mapping[Any, Any]) -> Series:
     """The size in MB has six decimals, so that it tells the bytes."""
-    facts = {name: row[name] for name in ("patient", "modality", "uid", "license")}
+    facts = {name: row[name] for name in ("patient", "modality", "uid", "license", "address")}
     identifier = row["address"].split("/")[3]
     return Series(identifier=identifier, files=int(row["files"]), bytes=round(float(row["bytes"]) * 1e6), **facts)
 
@@ -130,15 +137,13 @@ def _whole(series: Series, folder: Path) -> bool:
 
 def _downloaded(raw: Path, missing: list[Series]) -> list[Series]:
     """Download in batches, and again what did not come; returns what is still missing."""
-    from idc_index import IDCClient
-
-    client, staging = IDCClient(), raw.with_name(f".{raw.name}.partial")
+    staging = hidden_near(raw, "partial")
     progress, total = Progress("Download", sum(one.bytes for one in missing), unit="bytes"), len(missing)
     done = 0
     for _ in range(ROUNDS):
         left: list[Series] = []
         for batch in _batches(missing):
-            come = _download_batch(client, batch, staging, raw, progress, done)
+            come = _download_batch(batch, staging, raw, progress, done)
             done += sum(one.bytes for one in come)
             left += [one for one in batch if one not in come]
             if not come:
@@ -161,27 +166,48 @@ def _batches(series: list[Series]) -> Iterator[list[Series]]:
         yield batch
 
 
-def _download_batch(
-    client: Any, batch: list[Series], staging: Path, raw: Path, progress: Progress, done: int
-) -> list[Series]:
+def _download_batch(batch: list[Series], staging: Path, raw: Path, progress: Progress, done: int) -> list[Series]:
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         with _watched(staging, progress, done):
-            client.download_from_selection(
-                downloadDir=str(staging),
-                seriesInstanceUID=[one.uid for one in batch],
-                dirTemplate="%SeriesInstanceUID",
-                show_progress_bar=False,
-            )
-        come = [one for one in batch if _whole(one, staging / one.uid)]
+            _run_downloader(batch, staging)
+        come = [one for one in batch if _whole(one, staging / one.identifier)]
         for one in come:
             shutil.rmtree(raw / one.folder, ignore_errors=True)
             (raw / one.folder).parent.mkdir(parents=True, exist_ok=True)
-            (staging / one.uid).replace(raw / one.folder)
+            (staging / one.identifier).replace(raw / one.folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return come
+
+
+def _run_downloader(batch: list[Series], staging: Path) -> None:
+    """Each series into `staging/{identifier}`; what the downloader complains of goes into the log.
+
+    The client would start it too, but in a way that it outlives a job that is killed.
+    """
+    from idc_index import index
+
+    commands = staging / "commands"
+    lines = [f"cp {_quoted(one.address)} {_quoted(f'{staging / one.identifier}/')}\n" for one in batch]
+    commands.write_text("".join(lines))
+    arguments = ["--no-sign-request", "--endpoint-url", index.aws_endpoint_url, "run", str(commands)]
+    with_job = [sys.executable, "-I", str(tether.__file__), str(os.getpid()), _downloader(), *arguments]
+    subprocess.run(with_job, stdout=subprocess.DEVNULL, check=False)
+    commands.unlink()
+
+
+def _quoted(text: str) -> str:
+    """As s5cmd reads it in a file of commands."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _downloader() -> str:
+    """The s5cmd that is installed with the client; the program itself, not the script that would stand in between."""
+    files = distribution("s5cmd").files or []
+    found = [str(file.locate()) for file in files if file.as_posix().startswith("s5cmd/bin/s5cmd")]
+    return (found or [shutil.which("s5cmd") or "s5cmd"])[0]
 
 
 @contextmanager

@@ -1,0 +1,80 @@
+"""One digest for what a dataset holds, whatever its files were compressed with."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from diffufuse.errors import BadInput
+from diffufuse.fetch.unpacking import Wanted, is_data
+from diffufuse.logs import PROGRESS
+
+CHUNK_BYTES = 1 << 20
+
+
+def content_sha256(raw: Path, *, only: Wanted = None) -> str:
+    """SHA-256 over the sorted lines `path<TAB>bytes<TAB>sha256` of the files of a raw folder.
+
+    This is pinned where the digest of an archive cannot be: hosts such as GitHub make the archive of a commit at the
+    moment it is asked for, and promise no same bytes twice. For the same reason length and digest of a `.gz` file are
+    those of what it holds decompressed: a copy that was packed more tightly is the same data.
+
+    Args:
+        raw: the raw folder; names that begin with a dot are not data.
+        only: pattern or patterns of the first names that count; None takes all.
+
+    Returns:
+        In hexadecimal.
+
+    Raises:
+        BadInput: a `.gz` file is damaged.
+    """
+    paths = {path.relative_to(raw).as_posix(): path for path in raw.rglob("*") if path.is_file()}
+    names = sorted(name for name in paths if is_data(PurePosixPath(name), only))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        lines = threads.map(lambda name: f"{name}\t{_length_and_digest(paths[name])}\n", names)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def require_content(raw: Path, source: Mapping[str, Any]) -> None:
+    """Stop where a raw folder does not hold what its dataset's block pins.
+
+    Args:
+        raw: the raw folder.
+        source: the dataset's `source`; what pins nothing, by `content_sha256`, is met by anything.
+
+    Raises:
+        BadInput: it holds something else.
+    """
+    pinned = source.get("content_sha256")
+    if pinned is None:
+        return
+    PROGRESS.info("Comparing the content of %s with what is pinned", raw.name)
+    found = content_sha256(raw, only=source.get("only"))
+    if found != pinned.lower():
+        raise BadInput(
+            f"{raw}: expected the content {pinned} that content_sha256 in config/datasets.yaml pins, got {found}; the "
+            "publisher or your copy of it has changed, so take another copy, or pin the new content if you trust it."
+        )
+
+
+def holds_pinned(raw: Path, source: Mapping[str, Any]) -> bool:
+    """Whether a dataset's block pins its content, and the raw folder holds just that."""
+    pinned = source.get("content_sha256")
+    return pinned is not None and content_sha256(raw, only=source.get("only")) == pinned.lower()
+
+
+def _length_and_digest(path: Path) -> str:
+    digest, length = hashlib.sha256(), 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+                length += len(chunk)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadInput(f"{path}: expected a whole gzip file, got a damaged one; fetch it again.") from error
+    return f"{length}\t{digest.hexdigest()}"
