@@ -1,9 +1,14 @@
 # Two commands: `make demo` and `make test`. Both build what they need, and go on where they were stopped.
+ifneq ($(words $(CURDIR)),1)
+$(error Snakemake starts no script by a Python whose path has a space: move this folder, now "$(CURDIR)")
+endif
+
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --disable-pip-version-check -qq
 SNAKEMAKE := $(BIN)/snakemake
 # The study that `make demo` runs: `make demo STUDY=sts_ibsi ARGS="--config mirror=../shared/data"`.
 STUDY ?= phantom
@@ -11,46 +16,47 @@ ARGS ?=
 REPORT := results/report/$(STUDY)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint results bench lock restore ui
+.NOTPARALLEL:
+.PHONY: demo test lint unit workflow results bench lock restore ui
 
-# One run at a time in one folder; the lock goes with the process that holds it, however that one ends.
 demo: .venv/ready
-	@mkdir -p results
-	@flock --nonblock --conflict-exit-code 75 results/.run.lock $(MAKE) --no-print-directory run || \
-	  { test $$? -ne 75 || echo "Another run is under way in this folder; wait for it, or stop it."; exit 1; }
+	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
+	@{ test -f $(REPORT)/report.html && test -z "$$(find $(REPORT) -type f -newer $(REPORT)/report.html)"; } || \
+	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet all
 	@echo; cat $(REPORT)/tables/segmentation.md
 	@echo; echo "Report:  $(REPORT)/report.html   (one file; open it in a browser)"
 	@echo "Runs:    make ui   (MLflow on http://127.0.0.1:5000)"
 
-.PHONY: run
-run:
-	@$(SNAKEMAKE) --configfile config/$(STUDY).yaml --unlock $(ARGS) >/dev/null 2>&1 || true
-	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
-	@{ test -f $(REPORT)/report.html && test -z "$$(find $(REPORT) -type f -newer $(REPORT)/report.html)"; } || \
-	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet all
+test: lint unit workflow
 
-test: .venv/ready lint
-	$(BIN)/pytest
-
-lint: .venv/ready
+lint: .venv/checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/codespell
+	$(BIN)/lint-imports
 	@$(SNAKEMAKE) --lint
 
-# A finished study's tables as one page for the documentation: `make results STUDY=sts_ibsi`. Runs what is missing.
+# Two at a time, one thread each; both must list the tests in the same order, those of a set too.
+unit: .venv/checks
+	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
+	  $(BIN)/pytest -n 2 --dist loadscope -m "not workflow"
+
+# Snakemake fills the machine by itself, so these run one by one.
+workflow: .venv/checks
+	$(BIN)/pytest -m workflow
+
+# A finished study for Git: its tables as one page, and every patient's values. Runs what is missing.
 results: .venv/ready
-	@mkdir -p results
-	@flock --nonblock --conflict-exit-code 75 results/.run.lock \
-	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) -- $(REPORT)/results.md || \
-	  { test $$? -ne 75 || echo "Another run is under way in this folder; wait for it, or stop it."; exit 1; }
-	mkdir -p docs/results && cp $(REPORT)/results.md docs/results/$(STUDY).md
+	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) -- $(REPORT)/results.md $(REPORT)/patients.csv
+	mkdir -p docs/results
+	cp $(REPORT)/results.md docs/results/$(STUDY).md
+	cp $(REPORT)/patients.csv docs/results/$(STUDY).csv
 
 # Ours against others, one thread each: prints what it finds and writes docs/benchmarks.md. An hour, on an idle machine.
 BENCHMARKS ?= $(filter-out benchmarks/compare.py benchmarks/pairs.py benchmarks/report.py,$(wildcard benchmarks/*.py))
-bench: .venv/ready
+bench: .venv/checks
 	@for script in $(BENCHMARKS); do \
 	  echo "== $$script"; OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 $(BIN)/python $$script; \
 	done
@@ -65,17 +71,38 @@ restore: .venv/ready
 	$(BIN)/dvc pull
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml --touch --quiet
 
-.venv/ready: requirements.lock pyproject.toml
+# What runs a study. The lock has everything but torch, checked by hash; then the package brings its torch.
+.venv/ready: requirements.lock requirements.in pyproject.toml | $(BIN)/pip
 	@echo "Building the environment .venv from requirements.lock: a few minutes, once."
-	@$(PYTHON) -m venv .venv
 	@while sleep 10; do echo "  ... installing"; done & beat=$$!; trap "kill $$beat" EXIT; \
-	  $(BIN)/pip install --disable-pip-version-check -qq -r requirements.lock && $(BIN)/pip check
-	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	  $(INSTALL) --no-deps --require-hashes -r requirements.lock; \
+	  $(INSTALL) --no-build-isolation --editable .; \
+	  $(BIN)/pip check
 	@touch $@
 
-# Resolve requirements.in anew; the lock names no CUDA packages, torch's own metadata brings them where they belong.
-lock: .venv/ready
-	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile requirements.in --python-version 3.11 --no-annotate --no-header --quiet \
-	  | sed -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' -e 's/+cpu//' > requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+# On top of it, what checks the code.
+.venv/checks: requirements-checks.lock .venv/ready
+	@$(INSTALL) --no-deps --require-hashes -r requirements-checks.lock
+	@$(BIN)/pip check
+	@touch $@
+
+$(BIN)/pip:
+	@found=$$("$(PYTHON)" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3]); \
+	  sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null) || { \
+	  echo "This needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $${found:-not there}:" \
+	    "name another, as in \`make PYTHON=python3.11\`." >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv
+
+# Resolve the requirements anew, for all Pythons and systems, and all in one, so that what checks fits what runs. torch
+# stays out, with the CUDA packages that its builds for a GPU ask for: pip wants a hash of everything or of nothing, and
+# which build is right depends on the machine.
+COMPILE := $(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+  --no-annotate --no-header --quiet
+NO_TORCH := awk '/^[^ ]/ { drop = /^(torch==|triton==|nvidia-|cuda-)/ } !drop'
+lock: $(BIN)/pip
+	@$(INSTALL) uv
+	$(COMPILE) requirements.in requirements-checks.in > .venv/all
+	$(COMPILE) -c .venv/all requirements.in | $(NO_TORCH) > .venv/run
+	$(COMPILE) -c .venv/all requirements-checks.in $$(sed -n 's/^\([^ =]*\)==.*/--no-emit-package=\1/p' .venv/run) \
+	  | $(NO_TORCH) > .venv/check
+	@mv .venv/run requirements.lock; mv .venv/check requirements-checks.lock
