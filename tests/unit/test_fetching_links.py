@@ -151,6 +151,15 @@ def test_a_link_to_files_that_no_fetch_brought_costs_none_of_them(server, tmp_pa
     assert found(tmp_path / "disk/sts") == {"my only copy": b"precious"}
 
 
+def test_files_that_were_brought_by_hand_after_a_fetch_that_failed_are_not_lost(server, tmp_path, raw):
+    with pytest.raises(BadInput, match="HTTP 404"):
+        fetch(source(server, url=f"{server.url}/absent.zip"), raw)
+    (tmp_path / "disk/sts/by hand").write_text("precious")
+    with pytest.raises(BadInput, match="holds files that no fetch has brought"):
+        fetch(source(server), raw)
+    assert found(tmp_path / "disk/sts") == {"by hand": b"precious"}
+
+
 def test_a_killed_fetch_behind_a_link_goes_on(server, tmp_path, raw, monkeypatch):
     def killed(*arguments, **more):
         raise KeyboardInterrupt

@@ -8,7 +8,14 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch.content import holds_pinned, require_content
-from diffufuse.fetch.disk import begin_fetch, download_folder, empty_folder, holds_files, make_raw_folder
+from diffufuse.fetch.disk import (
+    begin_fetch,
+    download_folder,
+    empty_folder,
+    forget_fetch,
+    holds_files,
+    make_raw_folder,
+)
 from diffufuse.fetch.manifest import (
     Content,
     contents_of,
@@ -77,11 +84,19 @@ def _first_fetch(raw: Path, source: Mapping[str, Any], address: str) -> dict[str
 
 
 def _fetch_first(source: Mapping[str, Any], raw: Path, mirror: str | None, study_seed: int) -> None:
-    """Fill the folder; content that is not the pinned one is not kept, nor the download that it came from."""
+    """Fill the folder; what is not the pinned content is not kept, nor the download that it came from."""
     was_empty = not holds_files(raw)
     if source["kind"] != "phantom":
         begin_fetch(raw)
-    _fill(source, raw, mirror, study_seed)
+    try:
+        _fill(source, raw, mirror, study_seed)
+        _require_content(source, raw, was_empty)
+    finally:
+        if not holds_files(raw):
+            forget_fetch(raw)
+
+
+def _require_content(source: Mapping[str, Any], raw: Path, was_empty: bool) -> None:
     try:
         require_content(raw, source)
     except BadInput:

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diffufuse.errors import BadInput
@@ -101,6 +101,16 @@ def begin_fetch(raw: Path) -> None:
             "link lead to a new folder, or name yours as a copy with --config mirror=FOLDER."
         )
     downloads.mkdir(parents=True, exist_ok=True)
+
+
+def forget_fetch(raw: Path) -> None:
+    """Take back the note of `begin_fetch` where nothing has come; what is downloaded so far stays.
+
+    Args:
+        raw: the raw folder, still empty.
+    """
+    with suppress(OSError):
+        download_folder(raw).rmdir()
 
 
 def holds_files(folder: Path) -> bool:
