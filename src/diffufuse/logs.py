@@ -39,19 +39,14 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     Args:
         path: the log file; its folder is made.
     """
-    shared = umask_told()
-    os.umask(OWNER_ALONE if shared is None else shared)
+    os.umask(OWNER_ALONE)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
     _end_with_the_workflow()
     with _output_into(path) as screen:
         _configure_logging(screen)
         try:
-            if shared is None:
-                raise BadInput(
-                    f"{UMASK}: expected an octal number from 000 to 077, such as 027 for a group that shares, got "
-                    f"{os.environ[UMASK]!r}; correct it, or unset it to keep all files to yourself."
-                )
+            set_umask()
             yield
         except BadInput as error:
             logging.getLogger(__name__).error("%s", error)
@@ -62,12 +57,19 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
             raise SystemExit(1) from None
 
 
-def umask_told() -> int | None:
-    """The umask of a job: that of `DIFFUFUSE_UMASK`, 077 if it is not set, None if it says none."""
-    told = os.environ.get(UMASK)
-    if told is None:
-        return OWNER_ALONE
-    return int(told, 8) if re.fullmatch("0{0,2}[0-7]{1,2}", told) else None
+def set_umask() -> None:
+    """Keep what this process writes to its owner, or to those that `DIFFUFUSE_UMASK` allows.
+
+    Raises:
+        BadInput: the variable is no umask.
+    """
+    asked = os.environ.get(UMASK, f"{OWNER_ALONE:o}")
+    if not re.fullmatch("0{0,2}[0-7]{1,2}", asked):
+        raise BadInput(
+            f"{UMASK}: expected an octal number from 000 to 077, such as 027 for a group that shares, got {asked!r}; "
+            "correct it, or unset it to keep all files to yourself."
+        )
+    os.umask(int(asked, 8))
 
 
 class Progress:

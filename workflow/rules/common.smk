@@ -6,11 +6,13 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from diffufuse.errors import BadInput
+from diffufuse.logs import set_umask
 from diffufuse.study.run_lock import RunLock
 from diffufuse.study.stopped import closing_message, stopped_cases
 from diffufuse.study.study import read_study
 
 try:
+    set_umask()  # of the folders that Snakemake makes, and of all jobs
     STUDY = read_study(config, Path(workflow.basedir))
 except BadInput as error:
     raise WorkflowError(str(error)) from None

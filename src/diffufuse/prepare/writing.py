@@ -10,6 +10,10 @@ from diffufuse.files.records import write_record
 from diffufuse.prepare.case import Prepared
 from diffufuse.space.volumes import write_volume
 from diffufuse.store.slices import open_slices, write_slices
+from diffufuse.study.provenance import package_versions
+
+# What decides where voxels end up.
+REGISTERING = ("antspyx", "SimpleITK")
 
 
 def write_prepared(
@@ -35,7 +39,7 @@ def write_prepared(
         body: NIfTI file.
         masks: folder for `{case}_{modality}.nii.gz`, the field of view of each image it has.
         slices: slice store.
-        record: JSON file; transforms, quality, statistics, and the slice store's SHA-256 and steps. The statistics are
+        record: JSON file; transforms, quality, statistics, versions, and the slice store's SHA-256 and steps. The statistics are
             those of the images before storing: a mean moves by half a step at most, of which the store demands
             that 98 % of an image span at least a hundred; usually they span thousands.
     """
@@ -57,4 +61,5 @@ def write_prepared(
     )
     stored = open_slices(slices, sha256=digest)
     kept = {"slices_sha256": digest, "slices_step": dict(zip(stored.modalities, stored.steps.tolist(), strict=True))}
+    kept |= {"versions": package_versions(REGISTERING)}
     write_record({**prepared.record, "case": case, "affine": prepared.body.affine.tolist(), **kept}, record)

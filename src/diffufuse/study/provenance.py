@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import diffufuse
@@ -27,5 +28,9 @@ def commit() -> str:
 
 def versions() -> dict[str, str]:
     """Version of Python, of this library and of the packages that numbers depend on."""
-    found = {"python": platform.python_version(), "diffufuse": diffufuse.__version__}
-    return found | {name.lower(): importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "diffufuse": diffufuse.__version__, **package_versions(PACKAGES)}
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """The installed version of each package, by its name in lower case."""
+    return {name.lower(): importlib.metadata.version(name) for name in packages}
