@@ -39,7 +39,7 @@ def write_prepared(
         body: NIfTI file.
         masks: folder for `{case}_{modality}.nii.gz`, the field of view of each image it has.
         slices: slice store.
-        record: JSON file; transforms, quality, statistics, versions, and the slice store's SHA-256 and steps. The statistics are
+        record: JSON file; transforms, quality, statistics, versions, SHA-256 and steps of the store. Statistics are
             those of the images before storing: a mean moves by half a step at most, of which the store demands
             that 98 % of an image span at least a hundred; usually they span thousands.
     """
