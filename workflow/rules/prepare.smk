@@ -46,9 +46,7 @@ rule prepare_case:
 
 rule index_slices:
     input:
-        collect(
-            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_of
-        ),
+        collect("results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_of),
     output:
         "results/prepare/{dataset}/patches.parquet",
     log:

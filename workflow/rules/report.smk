@@ -44,7 +44,9 @@ rule report:
             + expand("tables/{table}.csv", table=config["study"]["tables"])
             + expand("figures/{figure}.png", figure=config["study"]["figures"])
             + expand("{picture}.png", picture=STUDY.pictures.names)
-            + expand("uncertainty/{case}.nii.gz", case=STUDY.pictures.uncertainty_maps),
+            + expand(
+                "uncertainty/{case}.nii.gz", case=STUDY.pictures.uncertainty_maps
+            ),
         ),
     message:
         "The tables, figures and pictures of the study are there."
@@ -227,10 +229,10 @@ rule describe_study:
 
 # A page of another study is never filled with this one's numbers.
 rule refuse_other_study:
-    output:
-        "results/report/{other_study}/{file}",
     input:
         STUDY.refuse_other,
+    output:
+        "results/report/{other_study}/{file}",
     wildcard_constraints:
         other_study=rf"(?!{STUDY.name}/)[a-z0-9_]+",
         file=".+",
