@@ -3,7 +3,7 @@
 Soft-tissue-Sarcoma holds, beside each T1, the publisher's copy of it resampled onto the PET (`Aligned_T1toPET_BOX`).
 Where a point of that copy came from in the original T1 is found by registering the two, which show the same values;
 ours is the transform that `prepare` kept. What is told is the distance between the two inside the body: it says who
-differs, not who is right. Run `snakemake --configfile config/sts.yaml prepare` first.
+differs, not who is right. Run `snakemake prepare --configfile config/sts.yaml` first.
 """
 
 import argparse
