@@ -1,6 +1,6 @@
 """A cohort of 1,000 synthetic cases against one of 100: time per case must not grow, nor peak memory.
 
-Every stage runs in fresh processes, after a few cases went through as a warm-up; each tells its processor time, which
+Every stage runs in fresh processes, after a few cases went through as a warm-up; each reports its processor time, which
 other load disturbs least, and its peak resident memory.
 """
 
@@ -181,14 +181,14 @@ def work(stage: str, cases: int, folder: Path) -> dict[str, float]:
 def in_fresh_processes(stage: str, cases: int, folder: Path) -> dict[str, float]:
     """Run a stage several times, each in a process of its own: fastest and median seconds, highest peak."""
     command = [sys.executable, __file__, "--stage", stage, "--cases", str(cases), "--folder", str(folder)]
-    found = []
+    measurements = []
     for _ in range(REPEATS):
         ended = subprocess.run(command, capture_output=True, text=True)
         if ended.returncode:
             raise RuntimeError(f"{stage} of {cases} cases failed: {ended.stderr[-2000:]}")
-        found.append(json.loads(ended.stdout.splitlines()[-1]))
-    seconds = [each["s"] for each in found]
-    peak_mb = max(each["peak_mb"] for each in found)
+        measurements.append(json.loads(ended.stdout.splitlines()[-1]))
+    seconds = [measurement["s"] for measurement in measurements]
+    peak_mb = max(measurement["peak_mb"] for measurement in measurements)
     return {"s": min(seconds), "median_s": float(np.median(seconds)), "peak_mb": peak_mb}
 
 
@@ -196,20 +196,20 @@ def rows_of(stage: str, folder: Path) -> list[Row]:
     """Time per case and peak memory of a stage at 1,000 and at 100 cases."""
     small, large = (in_fresh_processes(stage, cases, folder) for cases in (SMALL, LARGE))
     what = (STAGES[stage][1].__doc__ or "").strip().rstrip(".")
-    each = [made["s"] * 1000 / cases for made, cases in ((small, SMALL), (large, LARGE))]
+    ms_per_case = [made["s"] * 1000 / cases for made, cases in ((small, SMALL), (large, LARGE))]
     medians = [made["median_s"] * 1000 / cases for made, cases in ((small, SMALL), (large, LARGE))]
     peer = f"itself at {SMALL} cases"
     return [
         Row(
             f"{stage}: time per case",
             what,
-            each[1],
+            ms_per_case[1],
             "ms",
-            each[0],
+            ms_per_case[0],
             peer,
             "ratio <= 1.1",
             repeats=REPEATS,
-            ratio=each[1] / each[0],
+            ratio=ms_per_case[1] / ms_per_case[0],
             ours_median=medians[1],
             theirs_median=medians[0],
             notes=f"processor time; {shown(large['s'], 's')} for {LARGE} cases",
@@ -235,9 +235,9 @@ def main() -> None:
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--cases", type=int)
     parser.add_argument("--folder", type=Path)
-    asked = parser.parse_args()
-    if asked.stage:
-        print(json.dumps(work(asked.stage, asked.cases, asked.folder)))
+    options = parser.parse_args()
+    if options.stage:
+        print(json.dumps(work(options.stage, options.cases, options.folder)))
         return
     with tempfile.TemporaryDirectory() as name:
         for cases, folder in RAW_FOLDERS.items():

@@ -1,4 +1,4 @@
-"""Ours against theirs: how a benchmark times, what it says, and where it is kept.
+"""Common code of the benchmarks: timing, comparison rows, and their files.
 
 A benchmark is a script beside this one: it times with `timed`, makes a `Row` of each comparison and hands them to
 `write`, which prints them and keeps them as `results/<name>.json`; `report.py` makes docs/benchmarks.md of all.
@@ -103,11 +103,11 @@ def met(row: Row) -> bool | None:
     """Whether a row's goal is met; None where none was set."""
     if not row.goal:
         return None
-    found = re.fullmatch(r"(ratio|ours) (>=|<=) ([\d.]+)", row.goal)
-    if not found:
+    match = re.fullmatch(r"(ratio|ours) (>=|<=) ([\d.]+)", row.goal)
+    if not match:
         raise ValueError(f"{row.name}: expected a goal like 'ratio >= 3' or 'ours <= 60', got {row.goal!r}")
-    value = getattr(row, found[1])
-    return row.agrees is not False and value is not None and COMPARISONS[found[2]](value, float(found[3]))
+    value = getattr(row, match[1])
+    return row.agrees is not False and value is not None and COMPARISONS[match[2]](value, float(match[3]))
 
 
 def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
@@ -132,15 +132,15 @@ def write(name: str, rows: Sequence[Row], *, packages: Sequence[str] = ()) -> No
         rows: its comparisons.
         packages: distributions whose releases matter here besides the usual ones.
     """
-    now, here = datetime.now(UTC).date().isoformat(), machine(packages)
-    whole = [replace(row, ratio=_ratio(row), date=now, machine=here) for row in rows]
+    now, host = datetime.now(UTC).date().isoformat(), machine(packages)
+    completed = [replace(row, ratio=_ratio(row), date=now, machine=host) for row in rows]
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps([asdict(row) for row in whole], indent=1) + "\n"
+    text = json.dumps([asdict(row) for row in completed], indent=1) + "\n"
     partial = RESULTS / f".{name}.partial"
     partial.write_text(text)
     partial.replace(RESULTS / f"{name}.json")
-    print(f"\n{name} · {here['cpu']}, {here['cores']} cores, load {here['load']}, commit {here['commit']}, {now}")
-    for row in whole:
+    print(f"\n{name} · {host['cpu']}, {host['cores']} cores, load {host['load']}, commit {host['commit']}, {now}")
+    for row in completed:
         print("\n".join(_lines(row)))
 
 

@@ -1,4 +1,4 @@
-"""Whether the gate lets sound registrations pass and stops wrong ones: shifted, flipped, another patient's."""
+"""Whether the gate passes correct registrations and stops wrong ones: shifted, flipped, another patient's."""
 
 import json
 from collections import Counter
@@ -19,10 +19,10 @@ ALIGNED = "aligned by the publisher"
 
 
 def pairs() -> Iterator[tuple[str, str, Volume, Volume, Volume]]:
-    """Name, modality, moving image, reference, and the same modality of somebody else."""
-    shown = [(name, images) for name, images, _ in list(phantoms())[:3]]
-    real = list(patients())[::EVERY]
-    for cohort in (shown, real):
+    """Name, modality, moving image, reference, and the same modality of another patient."""
+    phantom_images = [(name, images) for name, images, _ in list(phantoms())[:3]]
+    patient_images = list(patients())[::EVERY]
+    for cohort in (phantom_images, patient_images):
         for (name, images), (_, others) in pairwise([*cohort, cohort[0]]):
             for modality in ("ct", "pet", "t2fs"):
                 if modality not in images:
@@ -32,24 +32,24 @@ def pairs() -> Iterator[tuple[str, str, Volume, Volume, Volume]]:
 
 def registered(moving: Volume, reference: Volume, other: Volume, name: str) -> dict[str, Registration]:
     """Sound registrations and five wrong ones, by what is wrong."""
-    sound = register(moving, reference)
-    away = displacement(name, about_mm=center_mm(reference), shift_mm=40.0, angle_deg=0.0)
+    correct = register(moving, reference)
+    shift = displacement(name, about_mm=center_mm(reference), shift_mm=40.0, angle_deg=0.0)
     blank = moving.array.copy()
     blank[: blank.shape[0] // 2] = blank[:, : blank.shape[1] // 3] = blank.min()
-    theirs = rigid_matrix(center_mm(reference) - center_mm(other), np.zeros(3), about_mm=np.zeros(3))
+    other_to_reference = rigid_matrix(center_mm(reference) - center_mm(other), np.zeros(3), about_mm=np.zeros(3))
     aligned = {} if name.startswith("PH") else {ALIGNED: assess(moving, reference, transform=Transform())}
     return {
-        "sound": sound,
+        "sound": correct,
         **aligned,
         **(
             {}
             if name.startswith("PH")
             else {"aligned by the publisher": assess(moving, reference, transform=Transform())}
         ),
-        "shifted by 40 mm": assess(moving, reference, transform=sound.transform.then(Transform((away,)))),
+        "shifted by 40 mm": assess(moving, reference, transform=correct.transform.then(Transform((shift,)))),
         "flipped along the body": register(moving.with_array(moving.array[..., ::-1].copy()), reference),
         "flipped left to right": register(moving.with_array(moving.array[::-1].copy()), reference),
-        "another patient": register(Volume(other.array, theirs @ other.affine), reference),
+        "another patient": register(Volume(other.array, other_to_reference @ other.affine), reference),
         "half blank": register(moving.with_array(blank), reference),
     }
 
@@ -61,13 +61,15 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / "gate.jsonl").open("w") as log:
         for name, modality, moving, reference, other in pairs():
-            for what, found in registered(moving, reference, other, name).items():
+            for what, registration in registered(moving, reference, other, name).items():
                 cohort = "phantom" if name.startswith("PH") else "patients"
-                fault = first_fault(found, gate={})
+                fault = first_fault(registration, gate={})
                 counts[cohort, modality, what] += 1
                 stopped[cohort, modality, what] += fault is not None
                 print(f"{name} {modality:4} {what:24} {fault or 'passed'}", flush=True)
-                log.write(json.dumps({"case": name, "modality": modality, "what": what, **found.quality()}) + "\n")
+                log.write(
+                    json.dumps({"case": name, "modality": modality, "what": what, **registration.quality()}) + "\n"
+                )
                 log.flush()
     rows = [
         Row(

@@ -88,13 +88,13 @@ def python_tool(name: str, interpreter: str, script: str, jobs: list[dict], scra
     program = str(Path(__file__).with_name("peers") / script)
 
     def read(passes: int) -> list[float]:
-        told = json.loads(run([interpreter, program, str(listed), str(scratch), str(passes)]).splitlines()[-1])
-        tool.refused = told.get("refused", {})
-        return told["work_s"]
+        result = json.loads(run([interpreter, program, str(listed), str(scratch), str(passes)]).splitlines()[-1])
+        tool.refused = result.get("refused", {})
+        return result["work_s"]
 
     def collect() -> dict[str, Volume]:
-        held = {path.stem: np.load(path) for path in sorted(scratch.glob("*.npz"))}
-        return {n: canonical(Volume(one["mask"].astype(np.uint8), one["affine"])) for n, one in held.items()}
+        arrays = {path.stem: np.load(path) for path in sorted(scratch.glob("*.npz"))}
+        return {n: canonical(Volume(one["mask"].astype(np.uint8), one["affine"])) for n, one in arrays.items()}
 
     tool = Tool(name, read, collect)
     return tool
@@ -128,11 +128,11 @@ def measure(tools: list[Tool], repeats: int) -> None:
     for turn in range(repeats + 1):
         for tool in tools:
             wall, cpu = seconds(partial(tool.read, 1))
-            alone = tool.read(2)[-1]
+            reading_s = tool.read(2)[-1]
             if turn:
                 tool.whole_s.append(wall)
                 tool.cpu_s.append(cpu)
-                tool.work_s.append(alone)
+                tool.work_s.append(reading_s)
     for tool in tools:
         tool.masks = tool.collect()
 
@@ -150,8 +150,8 @@ def seconds(what: list[str] | Callable[[], object]) -> tuple[float, float]:
 
 def run(command: list[str]) -> str:
     """Standard output of a program, on one thread."""
-    alone = {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | alone)
+    environment = {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
     if done.returncode:
         raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout
@@ -162,9 +162,9 @@ def dice_with(mask: Volume, other: Volume) -> float:
     index = np.argwhere(mask.array > 0)
     points = index @ mask.affine[:3, :3].T + mask.affine[:3, 3]
     to_other = np.linalg.inv(other.affine)
-    there = np.round(points @ to_other[:3, :3].T + to_other[:3, 3]).astype(int)
-    within = ((there >= 0) & (there < other.shape)).all(axis=1)
-    shared = int((other.array[tuple(there[within].T)] > 0).sum())
+    index_other = np.round(points @ to_other[:3, :3].T + to_other[:3, 3]).astype(int)
+    within = ((index_other >= 0) & (index_other < other.shape)).all(axis=1)
+    shared = int((other.array[tuple(index_other[within].T)] > 0).sum())
     return 2 * shared / (len(index) + int((other.array > 0).sum()))
 
 

@@ -78,13 +78,13 @@ def of_monai(prediction: np.ndarray, reference: np.ndarray) -> list[float]:
 
 
 def of_surface_distance(prediction: np.ndarray, reference: np.ndarray) -> list[float]:
-    """The same by surface-distance, which has two averages, one a direction; here their mean."""
-    found = surface_distance.compute_surface_distances(reference, prediction, SPACING_MM)
+    """The same by surface-distance, which has two averages, one a direction; their mean is used."""
+    distances = surface_distance.compute_surface_distances(reference, prediction, SPACING_MM)
     return [
         surface_distance.compute_dice_coefficient(reference, prediction),
-        surface_distance.compute_robust_hausdorff(found, 95),
-        float(np.mean(surface_distance.compute_average_surface_distance(found))),
-        surface_distance.compute_surface_dice_at_tolerance(found, 2.0),
+        surface_distance.compute_robust_hausdorff(distances, 95),
+        float(np.mean(surface_distance.compute_average_surface_distance(distances))),
+        surface_distance.compute_surface_dice_at_tolerance(distances, 2.0),
     ]
 
 
@@ -96,20 +96,22 @@ def of_masks(prediction: np.ndarray, reference: np.ndarray) -> list[float]:
 
 def of_torchmetrics(probability: np.ndarray, reference: np.ndarray) -> list[float]:
     """ECE, MCE and Brier score by TorchMetrics' functions; it has no NLL of one class, so torch's own."""
-    said, true = torch.from_numpy(probability).flatten(), torch.from_numpy(reference).flatten()
-    ece, mce = (binary_calibration_error(said, true.int(), n_bins=BINS, norm=norm).item() for norm in ("l1", "max"))
-    brier = mean_squared_error(said, true.float()).item()
-    return [ece, mce, brier, torch.nn.functional.binary_cross_entropy(said, true.float()).item()]
+    probabilities, truth = torch.from_numpy(probability).flatten(), torch.from_numpy(reference).flatten()
+    ece, mce = (
+        binary_calibration_error(probabilities, truth.int(), n_bins=BINS, norm=norm).item() for norm in ("l1", "max")
+    )
+    brier = mean_squared_error(probabilities, truth.float()).item()
+    return [ece, mce, brier, torch.nn.functional.binary_cross_entropy(probabilities, truth.float()).item()]
 
 
 def of_monai_calibration(probability: np.ndarray, reference: np.ndarray) -> list[float]:
     """ECE, ACE and MCE by MONAI, which bins anew for each."""
-    found = []
+    values = []
     for reduction in ("expected", "average", "maximum"):
         metric = monai_metrics.CalibrationErrorMetric(num_bins=BINS, calibration_reduction=reduction)
         metric(*(torch.from_numpy(part)[None, None] for part in (probability, reference)))
-        found.append(metric.aggregate().item())
-    return found
+        values.append(metric.aggregate().item())
+    return values
 
 
 def of_probabilities(probability: np.ndarray, prediction: np.ndarray, reference: np.ndarray) -> list[float]:
@@ -120,7 +122,7 @@ def of_probabilities(probability: np.ndarray, prediction: np.ndarray, reference:
 
 def ms(took: Timing) -> Timing:
     """The same in milliseconds."""
-    return Timing(1000 * took.min_s, 1000 * took.median_s, tuple(1000 * each for each in took.all))
+    return Timing(1000 * took.min_s, 1000 * took.median_s, tuple(1000 * seconds for seconds in took.all))
 
 
 def apart(ours: Sequence[float], theirs: Sequence[float]) -> float:
@@ -131,10 +133,10 @@ def apart(ours: Sequence[float], theirs: Sequence[float]) -> float:
 def mask_rows(name: str, size_mm: tuple[float, float], goals: tuple[str, str]) -> list[Row]:
     """One pair of masks, against both peers."""
     pair = tuple(depth_mm > 0 for depth_mm in uneven(*size_mm))
-    found, monai, other = (function(*pair) for function in (of_masks, of_monai, of_surface_distance))
+    ours, monai, other = (function(*pair) for function in (of_masks, of_monai, of_surface_distance))
     volume_ml = pair[1].sum() * math.prod(SPACING_MM) / 1000
     what = f"Dice, HD95, ASSD and NSD at 2 mm of a {name} of {volume_ml:.0f} mL in {VOXELS} voxels"
-    told = ", ".join(f"{metric} {a:.3f} and {b:.3f}" for metric, a, b in zip(MASKS, found, other, strict=True))
+    differences = ", ".join(f"{metric} {a:.3f} and {b:.3f}" for metric, a, b in zip(MASKS, ours, other, strict=True))
     against = partial(compared, what=what, ours=ms(timed(partial(of_masks, *pair), REPEATS)), unit="ms")
     return [
         against(
@@ -142,8 +144,8 @@ def mask_rows(name: str, size_mm: tuple[float, float], goals: tuple[str, str]) -
             theirs=ms(timed(partial(of_monai, *pair), REPEATS)),
             peer=MONAI,
             goal=goals[0],
-            agrees=apart(found, monai) < 1e-5,
-            how_agrees=f"largest difference {apart(found, monai):.1e}",
+            agrees=apart(ours, monai) < 1e-5,
+            how_agrees=f"largest difference {apart(ours, monai):.1e}",
             notes="each of MONAI's functions looks for the two surfaces anew, called as its documentation does",
         ),
         against(
@@ -151,7 +153,7 @@ def mask_rows(name: str, size_mm: tuple[float, float], goals: tuple[str, str]) -
             theirs=ms(timed(partial(of_surface_distance, *pair), REPEATS)),
             peer=SURFACE_DISTANCE,
             goal=goals[1],
-            how_agrees=f"Dice is the same, distances are defined otherwise (metrics.md): {told}",
+            how_agrees=f"Dice is the same, distances are defined otherwise (metrics.md): {differences}",
         ),
     ]
 
@@ -163,7 +165,7 @@ def probability_rows() -> list[Row]:
     volume = probability, depth_mm >= 0, reference
     ece, ace, mce, brier, nll = of_probabilities(*volume)
     torchmetrics, monai = (function(probability, reference) for function in (of_torchmetrics, of_monai_calibration))
-    off, monai_off = apart((ece, mce, brier, nll), torchmetrics), apart((ece, ace, mce), monai)
+    difference, monai_off = apart((ece, mce, brier, nll), torchmetrics), apart((ece, ace, mce), monai)
     against = partial(compared, ours=ms(timed(partial(of_probabilities, *volume), REPEATS)), unit="ms")
     return [
         against(
@@ -172,8 +174,9 @@ def probability_rows() -> list[Row]:
             theirs=ms(timed(partial(of_torchmetrics, probability, reference), REPEATS)),
             peer=TORCHMETRICS,
             goal="ratio >= 3",
-            agrees=off < STEP,
-            how_agrees=f"largest difference {off:.1e}, ours counts in steps of 1.5e-5, theirs in single precision",
+            agrees=difference < STEP,
+            how_agrees=f"largest difference {difference:.1e}, ours counts in steps of 1.5e-5, theirs in single "
+            "precision",
             notes="binary_calibration_error twice and mean_squared_error; NLL by torch's binary_cross_entropy, "
             "as TorchMetrics has neither it nor ACE",
         ),
@@ -205,26 +208,26 @@ def anonymous_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def measure(who: str, folder: Path) -> dict[str, Any]:
+def measure(side: str, folder: Path) -> dict[str, Any]:
     """Run one of both in this process: seconds, the most memory that it added, and what it found."""
     probability, reference = (
         np.memmap(folder / name, kind, "r").reshape(-1, 1000, 100)
         for name, kind in (("probability", np.float32), ("reference", bool))
     )
-    run = {"ours": of_forecast, "theirs": of_torchmetrics}[who]
+    run = {"ours": of_forecast, "theirs": of_torchmetrics}[side]
     run(probability[:1], reference[:1])
-    before, most, done = anonymous_mb(), [0.0], threading.Event()
+    before, peak_mb, done = anonymous_mb(), [0.0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.001):
-            most[0] = max(most[0], anonymous_mb() - before)
+            peak_mb[0] = max(peak_mb[0], anonymous_mb() - before)
 
     threading.Thread(target=watch).start()
     began = time.perf_counter()
-    found = run(probability, reference)
+    values = run(probability, reference)
     seconds = time.perf_counter() - began
     done.set()
-    return {"mb": most[0], "s": seconds, "found": found}
+    return {"mb": peak_mb[0], "s": seconds, "found": values}
 
 
 def of_forecast(probability: np.ndarray, reference: np.ndarray) -> list[float]:
@@ -233,12 +236,12 @@ def of_forecast(probability: np.ndarray, reference: np.ndarray) -> list[float]:
     return [function(forecast) for function in (calibration.ece, calibration.mce, calibration.brier, calibration.nll)]
 
 
-def alone(who: str, folder: Path) -> dict[str, Any]:
+def alone(side: str, folder: Path) -> dict[str, Any]:
     """`measure` in a process of its own."""
-    command = [sys.executable, __file__, "--measure", who, "--folder", str(folder)]
+    command = [sys.executable, __file__, "--measure", side, "--folder", str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
-        raise RuntimeError(f"{who} failed: {ended.stderr[-2000:]}")
+        raise RuntimeError(f"{side} failed: {ended.stderr[-2000:]}")
     return json.loads(ended.stdout.splitlines()[-1])
 
 
@@ -282,11 +285,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--measure", choices=["ours", "theirs"])
     parser.add_argument("--folder", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if asked.measure:
-        print(json.dumps(measure(asked.measure, asked.folder)))
+    if options.measure:
+        print(json.dumps(measure(options.measure, options.folder)))
         return
     rows = [
         *mask_rows("tumor", TUMOR, ("ratio >= 7", "ratio >= 3")),

@@ -67,7 +67,10 @@ class Contender:
         images = torch.randn(batch, modalities, *block["training"]["patch"])
         self.name, self.network, self.images = name, network.to(device), images.to(device)
         self.slices = images[:, 0].numel() / (x * y)
-        parameters, macs = sum(each.numel() for each in network.parameters()), macs_of(network, images) / self.slices
+        parameters, macs = (
+            sum(parameter.numel() for parameter in network.parameters()),
+            macs_of(network, images) / self.slices,
+        )
         self.cost = f"{name} {parameters / 1e6:.3g} M parameters, {macs / 1e9:.3g} GMACs a slice"
 
     def look(self) -> Tensor:
@@ -97,29 +100,31 @@ def interleaved(calls: Sequence[Callable[[], object]], repeats: int, parts: Sequ
             call()
             moments.append(time.perf_counter())
         took.append([1000 * (end - start) for start, end in pairwise(moments)])
-    each = np.array(took[1:]) / (parts or 1)
-    return [Timing(float(ms.min()), float(np.median(ms)), tuple(ms.tolist())) for ms in each.T]
+    milliseconds = np.array(took[1:]) / (parts or 1)
+    return [Timing(float(ms.min()), float(np.median(ms)), tuple(ms.tolist())) for ms in milliseconds.T]
 
 
 def slice_rows(size: str, *, batch: int, repeats: int, precision: str = "fp32", device: str = "cpu") -> list[Row]:
     """Time per slice, of the method and of its peers; a volume counts for as many slices as its voxels fill."""
     modalities, outputs = CHANNELS[size]
     shape: dict[str, Any] = {"modalities": modalities, "outputs": outputs, "batch": batch, "device": device}
-    everyone = [Contender(f"{name}_{size}", **shape) for name in (OURS, *PEERS)]
+    networks = [Contender(f"{name}_{size}", **shape) for name in (OURS, *PEERS)]
     with torch.inference_mode(), torch.autocast(device, DTYPES[precision], enabled=precision != "fp32"):
-        took = interleaved([each.look for each in everyone], repeats, [each.slices for each in everyone])
-    p95 = [f"{np.percentile(each.all, 95):.3g}" for each in took]
-    patches = ["x".join(map(str, each.images.shape[2:])) for each in everyone]
+        took = interleaved(
+            [contender.look for contender in networks], repeats, [contender.slices for contender in networks]
+        )
+    p95 = [f"{np.percentile(timing.all, 95):.3g}" for timing in took]
+    patches = ["x".join(map(str, contender.images.shape[2:])) for contender in networks]
     return [
         compared(
-            f"slice, {size}, {device} {precision}, batch {batch}, against {everyone[n].name}",
+            f"slice, {size}, {device} {precision}, batch {batch}, against {networks[n].name}",
             f"logits of a slice of {patches[0][:-2]} with {modalities} modalities and {outputs} regions, eval mode",
             took[0],
             took[n],
             unit="ms",
-            peer=everyone[n].name,
+            peer=networks[n].name,
             goal=goal,
-            notes=f"{everyone[0].cost}; {everyone[n].cost}, read as {batch} patches of {patches[n]}, time divided by "
+            notes=f"{networks[0].cost}; {networks[n].cost}, read as {batch} patches of {patches[n]}, time divided by "
             f"the slices of {patches[0][:-2]} that they fill; 95 % within {p95[0]} and {p95[n]} ms; {UNEQUAL}",
         )
         for n, goal in enumerate(PEERS.values(), start=1)
@@ -130,10 +135,12 @@ def attention_rows() -> list[Row]:
     """DG-CMT when the number of tokens doubles, twice: in windows, and over the whole grid as the paper writes it."""
     settings = {"head_width": 16, "ffn": 2, "dropout": 0.0, "time_on": "queries and keys"}
     blocks = [CrossModalTransformer(3, 64, blocks=1, window=window, **settings).eval() for window in (5, 0)]
-    there = torch.ones(4, 3, dtype=torch.bool)
-    known = [(torch.randn(4, 3, 64, *grid), torch.zeros(4, 3), there, there / 3) for grid in GRIDS]
+    presence = torch.ones(4, 3, dtype=torch.bool)
+    inputs = [(torch.randn(4, 3, 64, *grid), torch.zeros(4, 3), presence, presence / 3) for grid in GRIDS]
     with torch.inference_mode():
-        took = interleaved([partial(block, *each) for block in blocks for each in known], REPEATS["attention"])
+        took = interleaved(
+            [partial(block, *arguments) for block in blocks for arguments in inputs], REPEATS["attention"]
+        )
     rows = []
     for where, times, goal in (
         ("windows of 5x5", took[:3], "ratio <= 2.2"),
@@ -164,13 +171,13 @@ def random_batch(plan: Mapping[str, Any]) -> Batch:
     """A training's batch: a disc in every patch, a quarter of the images noisy, a sixth absent."""
     settings, draw = plan["block"]["training"], torch.Generator().manual_seed(2)
     size, count, (x, y, z) = settings["batch"], len(plan["modalities"]), settings["patch"]
-    chance = torch.rand(size, count, 1, 1, 1, generator=draw)
+    uniform = torch.rand(size, count, 1, 1, 1, generator=draw)
     clean, noise = torch.randn(2, size, count, x, y, z, generator=draw)
-    presence = (chance > 1 / 6).expand(clean.shape).contiguous()
-    noisy = torch.where(chance > 3 / 4, clean + noise, clean)
+    presence = (uniform > 1 / 6).expand(clean.shape).contiguous()
+    noisy = torch.where(uniform > 3 / 4, clean + noise, clean)
     disc = (torch.arange(x) - x / 2)[:, None].square() + (torch.arange(y) - y / 2).square() < (x / 4) ** 2
     reference = disc.float()[None, None, ..., None].repeat(size, 1, 1, 1, z)
-    quality = ((chance > 1 / 6) & (chance <= 3 / 4)).flatten(1).float()
+    quality = ((uniform > 1 / 6) & (uniform <= 3 / 4)).flatten(1).float()
     return Batch(noisy * presence, clean * presence, presence, reference, quality, torch.ones(size, 3))
 
 
@@ -181,12 +188,12 @@ def stepper(plan: Mapping[str, Any]) -> Callable[[Batch], None]:
     adam = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
     wrapped, optimizer = fabric.setup(network, adam)
     average = averaged(network, decay=settings["ema"])
-    objective, chance = objective_of(plan), torch.Generator().manual_seed(0)
+    objective, generator = objective_of(plan), torch.Generator().manual_seed(0)
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
         with fabric.autocast():
-            loss = objective(wrapped, batch.to(fabric.to_device), progress=0.5, generator=chance)["loss"]
+            loss = objective(wrapped, batch.to(fabric.to_device), progress=0.5, generator=generator)["loss"]
         fabric.backward(loss)
         fabric.clip_gradients(wrapped, optimizer, max_norm=1.0)
         optimizer.step()
@@ -232,9 +239,12 @@ def waiting_rows() -> list[Row]:
 
 def waiting_row(plan: Mapping[str, Any], draw: Callable[[int, np.random.Generator], Batch]) -> Row:
     """The share of training steps that goes into data, as on a CPU, where nothing is drawn ahead."""
-    step, generator, chance = stepper(plan), np.random.default_rng(0), torch.Generator().manual_seed(0)
-    size, drawn = plan["block"]["training"]["batch"], []
-    calls = [lambda: drawn.append(augment(draw(size, generator), generator=chance)), lambda: step(drawn.pop())]
+    step, generator, torch_generator = stepper(plan), np.random.default_rng(0), torch.Generator().manual_seed(0)
+    size, batches = plan["block"]["training"]["batch"], []
+    calls = [
+        lambda: batches.append(augment(draw(size, generator), generator=torch_generator)),
+        lambda: step(batches.pop()),
+    ]
     waited, learned = (np.array(took.all) for took in interleaved(calls, REPEATS["waiting"]))
     return Row(
         f"waiting for data, {plan['model']}",

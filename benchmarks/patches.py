@@ -109,7 +109,7 @@ def our_patch(stored: StoredCase, start: tuple[int, int, int]) -> np.ndarray:
     return stored.patch(start, (PATCH,) * 3).images[0]
 
 
-def each(read: Callable[..., object], places: list, *, repeats: int = REPEATS) -> Timing:
+def timed_reads(read: Callable[..., object], places: list, *, repeats: int = REPEATS) -> Timing:
     """Milliseconds per read: the fastest (and the median) of the repeats at every place, averaged over the places."""
     took = np.array([timed(partial(read, place), repeats=repeats).all for place in places]) * 1000
     return Timing(took.min(axis=1).mean(), float(np.median(took, axis=1).mean()), tuple(took.mean(axis=0)))
@@ -132,8 +132,8 @@ def patch_rows(values: np.ndarray, kind: str, folder: Path, starts: Starts) -> l
     rows = []
     for peer, (read, scale, offset, path, goal) in peers.items():
         slow = goal == 100
-        mine = each(partial(our_patch, ours), starts)
-        theirs = each(read, starts[:2] if slow else starts, repeats=5 if slow else REPEATS)
+        mine = timed_reads(partial(our_patch, ours), starts)
+        theirs = timed_reads(read, starts[:2] if slow else starts, repeats=5 if slow else REPEATS)
         off = max(float(np.abs(our_patch(ours, s) - (read(s) * scale + offset)).max()) for s in starts[:4])
         rows.append(
             compared(
@@ -193,13 +193,13 @@ def slice_rows(values: np.ndarray, folder: Path) -> list[Row]:
         f"alone {size_mb(folder / 'nnunet.b2nd')}",
     }
     what = "axial slice of a 256³ CT, resampled, as float32"
-    mine = each(ours.images, places)
+    mine = timed_reads(ours.images, places)
     return [
         compared(
             "axial slice, store as it was",
             what,
             mine,
-            each(lambda z: theirs[z][:1], places),
+            timed_reads(lambda z: theirs[z][:1], places),
             peer="our float32 store of one Zstandard chunk per slice, before",
             goal="ratio >= 1",
             **shared,
@@ -208,7 +208,7 @@ def slice_rows(values: np.ndarray, folder: Path) -> list[Row]:
             "axial slice, nnU-Net LZ4",
             what,
             mine,
-            each(lambda z: nnunet[0, :, :, z], places),
+            timed_reads(lambda z: nnunet[0, :, :, z], places),
             peer=NNUNET.format("LZ4"),
             **shared,
         ),

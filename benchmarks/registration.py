@@ -48,8 +48,8 @@ def _mask(image: Volume) -> np.ndarray:
 
 def ants_rigid(moving: Volume, reference: Volume) -> np.ndarray:
     """ANTs' `Rigid` at its defaults, as a RAS matrix."""
-    found = ants.registration(to_ants_image(reference), to_ants_image(moving), type_of_transform="Rigid")
-    return from_ants_transform(ants.read_transform(found["fwdtransforms"][0]))
+    result = ants.registration(to_ants_image(reference), to_ants_image(moving), type_of_transform="Rigid")
+    return from_ants_transform(ants.read_transform(result["fwdtransforms"][0]))
 
 
 def our_rigid(moving: Volume, reference: Volume) -> np.ndarray:
@@ -64,11 +64,11 @@ def field_difference(first: Volume, second: Volume, image: Volume) -> float:
     return float(100 * ratio.std() / ratio.mean())
 
 
-def error_mm(found: np.ndarray, truth: np.ndarray, reference: Volume) -> float:
+def error_mm(estimate: np.ndarray, truth: np.ndarray, reference: Volume) -> float:
     """Mean distance inside the body between where two matrices put a point."""
     points = body_points(reference)
-    apart = (found - truth)[:3, :3] @ points + (found - truth)[:3, 3:]
-    return float(np.linalg.norm(apart, axis=0).mean())
+    difference = (estimate - truth)[:3, :3] @ points + (estimate - truth)[:3, 3:]
+    return float(np.linalg.norm(difference, axis=0).mean())
 
 
 def pipeline(
@@ -101,13 +101,13 @@ def thigh(name: str, t1: Volume, ct: Volume, truth: np.ndarray) -> Row:
     """N4 of a phantom's T1, and the CT registered to it."""
     kept: dict[str, tuple[np.ndarray, Volume]] = {}
 
-    def run(who: str, n4: Callable[[Volume], Volume], rigid: Callable[[Volume, Volume], np.ndarray]) -> None:
+    def run(side: str, n4: Callable[[Volume], Volume], rigid: Callable[[Volume, Volume], np.ndarray]) -> None:
         corrected = n4(t1)
-        kept[who] = rigid(ct, corrected), corrected
+        kept[side] = rigid(ct, corrected), corrected
 
     ours = timed(lambda: run("ours", our_n4, our_rigid), 5)
     theirs = timed(lambda: run("theirs", full_n4, ants_rigid), 1, warmup=0)
-    errors = {who: error_mm(matrix, truth, t1) for who, (matrix, _) in kept.items()}
+    errors = {side: error_mm(matrix, truth, t1) for side, (matrix, _) in kept.items()}
     apart = field_difference(kept["ours"][1], kept["theirs"][1], t1)
     return _row(f"N4 + rigid, {name}, CT to T1", ours, theirs, errors, apart)
 
@@ -132,19 +132,19 @@ def known_field(name: str) -> Row:
     generator = np.random.default_rng(0)
     grid = Grid(image.shape, image.affine)
     field = np.exp(0.2 * smooth_noise(grid, generator, scale_mm=60))
-    blemished = image.with_array((image.array * field).astype(np.float32))
-    both = {"ours": our_n4(blemished), "theirs": full_n4(blemished)}
+    biased = image.with_array((image.array * field).astype(np.float32))
+    corrected = {"ours": our_n4(biased), "theirs": full_n4(biased)}
     # what each makes of the image without the field belongs to the image, not to the field
-    alone = {"ours": our_n4(image), "theirs": full_n4(image)}
-    left = {who: field_difference(alone[who], both[who], image) for who in both}
+    corrected_original = {"ours": our_n4(image), "theirs": full_n4(image)}
+    remaining = {side: field_difference(corrected_original[side], corrected[side], image) for side in corrected}
     return Row(
         name=f"a known field on {name}",
         what="part of a known field, of 20 % standard deviation, that is left within the body",
-        ours=left["ours"],
-        theirs=left["theirs"],
+        ours=remaining["ours"],
+        theirs=remaining["theirs"],
         unit="%",
         peer=PEER,
-        notes=f"fields differ by {field_difference(both['ours'], both['theirs'], image):.2f} %",
+        notes=f"fields differ by {field_difference(corrected['ours'], corrected['theirs'], image):.2f} %",
     )
 
 

@@ -8,8 +8,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 Made by `make bench`; do not edit. Ours and theirs run on the same input, in the same run, with the same number of
-processes and one thread each. A time is the fastest of its repeats, with the median in brackets. A loss is told like a
-win, and a goal is met only where the outputs agree.
+processes and one thread each. A time is the fastest of its repeats, with the median in brackets. A loss is reported
+like a win, and a goal is met only where the outputs agree.
 """
 TITLES = {
     "ingest": "Ingest of DICOM",
@@ -40,8 +40,8 @@ def verdict(row: Row) -> str:
 
 def value(least: float | None, median: float | None, unit: str) -> str:
     """A value with the median beside it."""
-    beside = f" ({shown(median)})" if median is not None else ""
-    return f"{shown(least)}{beside} {unit}" if least is not None else "-"
+    median_text = f" ({shown(median)})" if median is not None else ""
+    return f"{shown(least)}{median_text} {unit}" if least is not None else "-"
 
 
 def cell(text: str) -> str:
@@ -56,27 +56,27 @@ def table(rows: list[Row]) -> list[str]:
         theirs = value(row.theirs, row.theirs_median, row.unit) + (f", {row.peer}" if row.peer else "")
         cells = [row.name, value(row.ours, row.ours_median, row.unit), theirs, shown(row.ratio), verdict(row)]
         lines.append("| " + " | ".join(map(cell, [*cells, AGREEMENT[row.agrees]])) + " |")
-    told = [". ".join(part for part in (row.what, row.how_agrees, row.notes) if part) for row in rows]
+    notes = [". ".join(part for part in (row.what, row.how_agrees, row.notes) if part) for row in rows]
     return [
         *lines,
         "",
-        *(f"- *{row.name}*: {text}; {row.repeats} repeats." for row, text in zip(rows, told, strict=True)),
+        *(f"- *{row.name}*: {text}; {row.repeats} repeats." for row, text in zip(rows, notes, strict=True)),
     ]
 
 
 def section(path: Path) -> list[str]:
     """What one benchmark found, and on what."""
     rows = read(path)
-    here = rows[0].machine
+    host = rows[0].machine
     versions = ", ".join(
-        f"{name} {release}" for name, release in {"Python": here["python"], **here["versions"]}.items()
+        f"{name} {release}" for name, release in {"Python": host["python"], **host["versions"]}.items()
     )
-    threads = ", ".join(f"{name}={count}" for name, count in here["threads"].items())
+    threads = ", ".join(f"{name}={count}" for name, count in host["threads"].items())
     return [
         f"## {TITLES.get(path.stem, path.stem.replace('_', ' ').capitalize())}",
         "",
-        f"{rows[0].date}, commit {here['commit']}, {here['cpu']}, {here['cores']} cores, {here['ram_gib']} GiB, "
-        f"load {here['load']} when it ended, {threads}; {versions}.",
+        f"{rows[0].date}, commit {host['commit']}, {host['cpu']}, {host['cores']} cores, {host['ram_gib']} GiB, "
+        f"load {host['load']} when it ended, {threads}; {versions}.",
         "",
         *table(rows),
         "",
@@ -93,9 +93,9 @@ def summary(rows: list[Row]) -> str:
 
 def main() -> None:
     """Write the page."""
-    known = list(TITLES)
-    order = {name: place for place, name in enumerate(known)}
-    paths = sorted(RESULTS.glob("*.json"), key=lambda path: (order.get(path.stem, len(known)), path.stem))
+    names = list(TITLES)
+    order = {name: rank for rank, name in enumerate(names)}
+    paths = sorted(RESULTS.glob("*.json"), key=lambda path: (order.get(path.stem, len(names)), path.stem))
     rows = [row for path in paths for row in read(path)]
     body = [line for path in paths for line in section(path)]
     PAGE.write_text("\n".join([HEAD, summary(rows), "", *body]).rstrip() + "\n")

@@ -40,7 +40,7 @@ def sweep(
     names: tuple[str, ...],
     memory_mb: float = 2000.0,
 ) -> Iterator[tuple[str, Probabilities]]:
-    """What `predict_case` says of a scan under each condition.
+    """Predictions of `predict_case` for a scan under each condition.
 
     To the bit where every modality is there, and always for a network without one encoder per modality. Where one is
     absent from the whole scan, sums are over fewer terms, those left out being zero, and are rounded otherwise:
@@ -70,17 +70,25 @@ def sweep(
     device = next(network.parameters()).device
     x, y, z = plan["block"]["training"]["patch"]
     for name, condition in conditions:
-        drawn: dict[str, Any] = {"modalities": modalities, "spacing_mm": spacing_mm, "study_seed": study_seed}
-        drawn["names"] = (*names, name)
-        given = _normalized_anew(apply_condition(scan, condition, **drawn), scan, acquired, modalities)
-        seen = apply_condition(given, condition, **drawn, after="normalization")
-        there = np.array([present.any() for present in seen.presence])
-        kept = shared.kept(there)
-        seeing = shared.network(kept, touched=_touched(seen, acquired) & there, name=name)
-        shown = Scan(seen.images[kept], seen.presence[kept], seen.body)
-        logits, looked = body_logits(seeing, shown, patch=(x, y, z), channels=outputs.channels, device=device)
+        condition_settings: dict[str, Any] = {
+            "modalities": modalities,
+            "spacing_mm": spacing_mm,
+            "study_seed": study_seed,
+        }
+        condition_settings["names"] = (*names, name)
+        condition_scan = _normalized_anew(
+            apply_condition(scan, condition, **condition_settings), scan, acquired, modalities
+        )
+        model_scan = apply_condition(condition_scan, condition, **condition_settings, after="normalization")
+        available = np.array([present.any() for present in model_scan.presence])
+        kept = shared.kept(available)
+        reduced_network = shared.network(kept, touched=_touched(model_scan, acquired) & available, name=name)
+        kept_scan = Scan(model_scan.images[kept], model_scan.presence[kept], model_scan.body)
+        logits, covered = body_logits(
+            reduced_network, kept_scan, patch=(x, y, z), channels=outputs.channels, device=device
+        )
         probabilities = outputs.region_probabilities(logits[None])[0].cpu().numpy()
-        probabilities = np.where(looked.cpu().numpy(), probabilities, np.float32(0))
+        probabilities = np.where(covered.cpu().numpy(), probabilities, np.float32(0))
         yield name, dict(zip(outputs.regions, probabilities, strict=True))
 
 
@@ -99,14 +107,14 @@ class Shared:
             self.encoders = [Remembering(encoder, limit_bytes=each_bytes) for encoder in encoders]
             self.whole.encoders = nn.ModuleList(self.encoders)
 
-    def kept(self, there: Bool[np.ndarray, "modality"]) -> list[int]:
+    def kept(self, available: Bool[np.ndarray, "modality"]) -> list[int]:
         """The modalities that the network has to see, in their order: those that are there, or all.
 
         All where none is there, where the network mixes images before it encodes them, and where the noise that it
         draws depends on their number.
         """
-        together = not self.encoders or getattr(self.whole, "diffusion", None) == "renoise"
-        return list(range(len(there))) if together or not there.any() else np.flatnonzero(there).tolist()
+        use_all = not self.encoders or getattr(self.whole, "diffusion", None) == "renoise"
+        return list(range(len(available))) if use_all or not available.any() else np.flatnonzero(available).tolist()
 
     def network(self, kept: Sequence[int], *, touched: Bool[np.ndarray, "modality"], name: str) -> nn.Module:
         """The copy that sees these modalities; features of touched ones are forgotten when the name changes."""
@@ -127,28 +135,28 @@ class Remembering(nn.Module):
         """Wrap an encoder; features beyond the limit are not kept."""
         super().__init__()
         self.encoder, self.limit_bytes, self.lasting = encoder, limit_bytes, True
-        self.known: dict[bool, dict[bytes, list[Tensor]]] = {True: {}, False: {}}
+        self.caches: dict[bool, dict[bytes, list[Tensor]]] = {True: {}, False: {}}
 
     def expect(self, *, lasting: bool, anew: bool) -> None:
         """Tell whether what comes next will come again for long; `anew` forgets what was not to last."""
         self.lasting = lasting
         if anew:
-            self.known[False].clear()
+            self.caches[False].clear()
 
     def forward(self, windows: Float[Tensor, "batch channel *grid"]) -> list[Tensor]:
         """Features of every level."""
         key = hashlib.sha256(windows.cpu().numpy().tobytes()).digest() + str(tuple(windows.shape)).encode()
-        known = self.known[self.lasting]
-        if key in known:
-            return known[key]
+        cache = self.caches[self.lasting]
+        if key in cache:
+            return cache[key]
         features = self.encoder(windows)
         if self.kept_bytes() + _bytes_of(features) <= self.limit_bytes:
-            known[key] = features
+            cache[key] = features
         return features
 
     def kept_bytes(self) -> int:
         """Size of all features that are kept."""
-        return sum(_bytes_of(features) for known in self.known.values() for features in known.values())
+        return sum(_bytes_of(features) for cache in self.caches.values() for features in cache.values())
 
 
 class _Completed(nn.Module):
@@ -158,8 +166,8 @@ class _Completed(nn.Module):
         super().__init__()
         self.fusion, self.kept = fusion, list(kept)
 
-    def forward(self, features: Tensor, there: Tensor, gates: Tensor | None = None) -> Tensor:
-        return self.fusion(*(None if part is None else self._all(part) for part in (features, there, gates)))
+    def forward(self, features: Tensor, presence: Tensor, gates: Tensor | None = None) -> Tensor:
+        return self.fusion(*(None if part is None else self._all(part) for part in (features, presence, gates)))
 
     def _all(self, part: Tensor) -> Tensor:
         whole = part.new_zeros((part.shape[0], self.fusion.absent.shape[0], *part.shape[2:]))
@@ -211,4 +219,4 @@ def _normalized_anew(given: Scan, scan: Scan, acquired: Scan, modalities: Mappin
 
 
 def _bytes_of(features: Sequence[Tensor]) -> int:
-    return sum(each.numel() * each.element_size() for each in features)
+    return sum(tensor.numel() * tensor.element_size() for tensor in features)

@@ -78,18 +78,26 @@ def conditions_of(plan: Mapping[str, Any], only: Sequence[str] = ()) -> list[Con
         for name, block in catalogue.items()
         if not WITHHOLDING & block.keys() and (not only or name in only)
         for subset in subsets
-        if not block or any(corrupts({**block, "present": subset}, *each) for each in kinds.items())
+        if not block or any(corrupts({**block, "present": subset}, *modality) for modality in kinds.items())
     ]
 
 
 def naive(patient: Patient, name: str, condition: Mapping[str, Any]) -> Answer:
     """All that one condition needs, from files to probabilities."""
     plan, case = patient.plan(), patient.read()
-    drawn = patient.drawn(case) | {"names": (patient.dataset, patient.case, name), "modalities": plan_modalities(plan)}
+    condition_settings = patient.drawn(case) | {
+        "names": (patient.dataset, patient.case, name),
+        "modalities": plan_modalities(plan),
+    }
     network = load_model(plan, patient.run / "weights.safetensors")
-    later = partial(apply_condition, condition=condition, after="normalization", **drawn)
+    after_normalization_function = partial(
+        apply_condition, condition=condition, after="normalization", **condition_settings
+    )
     return predict_case(
-        network, apply_condition(case.scan, condition, **drawn), plan, after_normalization=later if condition else None
+        network,
+        apply_condition(case.scan, condition, **condition_settings),
+        plan,
+        after_normalization=after_normalization_function if condition else None,
     )
 
 
@@ -101,14 +109,14 @@ def ours(patient: Patient, conditions: Sequence[Condition]) -> Iterator[tuple[st
 
 
 def fresh(patient: Patient, condition: Condition) -> tuple[float, Answer]:
-    """Seconds of the naive way in a process of its own, and what it says."""
+    """Seconds of the naive way in a process of its own, and its probabilities."""
     with tempfile.TemporaryDirectory() as folder:
-        told = json.dumps([[str(patient.run), patient.dataset, patient.case], condition, f"{folder}/said.npz"])
+        arguments = json.dumps([[str(patient.run), patient.dataset, patient.case], condition, f"{folder}/said.npz"])
         began = time.perf_counter()
-        subprocess.run([sys.executable, __file__, told], check=True)
+        subprocess.run([sys.executable, __file__, arguments], check=True)
         took = time.perf_counter() - began
-        with np.load(f"{folder}/said.npz") as said:
-            return took, dict(said)
+        with np.load(f"{folder}/said.npz") as answers:
+            return took, dict(answers)
 
 
 def difference(one: Answer, other: Answer) -> float:
@@ -119,7 +127,7 @@ def difference(one: Answer, other: Answer) -> float:
 def rows(patient: Patient, conditions: Sequence[Condition]) -> list[Row]:
     """Ours against both naive ways; in turns, so that other load on the machine hits both alike."""
     once = naive(patient, *conditions[0])  # what is loaded late is loaded now
-    seconds, off, answers = np.zeros((len(conditions), 2)), [], []
+    seconds, differences, answers = np.zeros((len(conditions), 2)), [], []
     began = time.perf_counter()
     swept = ours(patient, conditions)
     for number, condition in enumerate(conditions):
@@ -127,24 +135,26 @@ def rows(patient: Patient, conditions: Sequence[Condition]) -> list[Row]:
         then = time.perf_counter()
         other = naive(patient, *condition)
         seconds[number] = then - began, time.perf_counter() - then
-        off.append(difference(mine, other))
+        differences.append(difference(mine, other))
         answers.append(mine)
         began = time.perf_counter()
-    chosen = np.linspace(0, len(conditions) - 1, FRESH).astype(int)
-    alone = [fresh(patient, conditions[number]) for number in chosen]
-    off += [difference(answers[number], said) for number, (_, said) in zip(chosen, alone, strict=True)]
+    sampled = np.linspace(0, len(conditions) - 1, FRESH).astype(int)
+    fresh_runs = [fresh(patient, conditions[number]) for number in sampled]
+    differences += [
+        difference(answers[number], answer) for number, (_, answer) in zip(sampled, fresh_runs, strict=True)
+    ]
     mine_s, naive_s = seconds.sum(axis=0).tolist()
-    start_s = max(float(np.mean([took for took, _ in alone]) - seconds[chosen, 1].mean()), 0.0)
+    start_s = max(float(np.mean([took for took, _ in fresh_runs]) - seconds[sampled, 1].mean()), 0.0)
     plan, shape = patient.plan(), "x".join(map(str, next(iter(once.values())).shape))
-    whom = f"{plan['model']} on {patient.case} of {patient.dataset}, {shape} voxels"
+    subject = f"{plan['model']} on {patient.case} of {patient.dataset}, {shape} voxels"
     corruptions = len({name for name, _ in conditions})
     rest: dict[str, Any] = {
-        "what": f"{whom}: {len(conditions)} predictions, {corruptions} conditions times the subsets of "
+        "what": f"{subject}: {len(conditions)} predictions, {corruptions} conditions times the subsets of "
         f"{len(plan['modalities'])} modalities that they apply to",
         "unit": "s",
-        "agrees": max(off) <= ENOUGH,
-        "how_agrees": f"the largest difference of a probability is {max(off):.1g}; "
-        f"to the bit in {np.mean(np.array(off) == 0):.0%} of the predictions",
+        "agrees": max(differences) <= ENOUGH,
+        "how_agrees": f"the largest difference of a probability is {max(differences):.1g}; "
+        f"to the bit in {np.mean(np.array(differences) == 0):.0%} of the predictions",
         "repeats": 1,
     }
     title = f"{plan['model']}, {patient.case}, {len(conditions)} predictions"
@@ -190,29 +200,29 @@ def main() -> None:
     """Run all."""
     torch.set_num_threads(1)
     run = TRAINED / "diffufusemed_small/fold-0_seed-0"
-    found: list[Row] = []
+    results: list[Row] = []
     if (run / "weights.safetensors").exists() and (PREPARED / "sts_ibsi").is_dir():
         plan = read_record(run / "plan.json")
         first, *_, last = plan["validation_cases"]
-        found += rows(Patient(run, "sts_ibsi", first), conditions_of(plan))
-        found += rows(Patient(run, "sts_ibsi", last), conditions_of(plan, FEW))
+        results += rows(Patient(run, "sts_ibsi", first), conditions_of(plan))
+        results += rows(Patient(run, "sts_ibsi", last), conditions_of(plan, FEW))
         backbone = TRAINED / "multi_encoder_small/fold-0_seed-0"
         if (backbone / "weights.safetensors").exists():
-            found += rows(Patient(backbone, "sts_ibsi", last), conditions_of(plan, FEW))
+            results += rows(Patient(backbone, "sts_ibsi", last), conditions_of(plan, FEW))
     elif (PREPARED / "phantom/patches.parquet").exists():
         print("No trained diffufusemed_small of sts_ibsi in results/: an untrained one looks at a phantom instead.")
         with tempfile.TemporaryDirectory() as folder:
             patient = untrained(Path(folder))
-            found += rows(patient, conditions_of(patient.plan(), FEW))
-    if not found:
+            results += rows(patient, conditions_of(patient.plan(), FEW))
+    if not results:
         print("Skipped: nothing is prepared; run `snakemake -- prepare` first.")
         return
-    write("sweep", found, packages=["torch"])
+    write("sweep", results, packages=["torch"])
 
 
-def one(told: str) -> None:
+def one(arguments: str) -> None:
     """The naive way for one condition, as a script of its own; its answer goes into a file."""
-    patient, condition, path = json.loads(told)
+    patient, condition, path = json.loads(arguments)
     torch.set_num_threads(1)
     np.savez(path, **naive(Patient(Path(patient[0]), *patient[1:]), *condition))
 

@@ -2,8 +2,8 @@
 
 Soft-tissue-Sarcoma holds, beside each T1, the publisher's copy of it resampled onto the PET (`Aligned_T1toPET_BOX`).
 Where a point of that copy came from in the original T1 is found by registering the two, which show the same values;
-ours is the transform that `prepare` kept. What is told is the distance between the two inside the body: it says who
-differs, not who is right. Run `snakemake prepare --configfile config/sts.yaml` first.
+ours is the transform that `prepare` kept. The reported value is the distance between the two inside the body: it shows
+disagreement, not which one is right. Run `snakemake prepare --configfile config/sts.yaml` first.
 """
 
 import argparse
@@ -53,24 +53,24 @@ def compared(folder: Path, transforms: Path, case: str) -> np.ndarray | None:
 
 def main() -> None:
     """Compare every patient of a raw folder."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--raw", type=Path, default=Path("data/raw/sts"))
-    asked.add_argument("--prepared", type=Path, default=Path("results/prepare/sts"))
-    folders = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--raw", type=Path, default=Path("data/raw/sts"))
+    parser.add_argument("--prepared", type=Path, default=Path("results/prepare/sts"))
+    folders = parser.parse_args()
     rows = []
     for folder in sorted(folders.raw.iterdir()) if folders.raw.is_dir() else []:
         case = folder.name.replace("_", "-")
         try:
-            found = compared(folder, folders.prepared / case / "transforms", case)
+            distances = compared(folder, folders.prepared / case / "transforms", case)
         except BadInput as error:
             print(f"{case}: not compared: {error}")
             continue
-        if found is None:
+        if distances is None:
             print(f"{case}: not compared: the publisher's aligned T1 is not at hand")
             continue
-        told = f"{case}: T1 to PET, mean distance to the publisher's alignment"
-        most = f"95 % of the body within {np.percentile(found, 95):.2f} mm"
-        rows.append(Row(name=told, what="points in the body", ours=float(found.mean()), unit="mm", notes=most))
+        title = f"{case}: T1 to PET, mean distance to the publisher's alignment"
+        note = f"95 % of the body within {np.percentile(distances, 95):.2f} mm"
+        rows.append(Row(name=title, what="points in the body", ours=float(distances.mean()), unit="mm", notes=note))
     if rows:
         write("vendor_alignment", rows)
     else:

@@ -1,7 +1,7 @@
 """A whole patient through a trained network's windows: ours, which look only where the body is, and MONAI's.
 
-The same network (`unet2d_small` of config/models.yaml, trained briefly on other phantoms, so that its answers mean
-something) is given the same normalized images; what is timed is from these to blended logits of every voxel. Real
+The same network (`unet2d_small` of config/models.yaml, trained briefly on other phantoms, so that its outputs are
+meaningful) is given the same normalized images; what is timed is from these to blended logits of every voxel. Real
 patients are cropped around the tumor when published, so there is little to leave out; the phantom is laid into the
 field of a PET/CT scanner, most of which is air, as raw images are.
 Needs `snakemake -- prepare` of both studies.
@@ -34,7 +34,7 @@ PATCH, FIELD, CHANNELS, REPEATS, STEPS = tuple(BLOCK["training"]["patch"]), 200,
 
 
 def patient(dataset: str, case: str, *, field: int = 0) -> tuple[Scan, np.ndarray]:
-    """A prepared patient, normalized, and its lesion; in the middle of a field of air of so many voxels if told."""
+    """A prepared patient, normalized, and its lesion; centered in a field of air of `field` voxels if given."""
     folder = PREPARED / dataset / case
     body = read_volume(folder / f"{case}_body.nii.gz").array > 0
     margin = [(max(field - n, 0) // 2, max(field - n, 0) - max(field - n, 0) // 2) for n in body.shape[:2]] + [(0, 0)]
@@ -60,17 +60,17 @@ def trained(*, seed: int) -> nn.Module:
     network = build_model(BLOCK, modalities=len(METHODS), outputs=CHANNELS)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     rate = torch.optim.lr_scheduler.PolynomialLR(optimizer, STEPS)
-    known = [patient("phantom", case, field=FIELD) for case in ("PH-002", "PH-003", "PH-004")]
+    patients = [patient("phantom", case, field=FIELD) for case in ("PH-002", "PH-003", "PH-004")]
     for _ in range(STEPS):
         parts = []
         for number in range(8):
-            scan, lesion = known[draw.integers(len(known))]
+            scan, lesion = patients[draw.integers(len(patients))]
             anchor = draw.choice(np.argwhere(lesion if number % 2 else scan.body))
             x, y = np.clip(anchor[:2] - draw.integers(PATCH[:2]), 0, np.subtract(scan.body.shape[:2], PATCH[:2]))
-            place = slice(x, x + PATCH[0]), slice(y, y + PATCH[1]), slice(anchor[2], anchor[2] + 1)
-            parts.append((scan.images[:, *place], scan.presence[:, *place], lesion[place][None].astype(np.float32)))
-        images, presence, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
-        loss = nn.functional.binary_cross_entropy_with_logits(network(images, presence), wanted)
+            window = slice(x, x + PATCH[0]), slice(y, y + PATCH[1]), slice(anchor[2], anchor[2] + 1)
+            parts.append((scan.images[:, *window], scan.presence[:, *window], lesion[window][None].astype(np.float32)))
+        images, presence, target = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
+        loss = nn.functional.binary_cross_entropy_with_logits(network(images, presence), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -83,11 +83,11 @@ def monai_logits(network: nn.Module, scan: Scan, precision: Precision) -> Tensor
     stacked = torch.from_numpy(np.concatenate([scan.images, scan.presence.astype(np.float32)]))[None]
 
     def look(windows: Tensor) -> Tensor:
-        seen, there = windows.chunk(2, 1)
-        return network(seen, there > 0.5).float()
+        images, presence = windows.chunk(2, 1)
+        return network(images, presence > 0.5).float()
 
-    lowered = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
-    with torch.inference_mode(), lowered:
+    mixed_precision = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
+    with torch.inference_mode(), mixed_precision:
         return sliding_window_inference(stacked, PATCH, SLICES_AT_ONCE, look, overlap=OVERLAP, mode="gaussian")[0]
 
 

@@ -126,13 +126,13 @@ def main(folder: Path, cases: int, repeats: int) -> None:
     runs = [snakemake(folder, "--dry-run") for _ in range(repeats)]
     jobs = jobs_of(runs[-1].printed)
     whole = jobs["ingest_case"] == jobs["prepare_case"] == cases and jobs["train_model"] == FOLDS * MODELS
-    told = ", ".join(f"{count} {rule}" for rule, count in Counter(jobs).most_common(6))
-    rows = rows_of("dry run", f"`snakemake -n`, nothing made yet: {study}", runs, agrees=whole, how_agrees=told)
+    description = ", ".join(f"{count} {rule}" for rule, count in Counter(jobs).most_common(6))
+    rows = rows_of("dry run", f"`snakemake -n`, nothing made yet: {study}", runs, agrees=whole, how_agrees=description)
     outputs = make_all(folder)
     runs = [snakemake(folder) for _ in range(repeats)]
-    nothing = "Nothing to be done" in runs[-1].printed
-    told = f"says {'' if nothing else 'NOT '}that nothing is to be done; {outputs} outputs stand"
-    rows += rows_of("no-op rerun", f"`snakemake`, all made: {study}", runs, agrees=nothing, how_agrees=told)
+    up_to_date = "Nothing to be done" in runs[-1].printed
+    description = f"says {'' if up_to_date else 'NOT '}that nothing is to be done; {outputs} outputs stand"
+    rows += rows_of("no-op rerun", f"`snakemake`, all made: {study}", runs, agrees=up_to_date, how_agrees=description)
     write("workflow", rows)
 
 

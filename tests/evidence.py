@@ -68,7 +68,7 @@ def an_evidence(*, patients: int = 12, models: tuple[str, ...] = tuple(MODELS), 
     """A study of one dataset with one transfer; one patient is missed without PET, one has an undefined precision."""
     names = [f"STS-{number:03d}" for number in range(1, patients + 1)]
     people = {name: name for name in names} | {"BRATS-1": "BRATS-1", "BRATS-2": "BRATS-2"}
-    metrics = pd.concat([_at_home(models, names), _abroad(models)], ignore_index=True)
+    metrics = pd.concat([_in_domain(models, names), _external(models)], ignore_index=True)
     excluded = {"sts_ibsi": 1, "brats": 0}
     return Evidence(
         metrics=metrics,
@@ -93,7 +93,7 @@ def _row(names: dict[str, object], values: dict[str, float]) -> list[dict[str, o
     return [{**names, "metric": name, "value": value, "unit": METRICS[name].unit} for name, value in values.items()]
 
 
-def _at_home(models: tuple[str, ...], names: list[str]) -> pd.DataFrame:
+def _in_domain(models: tuple[str, ...], names: list[str]) -> pd.DataFrame:
     rows = []
     generator = np.random.default_rng(0)
     skill = {name: generator.uniform(0.55, 0.9) for name in names}
@@ -108,7 +108,7 @@ def _at_home(models: tuple[str, ...], names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"fold": "int8", "seed": "int16"})
 
 
-def _abroad(models: tuple[str, ...]) -> pd.DataFrame:
+def _external(models: tuple[str, ...]) -> pd.DataFrame:
     rows = []
     for model in models:
         for fold in (0, 1):

@@ -71,12 +71,12 @@ def empty(name):
     return getattr(tables, name).empty_table().to_pandas()
 
 
-def evidence_of(*records, asked=PERFORMANCE, patients=PATIENTS, models=None, abroad=None, **changes):
+def evidence_of(*records, asked=PERFORMANCE, patients=PATIENTS, models=None, external=None, **changes):
     """What a study found whose metrics are those records."""
     metrics = frame_of(*records)
     models = models or {name: {"architecture": "unet2d"} for name in dict.fromkeys(metrics["model"])}
-    if abroad is not None:
-        metrics = pd.concat([metrics, abroad], ignore_index=True)
+    if external is not None:
+        metrics = pd.concat([metrics, external], ignore_index=True)
     excluded = dict.fromkeys(metrics["dataset"], 2)
     known = {name.lower(): empty(name) for name in ("RUNS", "FORECASTS", "CALIBRATIONS", "EFFICIENCY", "LATENCIES")}
     known |= {"conditions": CONDITIONS, "datasets": DATASETS, "transfers": []}
@@ -116,6 +116,6 @@ def runs_in(folder, *changes, trained_as):
     return collect_runs(paths, trained_as=trained_as)
 
 
-def abroad_of(dice, *, model="unet2d"):
+def external_of(dice, *, model="unet2d"):
     """A metrics table of one person of another dataset."""
     return frame_of(("P-0", "clean", model, 0, {"dice": dice, "hd95": 9.0}), dataset="brats", region="wt")

@@ -24,9 +24,9 @@ jobs, out, repeats = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]
 work_s = []
 for _ in range(repeats):
     start = time.perf_counter()
-    found = [read(job) for job in jobs]
+    results = [read(job) for job in jobs]
     work_s.append(time.perf_counter() - start)
-for job, (image, masks) in zip(jobs, found, strict=True):
+for job, (image, masks) in zip(jobs, results, strict=True):
     for roi, mask in masks.items():
         np.savez(out / f"{job['name']}_{roi}.npz", mask=mask, affine=image.affine)
 print(json.dumps({"work_s": work_s}))

@@ -33,10 +33,10 @@ jobs, out, repeats = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]
 work_s = []
 for _ in range(repeats):
     start = time.perf_counter()
-    found = [read(job) for job in jobs]
+    results = [read(job) for job in jobs]
     work_s.append(time.perf_counter() - start)
-refused = {job["name"]: error for job, (error, _) in zip(jobs, found) if isinstance(error, str)}  # noqa: B905
-for job, (slices, masks) in zip(jobs, found):  # noqa: B905
+refused = {job["name"]: error for job, (error, _) in zip(jobs, results) if isinstance(error, str)}  # noqa: B905
+for job, (slices, masks) in zip(jobs, results):  # noqa: B905
     for roi, mask in masks.items():
         np.savez(out / f"{job['name']}_{roi}.npz", mask=mask, affine=affine_of(slices))
 print(json.dumps({"work_s": work_s, "refused": refused}))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from diffufuse.train import checkpoints as module
-from diffufuse.train.checkpoints import Checkpoints, Interrupted, heard_signals, remove_checkpoints
+from diffufuse.train.checkpoints import Checkpoints, Interrupted, received_signals, remove_checkpoints
 
 
 class Part:
@@ -132,7 +132,7 @@ def test_a_checkpoint_is_kept_when_it_is_time_and_not_before(tmp_path):
 
 def test_signals_are_heard_and_handlers_are_put_back(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    with heard_signals() as heard:
+    with received_signals() as heard:
         os.kill(os.getpid(), signal.SIGUSR1)
         saved(tmp_path).keep(4, heard)
         assert heard == set()

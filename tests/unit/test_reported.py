@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_studies import BASE, OTHER, abroad_of, compared, evidence_of, frame_of, full, pairs_of
+from small_studies import BASE, OTHER, compared, evidence_of, external_of, frame_of, full, pairs_of
 
 from diffufuse.report.reported import COLUMNS, ELSEWHERE, OWN, beside, read_reported
 from diffufuse.report.selection import stem
@@ -97,7 +97,7 @@ def test_a_dataset_that_is_no_cohort_of_the_paper_has_nothing_beside_it():
 
 def test_only_the_lesion_has_values_beside_it():
     edema = frame_of(("P-0", "clean", "unet2d", 0, full()), region="edema")
-    found = evidence_of(("P-0", "clean", "unet2d", 0, full()), abroad=edema, patients={"P-0": "P-0"})
+    found = evidence_of(("P-0", "clean", "unet2d", 0, full()), external=edema, patients={"P-0": "P-0"})
     _, both, _ = built("segmentation", found)
     told = both.set_index("region")[OWN]
     assert told["tumor"] != ""
@@ -124,9 +124,9 @@ def test_a_comparison_has_the_difference_of_its_own_metric():
 
 def test_a_transfer_has_the_values_of_the_method_and_of_the_pair():
     models = {name: {} for name in ("diffufusemed_small", "unet2d")}
-    abroad = pd.concat([abroad_of(0.2, model=name) for name in models])
+    external = pd.concat([external_of(0.2, model=name) for name in models])
     home = pairs_of(**dict.fromkeys(models, BASE))
-    found = compared(*home, abroad=abroad, models=models, transfers=["brats", "btcv"])
+    found = compared(*home, external=external, models=models, transfers=["brats", "btcv"])
     _, both, _ = built("transfer", found)
     told = both.set_index(["tested on", "model"])[OWN]
     assert told["brats", "diffufusemed_small"].startswith("dice home 0.882, dice there 0.832, dice change -5 points")

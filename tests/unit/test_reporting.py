@@ -209,6 +209,6 @@ def test_probabilities_have_no_column_and_scaled_models_no_row():
 
 
 def test_a_model_abroad_is_in_no_table_of_segmentation():
-    abroad = frame_of(("A-1", "clean", "unet2d", 0, full(dice=0.1)), dataset="brats")
-    table = format_table(("A-1", "clean", "unet2d", 0, full(dice=0.9)), abroad=abroad)
+    external = frame_of(("A-1", "clean", "unet2d", 0, full(dice=0.1)), dataset="brats")
+    table = format_table(("A-1", "clean", "unet2d", 0, full(dice=0.9)), external=external)
     assert table[["dataset", "dice"]].to_numpy().tolist() == [["sts", "0.900"]]

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evidence import an_evidence
-from small_studies import BASE, OTHER, PEOPLE, abroad_of, compared, empty, evidence_of, frame_of, full, pairs_of
+from small_studies import BASE, OTHER, PEOPLE, compared, empty, evidence_of, external_of, frame_of, full, pairs_of
 
 from diffufuse.metrics.calibration import brier, ece, nll
 from diffufuse.metrics.forecast import Forecast
@@ -87,14 +87,14 @@ def test_a_study_without_ablations_says_so():
     assert list(ablation(compared(*pairs_of(unet2d=BASE)))) == ["note"]
 
 
-def transferred(abroad, transfers, **changes):
+def transferred(external, transfers, **changes):
     home = [*pairs_of(unet2d=[0.5] * 8), *pairs_of(metric="hd95", unet2d=[4.0] * 8)]
-    found = compared(*home, abroad=abroad, asked=("dice", "hd95"), transfers=transfers, **changes)
+    found = compared(*home, external=external, asked=("dice", "hd95"), transfers=transfers, **changes)
     return transfer(found)
 
 
 def test_a_transfer_tells_home_and_there_and_what_is_lost():
-    row = transferred(abroad_of(0.2), ["brats"]).iloc[0]
+    row = transferred(external_of(0.2), ["brats"]).iloc[0]
     assert row.to_dict() == {
         "trained on": "sts",
         "tested on": "brats",
@@ -110,7 +110,7 @@ def test_a_transfer_tells_home_and_there_and_what_is_lost():
 
 
 def test_a_pair_without_a_meaning_is_a_row_with_its_reason():
-    table = transferred(abroad_of(0.2), ["brats", "btcv", "lits"])
+    table = transferred(external_of(0.2), ["brats", "btcv", "lits"])
     refused = table.set_index("tested on")["refused"]
     assert refused["brats"] == ""
     assert refused["btcv"] == "Thirteen organs are labeled, and no lesion."
@@ -127,7 +127,7 @@ def test_what_was_not_tested_says_so_and_no_transfer_too():
 
 def test_only_the_lesion_counts_at_home():
     edema = frame_of(*pairs_of(unet2d=[0.9] * 8), region="edema")
-    table = transferred(pd.concat([abroad_of(0.2), edema]), ["brats"])
+    table = transferred(pd.concat([external_of(0.2), edema]), ["brats"])
     assert table["dice home"].tolist() == ["0.500 [0.50, 0.50]"]
 
 

@@ -111,7 +111,7 @@ ORGANS = {"modalities": {"ct": {"kind": "ct"}}, "no_lesion": "Only organs.", "re
 
 
 @pytest.fixture
-def abroad(config, tmp_path):
+def external(config, tmp_path):
     """The study with two more datasets in the catalogue, to the first of which its models can be transferred."""
     config["datasets"]["sts"] |= {"lesion": "mass", "regions": {"mass": [1]}}
     config["datasets"] |= {"brats": dict(BRAIN), "btcv": ORGANS}
@@ -119,21 +119,21 @@ def abroad(config, tmp_path):
     return config
 
 
-def test_only_transfers_that_can_be_scored_need_a_sheet_and_it_may_have_no_folds(abroad, tmp_path):
-    abroad["study"]["transfers"] = ["btcv", "brats"]
-    found = check_study(abroad, tmp_path)
+def test_only_transfers_that_can_be_scored_need_a_sheet_and_it_may_have_no_folds(external, tmp_path):
+    external["study"]["transfers"] = ["btcv", "brats"]
+    found = check_study(external, tmp_path)
     assert list(found) == ["sts", "brats"]
     assert found["brats"].names == ["C"]
 
 
-def test_a_transfer_is_scored_if_one_of_the_study_s_datasets_allows_it(abroad, tmp_path):
-    abroad["datasets"]["mr_only"] = {"modalities": {"t1": {"kind": "mr"}}, "lesion": "wt", "regions": {"wt": [1]}}
-    abroad["study"] |= {"datasets": ["sts"], "transfers": ["mr_only"]}
-    assert list(check_study(abroad, tmp_path)) == ["sts"]
+def test_a_transfer_is_scored_if_one_of_the_study_s_datasets_allows_it(external, tmp_path):
+    external["datasets"]["mr_only"] = {"modalities": {"t1": {"kind": "mr"}}, "lesion": "wt", "regions": {"wt": [1]}}
+    external["study"] |= {"datasets": ["sts"], "transfers": ["mr_only"]}
+    assert list(check_study(external, tmp_path)) == ["sts"]
     (tmp_path / "mr_only.tsv").write_text(HEADER + "D\tD\t-\t-\t\t-\n")
     (tmp_path / "brats.tsv").write_text(HEADER + "C\tC\t0\t-\t\t-\nE\tE\t1\t-\t\t-\n")
-    abroad["study"]["datasets"] = ["sts", "brats"]
-    assert list(check_study(abroad, tmp_path)) == ["sts", "brats", "mr_only"]
+    external["study"]["datasets"] = ["sts", "brats"]
+    assert list(check_study(external, tmp_path)) == ["sts", "brats", "mr_only"]
 
 
 @pytest.mark.parametrize(
@@ -143,32 +143,32 @@ def test_a_transfer_is_scored_if_one_of_the_study_s_datasets_allows_it(abroad, t
         (["sts"], "study.transfers: sts is a dataset of the study"),
     ],
 )
-def test_a_transfer_to_what_is_unknown_or_at_home_is_refused(abroad, tmp_path, transfers, told):
-    abroad["study"]["transfers"] = transfers
+def test_a_transfer_to_what_is_unknown_or_at_home_is_refused(external, tmp_path, transfers, told):
+    external["study"]["transfers"] = transfers
     with pytest.raises(BadInput, match=told):
-        check_study(abroad, tmp_path)
+        check_study(external, tmp_path)
 
 
-def test_a_transfer_that_is_scored_needs_its_sheet(abroad, tmp_path):
-    abroad["study"]["transfers"] = ["brats"]
+def test_a_transfer_that_is_scored_needs_its_sheet(external, tmp_path):
+    external["study"]["transfers"] = ["brats"]
     (tmp_path / "brats.tsv").unlink()
     with pytest.raises(BadInput, match=r"brats.tsv: expected a cohort sheet"):
-        check_study(abroad, tmp_path)
+        check_study(external, tmp_path)
 
 
-def test_a_transfer_never_tests_a_patient_that_was_trained_on(abroad, tmp_path):
-    abroad["study"]["transfers"] = ["brats"]
+def test_a_transfer_never_tests_a_patient_that_was_trained_on(external, tmp_path):
+    external["study"]["transfers"] = ["brats"]
     (tmp_path / "brats.tsv").write_text(HEADER + "C\tC\t-\t-\t\t-\nB-2\tB\t-\t-\t\t-\n")
     with pytest.raises(
         BadInput, match=r"study.transfers: brats has 1 patients of sts, .* the first B; leave brats out"
     ):
-        check_study(abroad, tmp_path)
+        check_study(external, tmp_path)
 
 
 @pytest.mark.parametrize("dataset", ["sts", "brats"])
-def test_a_lesion_that_is_no_region_is_refused_with_the_regions(abroad, tmp_path, dataset):
-    abroad["study"]["transfers"] = ["brats"]
-    abroad["datasets"][dataset] = abroad["datasets"][dataset] | {"lesion": "tumour"}
-    known = ", ".join(abroad["datasets"][dataset]["regions"])
+def test_a_lesion_that_is_no_region_is_refused_with_the_regions(external, tmp_path, dataset):
+    external["study"]["transfers"] = ["brats"]
+    external["datasets"][dataset] = external["datasets"][dataset] | {"lesion": "tumour"}
+    known = ", ".join(external["datasets"][dataset]["regions"])
     with pytest.raises(BadInput, match=rf"datasets.{dataset}.lesion: 'tumour' is not a region; known are: {known}\."):
-        check_study(abroad, tmp_path)
+        check_study(external, tmp_path)

@@ -74,7 +74,7 @@ def test_dice_has_a_panel_per_model_and_a_line_per_patient(tables, figures):
 
 def test_dice_shows_the_means_and_intervals_of_the_summary(evidence, tables, figures):
     summary = patient_statistics(
-        evidence.at_home.query("metric == 'dice' and model == @FIRST"), evidence.patients, study_seed=1
+        evidence.in_domain.query("metric == 'dice' and model == @FIRST"), evidence.patients, study_seed=1
     )
     points, _, (sticks,) = figures["dice_by_condition"].axes[0].containers[0].lines
     assert points.get_ydata() == pytest.approx(summary["mean"].to_numpy())
@@ -171,7 +171,7 @@ def test_ablations_stand_in_the_order_of_the_paper_with_every_patient(evidence, 
     rows = tables["ablation"].drop_duplicates("model")
     assert rows["ablation"].tolist() == ["full model", "no diffusion", "CNN backbone alone"]
     assert rows["model"].tolist() == [FIRST, f"{FIRST}_no_diffusion", "multi_encoder_small"]
-    dice = evidence.at_home.query("metric == 'dice' and condition == 'clean' and model == @FIRST")["value"]
+    dice = evidence.in_domain.query("metric == 'dice' and condition == 'clean' and model == @FIRST")["value"]
     first = tables["ablation"].query("model == @FIRST")
     assert sorted(first["value"]) == pytest.approx(sorted(dice))
     assert first["median"].unique() == pytest.approx([np.median(dice)])

@@ -2,10 +2,10 @@ import math
 
 import pandas as pd
 import pytest
+from diffufuse.train.schemas import HISTORY
 
 from diffufuse.files.records import read_record, write_record
 from diffufuse.files.tables import read_table, read_tables, write_table
-from diffufuse.train.schemas import HISTORY
 
 ROW = {"step": 1, "quantity": "loss", "value": 0.5, "unit": "1"}
 

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from diffufuse.train.schemas import HISTORY
 
 from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
@@ -20,7 +21,6 @@ from diffufuse.train.augmentation import augment
 from diffufuse.train.batches import Batch, PatchSampler
 from diffufuse.train.loop import rate_factor
 from diffufuse.train.run import train_run, write_run
-from diffufuse.train.schemas import HISTORY
 
 SHAPE = (40, 36, 8)
 MODALITIES = {

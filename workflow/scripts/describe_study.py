@@ -1,4 +1,4 @@
-"""Describe a study: its exact configuration, its data with licenses and citations."""
+"""Write the configuration page of a study."""
 
 from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log

@@ -1,4 +1,4 @@
-"""Draw one figure of the report, with its numbers beside it."""
+"""Draw one figure of the report, with its table as CSV."""
 
 from diffufuse.logs import job_log
 from diffufuse.report.evidence import read_evidence

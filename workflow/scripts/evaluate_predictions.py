@@ -1,4 +1,4 @@
-"""Compare the predictions of one fold with their references."""
+"""Evaluate the predictions of one fold."""
 
 from diffufuse.evaluate.fold import Predicted, evaluate_fold, thresholds_of
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS

@@ -1,4 +1,4 @@
-"""Learn from a run's validation patients how far its probabilities can be trusted."""
+"""Fit temperature and conformal threshold on a run's validation patients."""
 
 from diffufuse.evaluate.fold import Predicted
 from diffufuse.evaluate.scaling import fit_calibration

@@ -1,4 +1,4 @@
-"""Measure the constants of normalization on the training cases of one fold."""
+"""Fit the normalization constants on the training cases of one fold."""
 
 from diffufuse.files.records import write_record
 from diffufuse.logs import job_log

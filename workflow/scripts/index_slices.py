@@ -1,4 +1,4 @@
-"""List every slice of a dataset's prepared cases with what it holds."""
+"""List every slice of a dataset's prepared cases with its region and body voxels."""
 
 from diffufuse.files.tables import write_table
 from diffufuse.logs import job_log

@@ -1,4 +1,4 @@
-"""Map where a model is uncertain about one test case."""
+"""Write the uncertainty map of one test case."""
 
 from diffufuse.evaluate.uncertainty import write_uncertainty
 from diffufuse.logs import job_log

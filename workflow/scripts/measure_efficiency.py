@@ -1,4 +1,4 @@
-"""Measure what a trained model costs where it is used."""
+"""Measure the inference cost of a trained model."""
 
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.evaluate.efficiency import measure

@@ -1,4 +1,4 @@
-"""Tell what a fetch of the study's datasets would bring."""
+"""Report what a fetch of the study's datasets would download."""
 
 import os
 from pathlib import Path

@@ -10,5 +10,5 @@ with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:
     source, params, names = snakemake.input, snakemake.params, snakemake.wildcards
     plan = read_record(source.plan[0])
     prediction = Prediction.of(plan, source.weights[0], **params.model, transfer=params.transfer)
-    drawn = {"study_seed": params.study_seed, "names": (names.dataset, names.condition)}
-    predict_cases(prediction, read_all_prepared(source.cases), folder, condition=params.condition, **drawn)
+    randomness = {"study_seed": params.study_seed, "names": (names.dataset, names.condition)}
+    predict_cases(prediction, read_all_prepared(source.cases), folder, condition=params.condition, **randomness)

@@ -1,4 +1,4 @@
-"""Bring the images of one case onto its common grid."""
+"""Register and resample the images of one case to its common grid."""
 
 from diffufuse.ingest.ingested import read_ingested
 from diffufuse.logs import job_log

@@ -9,7 +9,7 @@ from diffufuse.train.history import HISTORY
 
 with job_log(snakemake.log[0]):
     source = snakemake.input
-    shown = replay(
+    logged = replay(
         source.store,
         read_record(source.plan),
         read_record(source.record),
@@ -18,4 +18,4 @@ with job_log(snakemake.log[0]):
         tags={"license": snakemake.params.license},
         artifacts={"": [source.plan, source.record]},
     )
-    write_record(shown, snakemake.output[0])
+    write_record(logged, snakemake.output[0])

@@ -8,7 +8,7 @@ from diffufuse.track.runs import show_study
 
 with job_log(snakemake.log[0]):
     source = snakemake.input
-    shown = show_study(
+    logged = show_study(
         source.store,
         snakemake.params.study,
         summary=read_table(source.summary, SUMMARY),
@@ -19,4 +19,4 @@ with job_log(snakemake.log[0]):
             "pictures": source.pictures,
         },
     )
-    write_record(shown, snakemake.output[0])
+    write_record(logged, snakemake.output[0])

@@ -1,1 +1,1 @@
-"""Predictions against references, and what a model costs."""
+"""Evaluation: metrics of predictions, calibration, and the computational cost of a model."""

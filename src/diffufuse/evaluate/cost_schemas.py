@@ -1,9 +1,9 @@
-"""The tables of what a trained model costs where it is used."""
+"""Table schemas of the inference cost of a trained model."""
 
 import pyarrow as pa
 
-# What a trained model costs where it is used, on one device: logits for one slice, or one volume if it works in 3-D, of
-# the size of a training patch. `macs` as in RUNS; memory beyond what the process held before, NaN if unknown.
+# Inference cost on one device: the logits of one slice, or of one volume for a 3-D model, of the size of a training
+# patch. `macs` as in RUNS; memory in addition to that of the process before, NaN if unknown.
 EFFICIENCY = pa.schema(
     [
         ("dataset", pa.string()),

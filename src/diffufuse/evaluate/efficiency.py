@@ -1,4 +1,4 @@
-"""What a trained model costs where it is used: size, operations, time and memory for one slice or one volume."""
+"""Inference cost of a trained model: size, operations, latency and memory for one slice or one volume."""
 
 import logging
 import os
@@ -25,23 +25,23 @@ from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.models import works_slicewise
 from diffufuse.plan.plans import WEIGHTS, load_model
 
-if TYPE_CHECKING:  # its code has no influence on what a pass costs
+if TYPE_CHECKING:  # its code has no influence on the cost of a forward pass
     from diffufuse.predict.inference import Precision
 
 PRECISIONS: tuple["Precision", ...] = ("32-true", "bf16-mixed")
 BATCHES = (1, 8)
 REPEATS, LIMIT_S = 30, 20.0
-MOST_WARMUPS, STEADY = 5, 0.05
-CHILD = "from diffufuse.evaluate.efficiency import tell_peak; tell_peak()"
-# Makes the C library of Linux give memory back at once, so that what a pass needs shows in the process's size.
-GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+MAX_WARMUPS, WARMUP_TOLERANCE = 5, 0.05
+CHILD = "from diffufuse.evaluate.efficiency import write_peak_memory; write_peak_memory()"
+# glibc returns freed memory at once, so that the memory of a forward pass shows in the size of the process.
+MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def measure(plan: Mapping[str, Any], weights: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the trained model of a plan costs, on the CPU and on the GPU if there is one, in fp32 and in bf16-mixed.
+    """Inference cost of the model of a plan, on the CPU and on the GPU if there is one, in fp32 and in bf16-mixed.
 
-    A sample is a patch of the training's size with all modalities, from which a slice-wise model answers for one
-    slice; its values are random and have no influence. One thread; whoever calls sees to it that nothing else runs.
+    A sample is a patch of the training's size with all modalities, of which a slice-wise model predicts one slice; its
+    values are random and have no influence. One thread; the caller makes sure that nothing else runs.
 
     Args:
         plan: from `make_plan`.
@@ -49,7 +49,7 @@ def measure(plan: Mapping[str, Any], weights: str | os.PathLike[str]) -> tuple[p
 
     Returns:
         Frames in the schemas `EFFICIENCY`, a row for each device and precision, and `LATENCIES`. A batch
-        that half of the memory would not hold is left out.
+        that does not fit in half of the memory is left out.
     """
     network = load_model(plan, weights)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -57,26 +57,28 @@ def measure(plan: Mapping[str, Any], weights: str | os.PathLike[str]) -> tuple[p
     with one_thread():
         sizes = sizes_of(network, plan) | {"file_mb": (Path(weights) / WEIGHTS).stat().st_size / 1e6}
         for device, precision in ((device, precision) for device in devices for precision in PRECISIONS):
-            there = network.to(device)
+            network_on_device = network.to(device)
             names = {"dataset": plan["dataset"], "model": plan["model"], "device": name_of(device), "threads": 1}
             names |= {"precision": precision}
-            peak_mb = peak_memory_mb(there, sample_of(plan).to(device), precision=precision)
+            peak_mb = peak_memory_mb(network_on_device, sample_of(plan).to(device), precision=precision)
             rows.append(names | sizes | {"peak_memory_mb": peak_mb})
             for batch in (batch for batch in BATCHES if batch == 1 or fits(batch, peak_mb, device)):
-                milliseconds = timed_ms(partial(logits, there, sample_of(plan, batch).to(device), precision))
-                told = "{} on {}, {}, batch {}: median {:.3g} ms, 95 % within {:.3g} ms"
+                milliseconds = timed_ms(
+                    partial(logits, network_on_device, sample_of(plan, batch).to(device), precision)
+                )
+                message = "{} on {}, {}, batch {}: median {:.3g} ms, 95 % within {:.3g} ms"
                 logging.getLogger(__name__).info(
-                    told.format(plan["model"], device, precision, batch, *median_and_p95(milliseconds))
+                    message.format(plan["model"], device, precision, batch, *median_and_p95(milliseconds))
                 )
                 latencies += [
-                    names | {"batch": batch, "repeat": repeat, "milliseconds": each}
-                    for repeat, each in enumerate(milliseconds)
+                    names | {"batch": batch, "repeat": repeat, "milliseconds": value}
+                    for repeat, value in enumerate(milliseconds)
                 ]
     return pd.DataFrame(rows, columns=EFFICIENCY.names), pd.DataFrame(latencies, columns=LATENCIES.names)
 
 
 def sizes_of(network: nn.Module, plan: Mapping[str, Any]) -> dict[str, int]:
-    """Parameters of a network, voxels that one sample is answered for, and the multiply-accumulates of that."""
+    """Parameters of a network, predicted voxels per sample, and their multiply-accumulates."""
     x, y, z = plan["block"]["training"]["patch"]
     return {
         "voxels": x * y * (1 if works_slicewise(plan["block"]) else z),
@@ -92,23 +94,23 @@ def sample_of(plan: Mapping[str, Any], batch: int = 1) -> Float[Tensor, "batch m
 
 
 def macs_of(network: nn.Module, images: Float[Tensor, "batch modality x y z"]) -> int:
-    """Multiply-accumulates of a batch's logits, counted as `budget.estimate` counts them, without calculating any.
+    """Multiply-accumulates of a batch's logits, counted as in `budget.estimate`, on the meta device.
 
     Half of what `torch.utils.flop_counter` counts: matrix products, convolutions and attention.
 
     Args:
-        network: stays as it is.
+        network: is not changed.
         images: (B, M, X, Y, Z); their shape alone matters.
     """
-    shape_only, seen = deepcopy(network).to("meta"), images.to("meta")
-    # there attention goes step by step; into the fused kernels of a CPU the counter does not see
+    shape_only, meta_images = deepcopy(network).to("meta"), images.to("meta")
+    # on the meta device attention is unfused; the counter does not see into the fused kernels of a CPU
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        shape_only(seen, torch.ones_like(seen, dtype=torch.bool))
+        shape_only(meta_images, torch.ones_like(meta_images, dtype=torch.bool))
     return counter.get_total_flops() // 2
 
 
 def logits(network: nn.Module, images: Float[Tensor, "batch modality x y z"], precision: "Precision") -> Tensor:
-    """One pass with all modalities, as prediction makes it; on a GPU it has ended when this returns."""
+    """One forward pass with all modalities, as in prediction; synchronized on a GPU."""
     kind = images.device.type
     with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16-mixed"):
         answer = network(images, torch.ones_like(images, dtype=torch.bool)).float()
@@ -117,17 +119,17 @@ def logits(network: nn.Module, images: Float[Tensor, "batch modality x y z"], pr
     return answer
 
 
-def timed_ms(look: Callable[[], object]) -> list[float]:
-    """Milliseconds of each of 30 calls, or of as many as 20 seconds allow, but one at least.
+def timed_ms(call: Callable[[], object]) -> list[float]:
+    """Milliseconds of 30 calls, or of as many as 20 seconds allow, at least one.
 
-    Up to five calls before them do not count; they end when two in a row differ by less than 5 %.
+    Up to five warm-up calls come before; they end when two in a row differ by less than 5 %.
     """
-    warm = [_one_ms(look), _one_ms(look)]
-    while len(warm) < MOST_WARMUPS and abs(warm[-1] - warm[-2]) > STEADY * warm[-1]:
-        warm.append(_one_ms(look))
-    began, milliseconds = time.perf_counter(), [_one_ms(look)]
+    warmups = [_one_ms(call), _one_ms(call)]
+    while len(warmups) < MAX_WARMUPS and abs(warmups[-1] - warmups[-2]) > WARMUP_TOLERANCE * warmups[-1]:
+        warmups.append(_one_ms(call))
+    began, milliseconds = time.perf_counter(), [_one_ms(call)]
     while len(milliseconds) < REPEATS and time.perf_counter() - began < LIMIT_S:
-        milliseconds.append(_one_ms(look))
+        milliseconds.append(_one_ms(call))
     return milliseconds
 
 
@@ -142,11 +144,10 @@ def median_and_p95(milliseconds: Sequence[float]) -> tuple[float, float]:
 def peak_memory_mb(
     network: nn.Module, images: Float[Tensor, "batch modality x y z"], *, precision: "Precision"
 ) -> float:
-    """The most memory that the network and one pass through it need at once, in 10^6 bytes.
+    """Peak memory of the network and one forward pass, in 10^6 bytes.
 
-    That is the network's own size and how much a second pass adds to it at its highest point: on a GPU as torch counts
-    what it allocates; on a CPU as a fresh process of its own grows, so that what this one has kept does not count, nor
-    do libraries, which the first pass loads.
+    The network's own size plus the peak that a second pass adds: on a GPU as torch counts allocations; on a CPU the
+    growth of a fresh process, without the memory of this process and without the libraries that the first pass loads.
 
     Args:
         network: in evaluation mode, on the device of the images.
@@ -154,7 +155,7 @@ def peak_memory_mb(
         precision: of the pass.
 
     Returns:
-        NaN where the system does not tell the highest point of a process: elsewhere than on Linux.
+        NaN where the system does not report the peak of a process: other systems than Linux.
     """
     own_mb = sum(part.numel() * part.element_size() for part in network.state_dict().values()) / 1e6
     if images.device.type == "cuda":
@@ -162,35 +163,35 @@ def peak_memory_mb(
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
         input=pickle.dumps((network, images, precision)),
-        env={**os.environ, **GIVES_BACK, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **MALLOC_SETTINGS, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         check=True,
     )
     return own_mb + float(done.stdout)
 
 
-def tell_peak() -> None:
-    """Read network, images and precision from stdin, pickled; write by how many 10^6 bytes a pass makes this grow."""
+def write_peak_memory() -> None:
+    """Read pickled network, images and precision from stdin; write the growth of this process in a pass, MB."""
     network, images, precision = pickle.load(sys.stdin.buffer)
     with one_thread():
         sys.stdout.write(str(_growth_of_process_mb(partial(logits, network, images, precision))))
 
 
 def fits(batch: int, peak_mb: float, device: str) -> bool:
-    """Whether half of the memory would hold so many times the memory for one; yes if that is unknown."""
+    """Whether a batch fits in half of the memory; True if the memory of one sample is unknown."""
     gpu = device == "cuda"
     total = torch.cuda.get_device_properties(0).total_memory if gpu else _physical_bytes()
     return not batch * peak_mb > total / 2e6
 
 
 def name_of(device: str) -> str:
-    """What the tables call a device: cpu, or the name of the GPU."""
+    """Name of a device in the tables: cpu, or the name of the GPU."""
     return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within it torch calculates with one thread, after it with as many as before."""
+    """Let torch use one thread within the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -199,9 +200,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _one_ms(look: Callable[[], object]) -> float:
+def _one_ms(call: Callable[[], object]) -> float:
     began = time.perf_counter()
-    look()
+    call()
     return 1000 * (time.perf_counter() - began)
 
 
@@ -209,21 +210,21 @@ def _physical_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _growth_on_gpu_mb(look: Callable[[], object]) -> float:
-    look()
-    held = torch.cuda.memory_allocated()
+def _growth_on_gpu_mb(call: Callable[[], object]) -> float:
+    call()
+    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    look()
-    return (torch.cuda.max_memory_allocated() - held) / 1e6
+    call()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
 
 
-def _growth_of_process_mb(look: Callable[[], object]) -> float:
-    look()
+def _growth_of_process_mb(call: Callable[[], object]) -> float:
+    call()
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the highest point so far
-        held = _process_mb("VmRSS")
-        look()
-        return _process_mb("VmHWM") - held
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+        before = _process_mb("VmRSS")
+        call()
+        return _process_mb("VmHWM") - before
     except OSError:
         return float("nan")
 

@@ -1,4 +1,4 @@
-"""Compare the predictions of a fold with their references, per case and in 3-D."""
+"""Evaluate the predictions of a fold against their references, per case and in 3-D."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ SCOPES = ("near", "body")
 
 @dataclass(frozen=True)
 class Predicted:
-    """Where the predictions of a fold lie, and what they are compared with.
+    """The predictions of a fold and the files of their references.
 
     Attributes:
         predictions: folder with `{case}_{region}.nii.gz` and `{case}_{region}_probability.nii.gz`.
-        cases: records of the prepared cases, `{case}.json`; beside each lie its labels, and its body, within which
-            probabilities are judged.
+        cases: records of the prepared cases, `{case}.json`; next to each its labels and its body, within which
+            probabilities are evaluated.
         regions: region to the label values that it joins.
     """
 
@@ -37,10 +37,10 @@ class Predicted:
     regions: Mapping[str, list[int]]
 
     def comparisons(self, thresholds: Mapping[str, float] | None = None) -> Iterator[tuple[str, str, Comparison]]:
-        """Every case and region in turn: its names, and the prediction beside the reference.
+        """Iterate over cases and regions: case, region, and the comparison of prediction and reference.
 
         Args:
-            thresholds: of the prediction sets, by region; by default they are not known.
+            thresholds: of the prediction sets, by region; by default NaN.
 
         Raises:
             BadInput: a prediction or body is missing or does not lie on its reference's grid.
@@ -68,10 +68,10 @@ class Predicted:
 def evaluate_fold(
     predicted: Predicted, *, thresholds: Mapping[str, float], names: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every metric of every region of every case, and what was forecast of the voxels of all cases.
+    """Every metric of every case and region, and the forecasts summed over all cases.
 
     Args:
-        predicted: where the predictions lie.
+        predicted: the predictions.
         thresholds: of the prediction sets, by region, from the run's validation patients.
         names: dataset, condition, trained_on, model, fold, seed of the predictions.
 
@@ -89,31 +89,31 @@ def evaluate_fold(
             for name, value in evaluate(comparison).items()
         ]
         for scope in SCOPES:
-            known = [forecasts[region, scope]] if (region, scope) in forecasts else []
-            forecasts[region, scope] = pooled([*known, getattr(comparison, scope)])
+            earlier = [forecasts[region, scope]] if (region, scope) in forecasts else []
+            forecasts[region, scope] = pooled([*earlier, getattr(comparison, scope)])
     values = pd.DataFrame(rows, columns=METRICS_TABLE.names).astype({"fold": "int8", "seed": "int16"})
     return values, forecast_table(forecasts, names=names)
 
 
 def thresholds_of(calibration: pd.DataFrame, regions: Iterable[str], *, lesion: str | None) -> dict[str, float]:
-    """The threshold of each region's prediction sets, as a run's validation patients have it.
+    """The threshold of each region's prediction sets, from a run's validation patients.
 
     Args:
         calibration: in the schema `CALIBRATIONS`.
-        regions: those that are tested; one that the run does not know is another dataset's lesion.
-        lesion: which of the run's own regions stands for that.
+        regions: the tested regions; one without a row in `calibration` is the lesion of another dataset.
+        lesion: the run's own region that corresponds to it.
     """
-    known: dict[str, float] = dict(zip(calibration["region"], calibration["threshold"], strict=True))
-    return {region: known.get(region, known.get(lesion or "", np.nan)) for region in regions}
+    thresholds: dict[str, float] = dict(zip(calibration["region"], calibration["threshold"], strict=True))
+    return {region: thresholds.get(region, thresholds.get(lesion or "", np.nan)) for region in regions}
 
 
 def forecast_table(forecasts: Mapping[tuple[str, str], Forecast], *, names: Mapping[str, Any]) -> pd.DataFrame:
     """Forecasts by region and scope as a frame in the schema `FORECASTS`."""
     frames = [
-        pd.DataFrame({"level": found.level, "inside": found.inside, "outside": found.outside}).assign(
+        pd.DataFrame({"level": forecast.level, "inside": forecast.inside, "outside": forecast.outside}).assign(
             **{**names, "region": region, "scope": scope}
         )
-        for (region, scope), found in forecasts.items()
+        for (region, scope), forecast in forecasts.items()
     ]
     return pd.concat(frames, ignore_index=True)[FORECASTS.names].astype({"level": "int32"})
 

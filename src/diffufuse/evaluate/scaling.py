@@ -1,7 +1,7 @@
-"""What validation patients say of a run's probabilities: one temperature, and the threshold of its prediction sets.
+"""Post-hoc calibration on a run's validation patients: temperature scaling, and the threshold of prediction sets.
 
-A temperature divides every logit, so it makes a forecast bolder (below 1) or more careful (above 1) and moves no mask:
-one half stays one half. It is fitted on the validation patients of the same fold, whom the test patients never meet.
+A temperature divides every logit: probabilities become more (below 1) or less (above 1) confident, and masks do not
+change, as one half stays one half. It is fitted on the validation patients of the same fold, not on test patients.
 
 Source:
     Guo et al. 2017, arXiv:1706.04599; around the structure as Mehrtash et al. 2020, arXiv:1911.13273.
@@ -32,21 +32,23 @@ PROBABILITY = "_probability.nii.gz"
 
 
 def scaled(probability: Float[np.ndarray, "*shape"], temperature: float) -> Float[np.ndarray, "*shape"]:
-    """Probabilities after a temperature: sigmoid(logit(p) / T).
+    """Temperature-scaled probabilities: sigmoid(logit(p) / T).
 
     Args:
-        probability: 0..1; a certainty beyond 1e-7 counts as 1e-7.
+        probability: 0..1; clipped to 1e-7..1 - 1e-7.
         temperature: T > 0.
 
     Returns:
-        In the precision given; at least one half where it was.
+        In the dtype given; at least one half where it was before.
     """
-    found = expit(logit(np.clip(probability, CLIP, 1 - CLIP, dtype=np.float64)) / temperature)
-    return np.where(probability >= 0.5, np.maximum(found, 0.5), found).astype(np.asarray(probability).dtype)
+    scaled_probability = expit(logit(np.clip(probability, CLIP, 1 - CLIP, dtype=np.float64)) / temperature)
+    return np.where(probability >= 0.5, np.maximum(scaled_probability, 0.5), scaled_probability).astype(
+        np.asarray(probability).dtype
+    )
 
 
 def fit_temperature(forecasts: Sequence[Forecast]) -> float:
-    """The temperature under which the truth is likeliest: it minimizes the mean over patients of their NLL.
+    """The maximum-likelihood temperature: it minimizes the mean NLL over patients.
 
     Args:
         forecasts: one per validation patient; those without a voxel are left out.
@@ -54,45 +56,45 @@ def fit_temperature(forecasts: Sequence[Forecast]) -> float:
     Returns:
         0.05..20; NaN without a voxel.
     """
-    known = [forecast for forecast in forecasts if forecast.voxels]
-    if not known:
+    nonempty = [forecast for forecast in forecasts if forecast.voxels]
+    if not nonempty:
         return math.nan
-    found = minimize_scalar(
-        lambda log_t: _mean_nll(known, math.exp(log_t)),
+    result = minimize_scalar(
+        lambda log_t: _mean_nll(nonempty, math.exp(log_t)),
         bounds=(math.log(COLDEST), math.log(HOTTEST)),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return math.exp(found.x)
+    return math.exp(result.x)
 
 
 def fit_calibration(predicted: Predicted, *, scaling: str, names: Mapping[str, Any]) -> pd.DataFrame:
-    """What a run's validation patients say of the probabilities near each region.
+    """Temperature and conformal threshold of each region, fitted on a run's validation patients.
 
     Args:
         predicted: the run's predictions of its validation cases, unscaled.
-        scaling: `none`, or `temperature` if the run is reported with scaled probabilities; its threshold is then that
-            of the scaled ones. As a temperature keeps the order, the sets are the same.
+        scaling: `none`, or `temperature` if the run is reported with scaled probabilities; the threshold then
+            refers to the scaled ones. A temperature keeps the order, so the sets are the same.
         names: dataset, model, fold, seed.
 
     Returns:
         Columns of `CALIBRATIONS`; NaN without validation patients.
     """
-    found: dict[str, list[Forecast]] = {region: [] for region in predicted.regions}
+    forecasts_of: dict[str, list[Forecast]] = {region: [] for region in predicted.regions}
     for _, region, comparison in predicted.comparisons():
-        found[region].append(comparison.near)
+        forecasts_of[region].append(comparison.near)
     rows = []
-    for region, forecasts in found.items():
+    for region, forecasts in forecasts_of.items():
         temperature, threshold = fit_temperature(forecasts), conformal_threshold(forecasts)
-        known = [forecast for forecast in forecasts if forecast.voxels]
+        nonempty = [forecast for forecast in forecasts if forecast.voxels]
         rows.append(
             {
                 **names,
                 "region": region,
-                "patients": len(known),
+                "patients": len(nonempty),
                 "temperature": temperature,
-                "nll_before": _mean_nll(known, 1.0),
-                "nll_after": _mean_nll(known, temperature),
+                "nll_before": _mean_nll(nonempty, 1.0),
+                "nll_after": _mean_nll(nonempty, temperature),
                 "threshold": float(scaled(np.array([threshold]), temperature)[0]) if scaling != "none" else threshold,
             }
         )
@@ -100,22 +102,22 @@ def fit_calibration(predicted: Predicted, *, scaling: str, names: Mapping[str, A
 
 
 def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.DataFrame, lesion: str | None) -> None:
-    """Write the predictions of a run again, with the probabilities of each region after its temperature.
+    """Write the predictions of a run with temperature-scaled probabilities.
 
     Args:
-        predictions: folder as `inference.write_prediction` fills it.
-        folder: where to write; masks and samples are those of `predictions`.
+        predictions: folder written by `inference.write_prediction`.
+        folder: where to write; masks and samples are copied.
         calibration: of the run, in the schema `CALIBRATIONS`.
-        lesion: which of the run's regions stands for one that it does not know, another dataset's lesion.
+        lesion: the run's region that corresponds to the lesion of another dataset.
 
     Raises:
         BadInput: the fold had no validation patients, so that there is no temperature.
     """
-    known: dict[str, float] = dict(zip(calibration["region"], calibration["temperature"], strict=True))
+    temperatures: dict[str, float] = dict(zip(calibration["region"], calibration["temperature"], strict=True))
     for path in sorted(Path(predictions).iterdir()):
         if path.name.endswith(PROBABILITY):
             region = path.name.removesuffix(PROBABILITY).rpartition("_")[2]
-            temperature = known.get(region, known.get(lesion or "", math.nan))
+            temperature = temperatures.get(region, temperatures.get(lesion or "", math.nan))
             _require_temperature(temperature, path)
             volume = read_volume(path)
             write_probability(volume.with_array(scaled(volume.array, temperature)), folder / path.name)
@@ -142,7 +144,7 @@ def _nll_at(forecast: Forecast, temperature: float) -> float:
     if temperature == 1.0:
         return nll(forecast)
     p = np.clip(forecast.probability, CLIP, 1 - CLIP)
-    raised = logit(p) / temperature
-    # -ln sigmoid(x) = ln(1 + e^-x), which neither overflows nor loses what is close to certain
-    total = forecast.inside @ np.logaddexp(0, -raised) + forecast.outside @ np.logaddexp(0, raised)
+    scaled_logit = logit(p) / temperature
+    # -ln sigmoid(x) = ln(1 + e^-x), which neither overflows nor loses precision close to certainty
+    total = forecast.inside @ np.logaddexp(0, -scaled_logit) + forecast.outside @ np.logaddexp(0, scaled_logit)
     return float(total) / forecast.voxels

@@ -1,4 +1,4 @@
-"""The tables that evaluation writes."""
+"""Schemas of the tables that evaluation writes."""
 
 import pyarrow as pa
 
@@ -17,8 +17,8 @@ METRICS = pa.schema(
     [*_RUN, ("region", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
 )
 
-# What was forecast of the voxels `near` the region or in the whole `body` of all test cases, and what came true:
-# one row per level, a probability in steps of 1/65535, with the voxels that belong to the reference and that do not.
+# Predicted probabilities by true class of the voxels `near` the region or in the whole `body` of all test cases: one
+# row per level, a probability in steps of 1/65535, with the number of voxels inside and outside the reference.
 FORECASTS = pa.schema(
     [
         *(column for column in _RUN if column[0] not in ("case", "fold", "seed")),
@@ -30,8 +30,8 @@ FORECASTS = pa.schema(
     ]
 )
 
-# What validation patients say of a run's probabilities near a region: the likeliest temperature, and the threshold of
-# its prediction sets. NLL is the mean over patients, before and after the temperature.
+# Post-hoc calibration near a region on a run's validation patients: the maximum-likelihood temperature, and the
+# threshold of the prediction sets. NLL is the mean over patients, before and after the temperature.
 CALIBRATIONS = pa.schema(
     [
         ("dataset", pa.string()),

@@ -1,4 +1,4 @@
-"""Where a model is uncertain about a case."""
+"""Uncertainty maps: the voxelwise entropy of a prediction."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,13 @@ from diffufuse.space.volumes import read_volume, write_volume
 def write_uncertainty(
     predictions: str | os.PathLike[str], path: str | os.PathLike[str], *, case: str, region: str
 ) -> None:
-    """Write the uncertainty of a case as NIfTI: the entropy of its probability in every voxel, 0..1 bit.
+    """Write the voxelwise predictive entropy of a case as NIfTI, 0..1 bit.
 
     Args:
         predictions: folder of its prediction.
         path: where to write, `.nii.gz`.
         case: name of the case.
-        region: which region.
+        region: name of the region.
     """
     probability = read_volume(Path(predictions) / f"{case}_{region}_probability.nii.gz")
     write_volume(probability.with_array(entropy_bits(probability.array).astype(np.float32)), path)

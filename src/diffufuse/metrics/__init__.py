@@ -1,1 +1,1 @@
-"""Metrics: how well a prediction agrees with its reference, and whether its probabilities mean what they say."""
+"""Segmentation metrics: overlap, surface distance, calibration, discrimination and prediction sets."""

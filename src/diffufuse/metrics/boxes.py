@@ -1,4 +1,4 @@
-"""The smallest box that holds a mask: a tumor fills a percent of its image, and beyond there is nothing to do."""
+"""Bounding boxes of masks; metrics are computed within them, as a tumor fills about one percent of its image."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ Box = tuple[slice, ...]
 
 
 def box_of(*masks: Mask) -> Box:
-    """The smallest box that holds every true voxel of all masks.
+    """Bounding box of the true voxels of all masks.
 
     Args:
         masks: boolean, of one shape, any number of dimensions.
 
     Returns:
-        One slice per axis; of no length if all masks are empty.
+        One slice per axis; of length 0 if all masks are empty.
     """
     boxes = [box for mask in masks if (box := _box(mask))]
     if not boxes:
@@ -24,13 +24,13 @@ def box_of(*masks: Mask) -> Box:
 
 
 def _box(mask: Mask) -> Box | None:
-    """The box of one mask, narrowed along one axis after the other; None if it is empty."""
+    """Bounding box of one mask, narrowed axis by axis; None if the mask is empty."""
     box = [slice(None)] * mask.ndim
-    # the axis whose planes lie whole in memory first: only there the whole mask is read
+    # the axis with contiguous planes comes first: only for it the whole mask is read
     for axis in sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis])):
         others = tuple(other for other in range(mask.ndim) if other != axis)
-        held = np.flatnonzero(mask[tuple(box)].any(axis=others))
-        if not held.size:
+        occupied = np.flatnonzero(mask[tuple(box)].any(axis=others))
+        if not occupied.size:
             return None
-        box[axis] = slice(int(held[0]), int(held[-1]) + 1)
+        box[axis] = slice(int(occupied[0]), int(occupied[-1]) + 1)
     return tuple(box)

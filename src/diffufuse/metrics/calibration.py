@@ -1,14 +1,14 @@
-"""Whether probabilities mean what they say: of the voxels given 0.8, four of five should belong to the region.
+"""Calibration metrics: of the voxels with a predicted probability of 0.8, four of five should belong to the region.
 
-One region is one binary question, so the error is that of its own probability, not that of the largest class.
+Each region is a binary problem: the error is that of its own probability, not that of the most probable class.
 
 ECE, ACE and MCE share bins. In bin b with n_b of the N voxels, c_b is the mean probability and o_b the share that
 belongs to the reference. Bins have equal width on 0..1, [left, right), the last one closed; or equal mass, where every
-bin holds the same number of voxels as nearly as probabilities that occur more than once allow. Both are blind to
-whether probabilities separate anything: who always says the prevalence is perfectly calibrated. The Brier score and
-the negative log-likelihood are proper scores: nothing beats the truth.
+bin holds the same number of voxels as nearly as probabilities that occur more than once allow. Both do not
+measure discrimination: a constant forecast of the prevalence is perfectly calibrated. The Brier score and the negative
+log-likelihood are proper scores: the true probabilities minimize them.
 
-NaN is the answer of all where no voxel counts.
+All are NaN for a forecast without voxels.
 
 Source:
     Barfoot et al. 2025, arXiv:2506.03942 (class-wise ECE, ACE, MCE with 20 bins); Mehrtash et al. 2020,
@@ -28,7 +28,7 @@ CLIP = 1e-7
 
 
 class Bins(NamedTuple):
-    """What a reliability diagram shows, of every bin that holds a voxel.
+    """The bins of a reliability diagram that hold at least one voxel.
 
     Attributes:
         said: mean probability c_b.
@@ -52,7 +52,7 @@ def equal_width(forecast: Forecast, *, bins: int = BINS) -> Bins:
 
 
 def equal_mass(forecast: Forecast, *, bins: int = BINS) -> Bins:
-    """The forecast in bins of equal mass; voxels of one probability stay together, in the bin of their middle."""
+    """The forecast in bins of equal mass; voxels of equal probability share the bin of their median rank."""
     count = forecast.count
     middle = np.cumsum(count) - count / 2
     return _binned(forecast, (bins * middle / max(forecast.voxels, 1)).astype(np.intp), bins)
@@ -75,7 +75,7 @@ def ece(forecast: Forecast, *, bins: int = BINS) -> float:
 
 
 def ace(forecast: Forecast, *, bins: int = BINS) -> float:
-    """Average calibration error in bins of equal width: each bin that holds a voxel counts alike.
+    """Average calibration error in bins of equal width: the unweighted mean over occupied bins.
 
     Source:
         Barfoot et al. 2025, arXiv:2506.03942.
@@ -84,7 +84,7 @@ def ace(forecast: Forecast, *, bins: int = BINS) -> float:
 
 
 def mce(forecast: Forecast, *, bins: int = BINS) -> float:
-    """Maximum calibration error in bins of equal width, be it of a bin with one voxel.
+    """Maximum calibration error in bins of equal width; a bin may hold a single voxel.
 
     Source:
         Barfoot et al. 2025, arXiv:2506.03942.
@@ -133,10 +133,10 @@ def brier(forecast: Forecast) -> float:
 
 
 def nll(forecast: Forecast) -> float:
-    """Negative log-likelihood: the mean of -ln of the probability that was given to what is true.
+    """Negative log-likelihood: the mean of -ln of the probability of the true class.
 
     Returns:
-        0..16.1 nats; a certainty beyond 1e-7 counts as 1e-7.
+        0..16.1 nats; probabilities are clipped to 1e-7..1 - 1e-7.
 
     Source:
         Mehrtash et al. 2020, arXiv:1911.13273.
@@ -146,15 +146,15 @@ def nll(forecast: Forecast) -> float:
 
 
 def prevalence(forecast: Forecast) -> float:
-    """Share of the voxels that belong to the reference, from which the scores of a constant forecast follow."""
+    """Share of the voxels that belong to the reference; it determines the scores of a constant forecast."""
     return _mean(forecast.inside, forecast)
 
 
 def uncertainty(forecast: Forecast) -> float:
-    """Bits of doubt for each voxel that the region is expected to have: sum H(p) / sum p, H the binary entropy.
+    """Predictive entropy per expected voxel of the region: sum H(p) / sum p in bits, H the binary entropy.
 
-    It needs no reference, so it can be known of a patient before anybody has drawn one. Where hardly anything is
-    predicted the denominator is small and the doubt large, as it should be.
+    It needs no reference, so it is available for new patients. Where hardly anything is predicted, the denominator is
+    small and the uncertainty large, as intended.
 
     Returns:
         At least 0; NaN where every probability is 0.
@@ -165,19 +165,23 @@ def uncertainty(forecast: Forecast) -> float:
 
 
 def entropy_bits(probability: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """The entropy of a yes-or-no question: -p log2 p - (1 - p) log2 (1 - p), 0..1 bit."""
+    """Binary entropy: -p log2 p - (1 - p) log2 (1 - p), 0..1 bit."""
     p = np.clip(probability, CLIP, 1 - CLIP)
     bits = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
     return np.where((probability > 0) & (probability < 1), bits, 0.0)
 
 
-def _binned(forecast: Forecast, place: np.ndarray, bins: int) -> Bins:
-    count, said, true = (
-        np.bincount(place, weights=weights, minlength=bins)
+def _binned(forecast: Forecast, bin_index: np.ndarray, bins: int) -> Bins:
+    count, probability_sum, inside_count = (
+        np.bincount(bin_index, weights=weights, minlength=bins)
         for weights in (forecast.count, forecast.count * forecast.probability, forecast.inside)
     )
-    held = count > 0
-    return Bins(said[held] / count[held], true[held] / count[held], count[held].astype(np.int64))
+    occupied = count > 0
+    return Bins(
+        probability_sum[occupied] / count[occupied],
+        inside_count[occupied] / count[occupied],
+        count[occupied].astype(np.int64),
+    )
 
 
 def _expected(bins: Bins) -> float:

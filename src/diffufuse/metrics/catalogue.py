@@ -1,13 +1,13 @@
-"""The metrics: a name under `metrics` in `config/config.yaml` is a key of `METRICS`.
+"""The catalogue of metrics: a name under `metrics` in `config/config.yaml` is a key of `METRICS`.
 
 Empty masks have one policy, stated in each metric's row and tested against its function: where both masks are
 empty, Dice and IoU are 1 and distances are undefined (NaN); where one is empty, Dice and IoU are 0 and distances
 are a penalty. Undefined values are left out of statistics and counted, and the metrics of `COUNTED` are evaluated
 always, so that every table can say how many cases were missed, spurious or empty.
 
-A metric reads the masks; the distances between their surfaces; or the forecast, that is the probabilities behind the
-prediction: of the voxels within 10 mm of reference or prediction, or, under a name that ends in `_body`, of all voxels
-of the body. Where both masks are empty nothing is near, and such metrics are undefined.
+A metric reads the masks, the distances between their surfaces, or the forecast (the predicted probabilities): of the
+voxels within 10 mm of reference or prediction, or, under a name that ends in `_body`, of all voxels
+of the body. Where both masks are empty, no voxel is near, and such metrics are undefined.
 """
 
 import math
@@ -45,7 +45,7 @@ NLL_MOST = -math.log(calibration.CLIP)
 
 
 class Empty(NamedTuple):
-    """What a metric answers where a mask is empty: a value, PENALTY for the penalty, or None for no exception.
+    """The value of a metric where a mask is empty: a number, PENALTY for the penalty, or None for no exception.
 
     Attributes:
         both: neither reference nor prediction.
@@ -60,18 +60,18 @@ class Empty(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that compares a prediction with a reference mask, and what a reader must know of it.
+    """A quantity that compares a prediction with a reference mask, and its properties.
 
     Attributes:
-        function: what `reads` names, and the keywords that `needs` names → value.
+        function: (the input named by `reads`, the keywords named by `needs`) → value.
         unit: of the value; `1` for a ratio.
-        better: which way is better; `neither` for a quantity that only describes.
+        better: which direction is better; `neither` for a descriptive quantity.
         range: smallest and largest possible value.
-        empty: the answers where one or both masks are empty.
+        empty: the values where one or both masks are empty.
         symmetric: whether prediction and reference may be exchanged.
         source: the paper or convention that defines it.
         needs: attributes of `Comparison` that are keywords of the function.
-        reads: what of a `Comparison` the function is given: prediction and reference (`mask`), the distances between
+        reads: the input taken from a `Comparison`: prediction and reference (`mask`), the distances between
             their surfaces (`surface`), or the forecast `near` them or of the whole `body`.
     """
 
@@ -92,10 +92,10 @@ class Metric:
 
     def of(self, comparison: Comparison) -> float:
         """The metric's value for one prediction; NaN where it is undefined."""
-        given = {need: getattr(comparison, need) for need in self.needs}
+        keywords = {need: getattr(comparison, need) for need in self.needs}
         if self.reads == "mask":
-            return self.function(comparison.prediction, comparison.reference, **given)
-        return self.function(getattr(comparison, self.reads), **given)
+            return self.function(comparison.prediction, comparison.reference, **keywords)
+        return self.function(getattr(comparison, self.reads), **keywords)
 
 
 ALWAYS = Empty(None, None, None)
@@ -113,11 +113,11 @@ def _of_forecast(
     empty: Empty = UNSURE,
     needs: tuple[Literal["spacing_mm", "penalty_mm", "threshold", "samples_ml"], ...] = (),
 ) -> tuple[Metric, Metric]:
-    """A metric of probabilities near the region and, as `_body`, in the whole body, where nothing near is no matter."""
-    whole = empty._replace(both=empty.spurious)
+    """A metric of probabilities near the region and, as `_body`, in the whole body, also without a region."""
+    body_empty = empty._replace(both=empty.spurious)
     return (
         Metric(function, unit, better, range, empty, symmetric=False, source=source, needs=needs, reads="near"),
-        Metric(function, unit, better, range, whole, symmetric=False, source=source, needs=needs, reads="body"),
+        Metric(function, unit, better, range, body_empty, symmetric=False, source=source, needs=needs, reads="body"),
     )
 
 

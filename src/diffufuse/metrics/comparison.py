@@ -1,4 +1,4 @@
-"""A prediction beside its reference, and what metrics need of the two, each computed once and only if asked for."""
+"""A prediction and its reference, and the inputs of metrics derived from both, computed lazily and cached."""
 
 import math
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ NEAR_MM = 10.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """The prediction of one case and region with its reference.
+    """The prediction of one case and region, and its reference.
 
     Attributes:
         prediction: boolean, 3-D.
         reference: boolean, same shape.
         spacing_mm: distance between neighboring voxels along each array axis.
-        probability: 0..1 in every voxel, of which `prediction` is the mask; by default the mask is taken for certain.
-        inside: boolean; the body, where probabilities are judged at most; by default everywhere.
+        probability: 0..1 in every voxel, of which `prediction` is the mask; by default the mask counts as certain.
+        inside: boolean; the body, to which the evaluation of probabilities is limited; by default everywhere.
         penalty_mm: distance where one mask is empty; by default the diagonal of the image (BraTS 2023 asks for 374).
-        threshold: q of the prediction sets, from `conformal.conformal_threshold`; NaN if it is not known.
-        samples_ml: volume of the region in each of several samples of the model; none if it gives no samples.
+        threshold: q of the prediction sets, from `conformal.conformal_threshold`; NaN if unknown.
+        samples_ml: volume of the region in several samples of the model; empty if it draws no samples.
 
     Raises:
-        ValueError: a mask is not boolean, a probability is not one, or shapes and spacing do not belong together.
+        ValueError: a mask is not boolean, or shapes and spacing do not match.
     """
 
     prediction: Mask
@@ -43,7 +43,7 @@ class Comparison:
     samples_ml: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        """Check that the parts belong together."""
+        """Check that types, shapes and spacing match."""
         for name, mask in (("prediction", self.prediction), ("reference", self.reference)):
             if mask.dtype != bool:
                 raise ValueError(f"{name}: expected a boolean mask, got {mask.dtype}")
@@ -58,7 +58,7 @@ class Comparison:
 
     @cached_property
     def surface(self) -> SurfaceDistances:
-        """How far the two surfaces lie apart."""
+        """Distances between the two surfaces."""
         return surface_distances(self.prediction, self.reference, spacing_mm=self.spacing_mm)
 
     @cached_property
@@ -67,15 +67,15 @@ class Comparison:
         box, near = region_of_interest(self.prediction, self.reference, spacing_mm=self.spacing_mm)
         if self.inside is not None:
             near = near & self.inside[box]
-        return forecast_of(self._said[box], self.reference[box], within=near)
+        return forecast_of(self._probability[box], self.reference[box], within=near)
 
     @cached_property
     def body(self) -> Forecast:
         """The forecast of the voxels of the body."""
-        return forecast_of(self._said, self.reference, within=self.inside)
+        return forecast_of(self._probability, self.reference, within=self.inside)
 
     @property
-    def _said(self) -> np.ndarray:
+    def _probability(self) -> np.ndarray:
         return self.prediction if self.probability is None else self.probability
 
 
@@ -84,17 +84,17 @@ def region_of_interest(
 ) -> tuple[tuple[slice, ...], Mask]:
     """The voxels whose centers are at most 10 mm from a voxel of reference or prediction.
 
-    Most voxels of a patient are background that nobody doubts; they would drown what a forecast is worth near the
-    region. Only evaluation may look at the reference for it.
+    Most voxels of a patient are unambiguous background and would dominate a metric of probabilities. Only evaluation
+    may use the reference for this.
 
     Args:
         prediction: boolean, 3-D.
         reference: boolean, same shape.
         spacing_mm: distance between neighboring voxels along each array axis.
-        near_mm: how far is near, Euclidean.
+        near_mm: largest Euclidean distance that counts as near.
 
     Returns:
-        A box, and the voxels that are near in it; a box without a voxel if both masks are empty.
+        A bounding box, and the mask of the near voxels in it; an empty box if both masks are empty.
     """
     either = prediction | reference
     if not either.any():

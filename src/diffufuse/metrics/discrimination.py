@@ -1,8 +1,8 @@
-"""Whether probabilities separate a region from the rest, at every threshold: ROC and precision-recall.
+"""Discrimination at every threshold: ROC and precision-recall curves.
 
-Both say nothing of whether a probability means what it says (`calibration` does), and both depend on which voxels
-count: over a whole body nearly all voxels are background that nobody doubts, and the area under the ROC curve comes
-close to 1 for any model. Precision and recall depend on the prevalence, which stands beside them.
+Neither measures calibration (see `calibration`), and both depend on the set of voxels: over a whole body nearly all
+voxels are unambiguous background, and the area under the ROC curve comes close to 1 for any model. Precision and recall
+depend on the prevalence, which is reported with them.
 
 Source:
     Fawcett 2006, doi:10.1016/j.patrec.2005.10.010; Davis and Goadrich 2006, doi:10.1145/1143844.1143874.
@@ -19,7 +19,7 @@ Curve = tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"], Float[np.ndarray
 
 
 def auc(forecast: Forecast) -> float:
-    """Area under the ROC curve: how often a voxel of the reference is given more than one outside, ties half.
+    """Area under the ROC curve: the probability that a voxel of the reference ranks above one outside, ties half.
 
     Returns:
         0..1; NaN if no voxel, or every voxel, belongs to the reference.
@@ -53,8 +53,8 @@ def roc_curve(forecast: Forecast) -> Curve:
     """The ROC curve: one point for each probability that occurs, from the strictest threshold on.
 
     Returns:
-        Threshold (a voxel is positive from it on), false positive rate and true positive rate; rates are NaN where
-        they have no voxels to be of.
+        Threshold (a voxel is positive from it on), false positive rate and true positive rate; rates are NaN
+        without voxels of their class.
     """
     rates = (_cumulated(side) / _whole(side) for side in (forecast.outside, forecast.inside))
     return (forecast.probability[::-1], *rates)  # type: ignore[return-value]

@@ -1,9 +1,9 @@
-"""What was forecast of many voxels and what came true, as one small table: the basis of every metric of probabilities.
+"""A histogram of predicted probabilities by true class: the basis of every metric of probabilities.
 
-A probability is kept in steps of 1/65535, so a table of 65536 levels, with the number of voxels of each that belong to
-the reference and that do not, loses nothing: calibration with any bins, ROC and PR curves, proper scores, temperatures
-and prediction sets are all exact functions of it. It has one size whatever the number of voxels, is filled slab by
-slab, and the table of several patients is the sum of theirs.
+Probabilities are stored in steps of 1/65535, so the counts of 65536 levels, of voxels inside and outside the reference,
+lose nothing: calibration with any bins, ROC and PR curves, proper scores, temperatures and prediction sets are exact
+functions of them. The size does not depend on the number of voxels, the counts are accumulated slab by slab, and those
+of several patients are the sum of theirs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ Reference = Bool[np.ndarray, "*shape"]
 
 @dataclass(frozen=True)
 class Forecast:
-    """How many voxels were given each probability, by what they are.
+    """Number of voxels per predicted probability, inside and outside the reference.
 
     Attributes:
         level: (L,) the probabilities that occur, in steps of 1/65535, ascending.
@@ -53,27 +53,27 @@ class Forecast:
 def forecast_of(
     probability: Probability, reference: Reference, *, within: Bool[np.ndarray, "*shape"] | None = None
 ) -> Forecast:
-    """The forecast of a volume, counted slab by slab: beside the arguments it needs a few megabytes.
+    """The forecast of a volume, accumulated slab by slab in a few megabytes of memory.
 
     Args:
-        probability: 0..1, or a mask: the forecast of one who is always certain. Rounded to steps of 1/65535.
+        probability: 0..1, or a mask, which counts as certain. Rounded to steps of 1/65535.
         reference: boolean, same shape.
-        within: boolean, same shape: the voxels that count; by default all.
+        within: boolean, same shape: the voxels to include; by default all.
 
     Raises:
         ValueError: a probability is not in 0..1.
     """
     total = np.zeros(2 * LEVELS, np.int64)
-    for said, true in _slabs(probability, reference, within):
-        if said.size and not (said.min() >= 0 and said.max() <= 1):
-            raise ValueError(f"probability: expected 0..1, got {said.min()}..{said.max()}")
-        level = np.rint(said * np.float64(STEPS)).astype(np.int64)
-        total += np.bincount(2 * level + true, minlength=2 * LEVELS)
+    for predicted, inside in _slabs(probability, reference, within):
+        if predicted.size and not (predicted.min() >= 0 and predicted.max() <= 1):
+            raise ValueError(f"probability: expected 0..1, got {predicted.min()}..{predicted.max()}")
+        level = np.rint(predicted * np.float64(STEPS)).astype(np.int64)
+        total += np.bincount(2 * level + inside, minlength=2 * LEVELS)
     return _of_counts(total[1::2], total[::2])
 
 
 def pooled(forecasts: Iterable[Forecast]) -> Forecast:
-    """The forecast of all their voxels together."""
+    """The sum of several forecasts."""
     inside, outside = np.zeros(LEVELS, np.int64), np.zeros(LEVELS, np.int64)
     for forecast in forecasts:
         inside[forecast.level] += forecast.inside
@@ -89,9 +89,9 @@ def _of_counts(inside: Int64[np.ndarray, " l"], outside: Int64[np.ndarray, " l"]
 def _slabs(
     probability: Probability, reference: Reference, within: Bool[np.ndarray, "*shape"] | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The voxels that count, some along the first axis at a time."""
+    """The included voxels, in slabs along the first axis."""
     rows = max(1, SLAB_VOXELS // max(1, probability[:1].size))
     for first in range(0, len(probability), rows):
         part = slice(first, first + rows)
-        kept = ... if within is None else within[part]
-        yield probability[part][kept].ravel(), reference[part][kept].ravel()
+        selected = ... if within is None else within[part]
+        yield probability[part][selected].ravel(), reference[part][selected].ravel()

@@ -1,4 +1,4 @@
-"""How sure a volume is: the interval that several samples of one model span, and whether the truth lies in it.
+"""Prediction intervals of volumes from several samples of one model, and their coverage.
 
 Source:
     Lambert et al. 2024, arXiv:2407.19938.
@@ -17,10 +17,10 @@ LEVEL = 0.95
 
 
 def volume_interval(samples_ml: Sequence[float], *, level: float = LEVEL) -> tuple[float, float]:
-    """Where another sample of the volume would lie: mean ± t sqrt(1 + 1 / K) SD, with Student's t of K - 1.
+    """Prediction interval for another sample of the volume: mean ± t sqrt(1 + 1 / K) SD, with Student's t of K - 1.
 
-    A model that is sure in the wrong place spans a narrow interval beside the truth: it tells what the sampled noise
-    moves, no more.
+    It covers the variation due to the sampled noise alone: a confidently wrong model has a narrow interval off the
+    truth.
 
     Args:
         samples_ml: K volumes.

@@ -1,4 +1,4 @@
-"""How much of two masks is shared: everything here follows from one table of voxel counts."""
+"""Overlap and volume metrics of two masks, computed from voxel counts."""
 
 import math
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Confusion(NamedTuple):
 
 
 def confusion(prediction: Mask, reference: Mask) -> Confusion:
-    """Count the voxels from which Dice, IoU, precision and recall all follow, so that they cannot disagree.
+    """Voxel counts, the common input of Dice, IoU, precision and recall.
 
     Args:
         prediction: boolean, any number of dimensions.
@@ -69,7 +69,7 @@ def precision(prediction: Mask, reference: Mask) -> float:
     """Share of the predicted volume that is right: TP / (TP + FP).
 
     Returns:
-        0..1; NaN if nothing is predicted, because nothing predicted is neither right nor wrong.
+        0..1; NaN if nothing is predicted.
 
     Source:
         Maier-Hein et al. 2024, Metrics Reloaded, arXiv:2206.01653.
@@ -79,10 +79,10 @@ def precision(prediction: Mask, reference: Mask) -> float:
 
 
 def recall(prediction: Mask, reference: Mask) -> float:
-    """Share of the reference volume that is found: TP / (TP + FN).
+    """Share of the reference volume that is predicted: TP / (TP + FN).
 
     Returns:
-        0..1; NaN if the reference is empty, because there was nothing to find.
+        0..1; NaN if the reference is empty.
 
     Source:
         Maier-Hein et al. 2024, Metrics Reloaded, arXiv:2206.01653.
@@ -117,13 +117,13 @@ def reference_volume_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spacin
 
 
 def volume_error_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spacing) -> float:
-    """How far the predicted volume is off, be it too large or too small, mL."""
-    predicted, referred = np.count_nonzero(prediction), np.count_nonzero(reference)
-    return float(abs(predicted - referred) * math.prod(spacing_mm) / MM3_PER_ML)
+    """Absolute difference between predicted and reference volume, mL."""
+    predicted_voxels, reference_voxels = np.count_nonzero(prediction), np.count_nonzero(reference)
+    return float(abs(predicted_voxels - reference_voxels) * math.prod(spacing_mm) / MM3_PER_ML)
 
 
 def relative_volume_error(prediction: Mask, reference: Mask) -> float:
-    """How far the predicted volume is off, as a share of the reference's: |P - R| / R.
+    """Absolute volume difference relative to the reference volume: |P - R| / R.
 
     Returns:
         At least 0; 1 if nothing is predicted; NaN if the reference is empty.
@@ -131,8 +131,8 @@ def relative_volume_error(prediction: Mask, reference: Mask) -> float:
     Source:
         Maier-Hein et al. 2024, Metrics Reloaded, arXiv:2206.01653.
     """
-    predicted, referred = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
-    return _ratio(abs(predicted - referred), referred, undefined=math.nan)
+    predicted_voxels, reference_voxels = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
+    return _ratio(abs(predicted_voxels - reference_voxels), reference_voxels, undefined=math.nan)
 
 
 def _ratio(part: int, whole: int, *, undefined: float) -> float:

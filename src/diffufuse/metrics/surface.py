@@ -1,4 +1,4 @@
-"""How far the surfaces of two masks lie apart, mm.
+"""Distances between the surfaces of two masks, mm.
 
 The surface of a mask is those of its voxels that have a background voxel as face neighbor (one of 6 in 3-D, of 4
 in 2-D); beyond the image there is background. Distances run between voxel centers.
@@ -32,11 +32,11 @@ class SurfaceDistances(NamedTuple):
 
 
 def hd95(distances: SurfaceDistances, *, penalty_mm: float) -> float:
-    """The distance that 95 % of each surface keeps to the other: max(P95 d(P, R), P95 d(R, P)).
+    """95th percentile of the Hausdorff distance: max(P95 d(P, R), P95 d(R, P)).
 
     Args:
         distances: between the two surfaces.
-        penalty_mm: the answer where one mask is empty, so that a missed tumor is never left out.
+        penalty_mm: the value where one mask is empty, so that a missed tumor still counts.
 
     Returns:
         mm; `penalty_mm` if one mask is empty, NaN if both are.
@@ -56,7 +56,7 @@ def assd(distances: SurfaceDistances, *, penalty_mm: float) -> float:
 
     Args:
         distances: between the two surfaces.
-        penalty_mm: the answer where one mask is empty.
+        penalty_mm: the value where one mask is empty.
 
     Returns:
         mm; `penalty_mm` if one mask is empty, NaN if both are.
@@ -75,8 +75,7 @@ def nsd(distances: SurfaceDistances, *, tolerance_mm: float = TOLERANCE_MM) -> f
 
     Args:
         distances: between the two surfaces.
-        tolerance_mm: how far is near; a nanometer more is forgiven, as five voxels of 0.4 mm are not quite 2 mm to a
-            computer.
+        tolerance_mm: largest accepted distance; plus 1e-6 mm for floating-point error (five voxels of 0.4 mm).
 
     Returns:
         0..1; 0 if one mask is empty, NaN if both are.
@@ -97,13 +96,13 @@ def surface_distances(prediction: Mask, reference: Mask, *, spacing_mm: Spacing)
         spacing_mm: distance between neighboring voxels along each array axis.
 
     Returns:
-        In the order of the voxels; infinite to a surface that is not there.
+        In the order of the voxels; infinite to an empty surface.
     """
     box = box_of(prediction, reference)
-    predicted, referred = (surface(mask[box]) for mask in (prediction, reference))
+    predicted_surface, reference_surface = (surface(mask[box]) for mask in (prediction, reference))
     return SurfaceDistances(
-        _nearest_mm(predicted, referred, spacing_mm=spacing_mm),
-        _nearest_mm(referred, predicted, spacing_mm=spacing_mm),
+        _nearest_mm(predicted_surface, reference_surface, spacing_mm=spacing_mm),
+        _nearest_mm(reference_surface, predicted_surface, spacing_mm=spacing_mm),
     )
 
 
@@ -118,7 +117,7 @@ def surface(mask: Mask) -> Mask:
 
 
 def _nearest_mm(points: Mask, targets: Mask, *, spacing_mm: Spacing) -> Float[np.ndarray, " p"]:
-    """Distance of each point to the nearest target; a tree beats a distance map unless masks are noise."""
+    """Distance of each point to the nearest target; a k-d tree is faster than a distance map unless masks are noise."""
     distance_mm = np.where(targets[points], 0.0, math.inf)
     if targets.any():
         tree = cKDTree(np.argwhere(targets) * np.asarray(spacing_mm), leafsize=LEAF, balanced_tree=False)

@@ -1,1 +1,1 @@
-"""Every setting of a run, and what its outputs mean."""
+"""The plan of a run: all of its settings, and the meaning of its output channels."""

@@ -1,4 +1,4 @@
-"""What the training patients of a fold tell about the values of a modality; nobody else is asked."""
+"""Normalization constants of each modality, fitted on the training cases of a fold alone."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +17,9 @@ def split_sha256(training_cases: Sequence[str]) -> str:
 
 
 def fit_constants(cases: Iterable[PreparedCase], *, modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean, standard deviation and clipping range of every modality whose normalization asks for its cohort's.
+    """Mean, standard deviation and clipping range of every modality with the normalization `cohort`.
 
-    Every case counts alike, by up to 20,000 voxels of its body at even steps, where the modality was acquired.
+    Each case contributes up to 20,000 voxels of its body at even steps, where the modality was acquired.
 
     Args:
         cases: the training cases of a fold.
@@ -34,12 +34,12 @@ def fit_constants(cases: Iterable[PreparedCase], *, modalities: Mapping[str, Map
         The scheme of nnU-Net for CT: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
     """
     settings = {name: block["normalization"] for name, block in modalities.items()}
-    asked = [name for name in settings if settings[name]["method"] == "cohort"]
-    samples: dict[str, list[np.ndarray]] = {name: [] for name in asked}
+    measured_names = [name for name in settings if settings[name]["method"] == "cohort"]
+    samples: dict[str, list[np.ndarray]] = {name: [] for name in measured_names}
     names = []
     for case in cases:
         names.append(case.name)
-        scan = case.scan if asked else None
+        scan = case.scan if measured_names else None
         for channel, modality in enumerate(case.slices.modalities):
             if scan is not None and modality in samples:
                 samples[modality].append(_sampled(scan.images[channel][scan.presence[channel] & scan.body]))
@@ -53,7 +53,7 @@ def fit_constants(cases: Iterable[PreparedCase], *, modalities: Mapping[str, Map
 def with_constants(
     modalities: Mapping[str, Mapping[str, Any]], constants: Mapping[str, Any], *, training_cases: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The modalities' blocks with their constants filled in, as `normalization.normalize` reads them.
+    """The modalities' blocks with their constants, as `normalization.normalize` reads them.
 
     Args:
         modalities: name to its block of `config/datasets.yaml`.

@@ -1,4 +1,4 @@
-"""What a network's channels mean: a sigmoid per region, a softmax over background and labels, or one fused image."""
+"""A network's output channels: a sigmoid per region, a softmax over background and labels, or one fused image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Outputs:
-    """The meaning of the channels between a network and what is reported.
+    """The output channels of a network and the regions computed from them.
 
     Attributes:
-        kind: `regions` gives every region its own sigmoid, so regions may overlap; `labels` gives background and each
-            label a share of one softmax, and a region is the sum of its labels; `image` is one channel whose sigmoid is
-            an intensity in 0..1.
+        kind: `regions` has a sigmoid per region, so regions may overlap; `labels` has one softmax over background and
+            labels, and a region is the sum of its labels; `image` is one channel whose sigmoid is an intensity in
+            0..1.
         regions: region to the label values that it joins, in the order of reporting; none for an image.
     """
 
@@ -28,7 +28,7 @@ class Outputs:
     regions: Mapping[str, list[int]]
 
     def __post_init__(self) -> None:
-        """Refuse an image with regions, and regions or labels without any.
+        """Check that an image has no regions, and that regions and labels have some.
 
         Raises:
             ValueError: the regions do not fit the kind.
@@ -40,7 +40,7 @@ class Outputs:
 
     @cached_property
     def labels(self) -> list[int]:
-        """Every label value that some region holds, ascending; channel 0 of a softmax is everything else."""
+        """Every label value of any region, ascending; channel 0 of a softmax is the background."""
         return sorted({value for values in self.regions.values() for value in values})
 
     @property
@@ -49,7 +49,7 @@ class Outputs:
         return len(self.regions) if self.kind == "regions" else 1 + len(self.labels)  # an image has no labels
 
     def reference(self, labels: Integer[np.ndarray, "..."]) -> Float[np.ndarray, "channel ..."]:
-        """What the channels should be, 0 or 1, float32.
+        """The target of each channel, 0 or 1, float32.
 
         Raises:
             ValueError: the output is an image, which has no reference.
@@ -63,10 +63,10 @@ class Outputs:
         return np.stack(channels).astype(np.float32)
 
     def require_logits(self, values: Float[Tensor, "channel voxel"]) -> None:
-        """Refuse probabilities in the place of logits: made into probabilities again, all would be close to one half.
+        """Check that values are logits; probabilities would be squashed a second time, to near one half.
 
-        Nothing but a softmax gives values in 0..1 that sum to 1 everywhere; of a sigmoid, values of many voxels that
-        differ and are all in 0..1 are the sign, as a network's logits for a whole body never are.
+        Values in 0..1 that sum to 1 everywhere are the output of a softmax; varying values of many voxels that all lie
+        in 0..1 are taken for the output of a sigmoid, as the logits of a whole body never look like this.
 
         Raises:
             ValueError: the values have been through a softmax or a sigmoid.
@@ -82,11 +82,11 @@ class Outputs:
             )
 
     def probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch channel ..."]:
-        """Probability of each channel, or the intensity of an image, in the precision of single floats."""
+        """Probability of each channel, or the intensity of an image, float32."""
         return torch.softmax(logits.float(), dim=1) if self.kind == "labels" else torch.sigmoid(logits.float())
 
     def region_probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch region ..."]:
-        """Probability of each region: its sigmoid, or the sum of its labels' shares."""
+        """Probability of each region: its sigmoid, or the sum of its labels' softmax probabilities."""
         shares = self.probabilities(logits)
         if self.kind == "regions":
             return shares

@@ -1,4 +1,4 @@
-"""A plan is every setting of a run after the config was read, enough to train it again and to use its weights."""
+"""Plans: all settings of a run, sufficient to repeat its training and to load its weights."""
 
 import os
 from collections.abc import Mapping
@@ -32,18 +32,18 @@ def make_plan(
     regions: Mapping[str, list[int]],
     conditions: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Every setting of a run, enough to train it again without the config.
+    """The plan of a run: all of its settings, sufficient to repeat it without the config.
 
     Args:
         cohort: the dataset's cases and folds.
         dataset: name of the dataset that is trained on.
         model: name of the block in `config/models.yaml`.
-        fold: whose test cases stay unseen; a number, or its text in a path.
+        fold: the fold that is tested; a number, or its text in a path.
         seed: one of the study's seeds, likewise.
         study_seed: the study's one seed.
         block: the model's block.
         modalities: the dataset's modalities, in channel order.
-        constants: what the fold's training cases tell about their values, from `constants.fit_constants`.
+        constants: normalization constants of the fold, from `constants.fit_constants`.
         regions: the dataset's regions, in output order.
         conditions: name to block of `config/conditions.yaml`, at least those that the model's training corrupts with.
 
@@ -81,12 +81,12 @@ def plan_regions(plan: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def plan_outputs(plan: Mapping[str, Any]) -> Outputs:
-    """What the channels of a plan's network mean."""
+    """The output channels of a plan's network."""
     return Outputs(plan["block"]["output"], plan_regions(plan))
 
 
 def network_of(plan: Mapping[str, Any]) -> nn.Module:
-    """The untrained network of a plan; its weights follow from the plan's seeds alone."""
+    """The untrained network of a plan; its initial weights depend on the plan's seeds alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run_seed(plan))
         return build_model(plan["block"], modalities=len(plan["modalities"]), outputs=plan_outputs(plan).channels)
@@ -109,5 +109,5 @@ def load_model(
 
 
 def run_seed(plan: Mapping[str, Any]) -> int:
-    """The seed of a run, from which its initial weights, slices and augmentation follow."""
+    """The seed of a run, for initial weights, slice sampling and augmentation."""
     return seed_of(plan["study_seed"], plan["dataset"], plan["model"], plan["fold"], plan["seed"])

@@ -1,1 +1,1 @@
-"""From trained weights and a prepared case to probabilities."""
+"""Inference: probabilities from trained weights and prepared cases."""

@@ -1,4 +1,4 @@
-"""Predict cases under a condition: a model's own dataset, or another one in what both have in common."""
+"""Predict cases under a condition: a model's own dataset, or another one by the modalities that both share."""
 
 import os
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ Volumes: TypeAlias = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """A trained model and how it is asked.
+    """A trained model and its settings for prediction.
 
     Attributes:
         network: in evaluation mode.
-        plan: of its training.
-        samples: how many samples are drawn for one prediction.
+        plan: the plan of its training.
+        samples: number of samples per prediction.
         transfer: None for the dataset that it was trained on. For another one: `modalities`, name to its block, with
-            `kind` and `like`; `spacing_mm` of the training; `learned`, the region that the model learned, and
-            `lesion`, what the other dataset calls it.
+            `kind` and `like`; `spacing_mm` of the training; `learned`, the region that the model was trained on,
+            and `lesion`, its name in the other dataset.
     """
 
     network: nn.Module
@@ -52,7 +52,7 @@ class Prediction:
         samples: int,
         transfer: Mapping[str, Any] | None,
     ) -> "Prediction":
-        """Load a model; `settings` of its architecture are those that differ at test time."""
+        """Load a model; `settings` override those of its architecture at test time."""
         return cls(load_model(plan, weights, settings=settings), plan, samples, transfer)
 
 
@@ -65,57 +65,57 @@ def predict_cases(
     study_seed: int,
     names: tuple[str, str],
 ) -> None:
-    """Write masks, probabilities and the volumes of samples of every case.
+    """Write masks, probabilities and sample volumes of every case.
 
     Args:
-        prediction: the model and how it is asked.
+        prediction: the model and its settings.
         cases: name to prepared case.
         folder: receives the files, see `write_prediction` and `write_samples`.
         condition: a block of `config/conditions.yaml`.
         study_seed: the study's one seed.
-        names: dataset and condition, to which the random numbers belong beside the case.
+        names: dataset and condition, which with the case determine the random numbers.
 
     Raises:
-        BadInput: a case has nothing that the model could look at.
+        BadInput: a case has none of the modalities of the model.
     """
     dataset, condition_name = names
     predict = _predict_own if prediction.transfer is None else _predict_other
     for case in cases.values():
-        drawn = {"spacing_mm": case.spacing_mm, "names": (dataset, case.name, condition_name)}
-        probabilities, volumes_ml = predict(prediction, case, condition, study_seed=study_seed, **drawn)
+        case_settings = {"spacing_mm": case.spacing_mm, "names": (dataset, case.name, condition_name)}
+        probabilities, volumes_ml = predict(prediction, case, condition, study_seed=study_seed, **case_settings)
         write_prediction(probabilities, case, folder)
         write_samples(volumes_ml, case.name, folder)
 
 
 def _predict_own(
-    prediction: Prediction, case: PreparedCase, condition: Mapping[str, Any], *, study_seed: int, **drawn: Any
+    prediction: Prediction, case: PreparedCase, condition: Mapping[str, Any], *, study_seed: int, **case_settings: Any
 ) -> tuple[Probabilities, Volumes]:
     modalities = plan_modalities(prediction.plan)
 
-    def under(scan: Scan, after: Stage = "acquisition") -> Scan:
-        applied = {"modalities": modalities, "study_seed": study_seed, **drawn}
-        return apply_condition(scan, condition, after=after, **applied)
+    def apply(scan: Scan, after: Stage = "acquisition") -> Scan:
+        settings = {"modalities": modalities, "study_seed": study_seed, **case_settings}
+        return apply_condition(scan, condition, after=after, **settings)
 
     return predict_sampled(
         prediction.network,
-        under(case.scan),
+        apply(case.scan),
         prediction.plan,
         samples=prediction.samples,
-        after_normalization=partial(under, after="normalization"),
-        **drawn,
+        after_normalization=partial(apply, after="normalization"),
+        **case_settings,
     )
 
 
 def _predict_other(
-    prediction: Prediction, case: PreparedCase, condition: Mapping[str, Any], *, study_seed: int, **drawn: Any
+    prediction: Prediction, case: PreparedCase, condition: Mapping[str, Any], *, study_seed: int, **case_settings: Any
 ) -> tuple[Probabilities, Volumes]:
     transfer = prediction.transfer or {}
-    acquired, tested = case.scan, transfer["modalities"]
-    scan = apply_condition(acquired, condition, modalities=tested, study_seed=study_seed, **drawn)
-    own_grid = Volume(acquired.body, case.affine)
-    trained = {"trained": plan_modalities(prediction.plan), "spacing_mm": transfer["spacing_mm"]}
-    seen, grid = in_trained_space(scan, own_grid, case=case.name, tested=tested, **trained)
-    sampled = {"samples": prediction.samples, "spacing_mm": grid.spacing_mm, "names": drawn["names"]}
-    probabilities, volumes_ml = predict_sampled(prediction.network, seen, prediction.plan, **sampled)
+    acquired, test_modalities = case.scan, transfer["modalities"]
+    scan = apply_condition(acquired, condition, modalities=test_modalities, study_seed=study_seed, **case_settings)
+    case_grid = Volume(acquired.body, case.affine)
+    training_space = {"trained": plan_modalities(prediction.plan), "spacing_mm": transfer["spacing_mm"]}
+    model_input, grid = in_trained_space(scan, case_grid, case=case.name, tested=test_modalities, **training_space)
+    settings = {"samples": prediction.samples, "spacing_mm": grid.spacing_mm, "names": case_settings["names"]}
+    probabilities, volumes_ml = predict_sampled(prediction.network, model_input, prediction.plan, **settings)
     lesion, learned = transfer["lesion"], transfer["learned"]
-    return {lesion: on_own_grid(probabilities[learned], grid, own_grid)}, {lesion: volumes_ml[learned]}
+    return {lesion: on_own_grid(probabilities[learned], grid, case_grid)}, {lesion: volumes_ml[learned]}

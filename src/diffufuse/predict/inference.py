@@ -1,4 +1,4 @@
-"""From a trained model and a prepared case to a probability in every voxel."""
+"""Sliding-window inference: the probability of each region in every voxel of a prepared case."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,43 +37,43 @@ def predict(
 ) -> Float32[np.ndarray, "region x y z"]:
     """Probability of each region in each voxel.
 
-    Windows of the training's patch size overlap by half and their logits are blended with Gaussian weights; a network
-    that works slice by slice sees every slice with its neighbors. Normalization follows the condition: its statistics
-    are those of the images as they are given here.
+    Windows of the training's patch size overlap by half and their logits are blended with Gaussian weights; a
+    slice-wise network receives every slice with its neighbors. Normalization comes after the condition: its statistics
+    are those of the images given here.
 
     Args:
         network: maps images and presence to logits, with `dims` 2 (slice by slice) or 3; in evaluation mode.
-        scan: the case, in physical units, after its condition was applied.
+        scan: the case in physical units, with its condition applied.
         modalities: name to its block of `config/datasets.yaml`, in channel order.
         patch: size (X, Y, Z) of a window in voxels; for a slice-wise network Z is 1 or an odd number of slices.
-        outputs: what the network's channels mean.
-        device: where the network is.
-        precision: `bf16-mixed` lets the network calculate in bfloat16; blending and probabilities stay float32.
-        after_normalization: what becomes of the normalized scan before the network sees it, nothing by default:
-            `conditions.apply_condition` with `after="normalization"` and all else but the scan given.
+        outputs: the meaning of the network's channels.
+        device: the device of the network.
+        precision: `bf16-mixed` runs the network under bfloat16 autocast; blending and probabilities stay float32.
+        after_normalization: transform of the normalized scan before the network, none by default:
+            `conditions.apply_condition` with `after="normalization"` and all arguments but the scan bound.
 
     Returns:
-        (R, X, Y, Z) in 0..1; 0 where no window with a voxel of the body lies, for nothing is looked for there.
+        (R, X, Y, Z) in 0..1; 0 outside of all windows over the body.
 
     Raises:
-        ValueError: the network gives probabilities in the place of logits.
+        ValueError: the network returns probabilities instead of logits.
     """
-    seen = normalized(scan, modalities=modalities)
-    logits, looked = body_logits(
+    model_input = normalized(scan, modalities=modalities)
+    logits, covered = body_logits(
         network,
-        after_normalization(seen) if after_normalization else seen,
+        after_normalization(model_input) if after_normalization else model_input,
         patch=patch,
         channels=outputs.channels,
         device=device,
         precision=precision,
     )
-    outputs.require_logits(logits[:, looked])
+    outputs.require_logits(logits[:, covered])
     probabilities = outputs.region_probabilities(logits[None])[0].cpu().numpy()
-    return np.where(looked.cpu().numpy(), probabilities, np.float32(0))
+    return np.where(covered.cpu().numpy(), probabilities, np.float32(0))
 
 
 def normalized(scan: Scan, *, modalities: Mapping[str, Mapping[str, Any]]) -> Scan:
-    """The scan as a network reads it; z-scores are by its own mean and standard deviation in the body.
+    """The normalized scan; z-scores use its own mean and standard deviation in the body.
 
     Args:
         scan: in physical units.
@@ -96,27 +96,27 @@ def body_logits(
     device: torch.device | str = "cpu",
     precision: Precision = "32-true",
 ) -> tuple[Float32[Tensor, "channel x y z"], Bool[Tensor, "x y z"]]:
-    """What a network says of every voxel of the body, blended from all windows that cover it.
+    """Logits of every voxel of the body, blended over all windows that cover it.
 
     Args:
         network: as for `predict`.
         scan: the case, normalized.
         patch: size (X, Y, Z) of a window in voxels.
         channels: number of logits C per voxel.
-        device: where the network is.
+        device: the device of the network.
         precision: as for `predict`.
 
     Returns:
-        On the device: the logits, in the body exactly what all windows would give, whichever are left out; and where a
-        window was looked at.
+        On the device: the logits, in the body equal to those of all windows, also of the skipped ones; and the mask of
+        voxels that a window covers.
     """
     slicewise = network.dims == 2
     windows = windows_over(scan.body, (patch[0], patch[1], 1) if slicewise else patch)
     images, presence = (
         torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (scan.images, scan.presence)
     )
-    lowered = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16-mixed")
-    with torch.inference_mode(), lowered:
+    mixed_precision = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16-mixed")
+    with torch.inference_mode(), mixed_precision:
         return blended(
             network,
             images,
@@ -135,9 +135,9 @@ def predict_case(
     *,
     after_normalization: Callable[[Scan], Scan] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Probability of every region of a plan, (X, Y, Z) float32; its mask is where that is one half or more.
+    """Probability of every region of a plan, (X, Y, Z) float32; its mask has one half or more.
 
-    `after_normalization` is that of `predict`.
+    `after_normalization` as for `predict`.
     """
     outputs = plan_outputs(plan)
     x, y, z = plan["block"]["training"]["patch"]
@@ -156,7 +156,7 @@ def predict_case(
 def write_prediction(probabilities: Mapping[str, np.ndarray], case: PreparedCase, folder: Path) -> None:
     """Write `{case}_{region}.nii.gz`, a mask, and `{case}_{region}_probability.nii.gz` per region, on the case's grid.
 
-    The probability is kept in steps of 1/65535; the mask is where it is one half or more, before and after rounding.
+    Probabilities are stored in steps of 1/65535; the mask is p >= 0.5, before and after rounding.
     """
     for region, probability in probabilities.items():
         write_volume(Volume(probability >= HALF, case.affine), folder / f"{case.name}_{region}.nii.gz")

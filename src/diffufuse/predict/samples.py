@@ -1,4 +1,4 @@
-"""The volume of a region in several samples of a model, as a file beside its predictions."""
+"""Files with the volume of a region in several samples of a model."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,5 +15,5 @@ def write_samples(volumes_ml: Mapping[str, Sequence[float]], case: str, folder: 
 
 
 def read_samples(path: str | os.PathLike[str]) -> list[float]:
-    """The volumes of a region in each sample, mL; none where the model gave no samples."""
+    """The volumes of a region in each sample, mL; empty if the model draws no samples."""
     return read_record(path)["volume_ml"] if Path(path).is_file() else []

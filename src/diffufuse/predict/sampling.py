@@ -1,6 +1,6 @@
-"""Several samples of what a model may say of one scan: their mean, and how large the region is in each.
+"""Monte Carlo samples of a stochastic model: their mean probability, and the volume of the region in each.
 
-A model whose prediction depends on noise it draws, as `diffusion: renoise` does, gives another answer for every draw.
+The prediction of a model with `diffusion: renoise` depends on the noise that it draws.
 """
 
 from collections.abc import Mapping
@@ -27,27 +27,27 @@ def predict_sampled(
     samples: int,
     spacing_mm: Spacing,
     names: tuple[str, ...],
-    **how: Any,
+    **settings: Any,
 ) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
-    """The mean probability of every region over several samples, and its volume in each of them.
+    """Mean probability of every region over several samples, and its volume in each sample.
 
     Args:
-        network: with an attribute `noise_seed`, from which the noise it draws follows, if `samples` is more than one.
-        scan: the case under its condition.
+        network: with an attribute `noise_seed`, the seed of its noise, if `samples` is more than one.
+        scan: the case with its condition applied.
         plan: of the network.
-        samples: how many; one is the plain prediction.
+        samples: number of samples; 1 is the plain prediction.
         spacing_mm: voxel size of the scan.
-        names: what the noise belongs to beside the plan's seeds: dataset, case, condition.
-        how: further keywords of `predict_case`.
+        names: dataset, case and condition, which with the plan's seeds determine the noise.
+        settings: further keywords of `predict_case`.
 
     Returns:
         Region → (X, Y, Z) float32; and region → mL of each sample, empty for a plain prediction.
 
     Raises:
-        ValueError: more than one sample of a network that draws no noise.
+        ValueError: more than one sample is requested of a deterministic network.
     """
     if samples == 1:
-        probabilities = predict_case(network, scan, plan, **how)
+        probabilities = predict_case(network, scan, plan, **settings)
         return probabilities, {region: [] for region in probabilities}
     if not hasattr(network, NOISE_SEED):
         raise ValueError(f"samples: expected 1 for a network that draws no noise, got {samples}")
@@ -56,7 +56,7 @@ def predict_sampled(
     for sample in range(samples):
         seed = seed_of(plan["study_seed"], "sample", *names, sample) % (1 << SEED_BITS)
         setattr(network, NOISE_SEED, seed)
-        for region, probability in predict_case(network, scan, plan, **how).items():
+        for region, probability in predict_case(network, scan, plan, **settings).items():
             voxels = np.count_nonzero(probability >= HALF)
             total[region] = total.get(region, 0) + probability / np.float32(samples)
             volumes_ml.setdefault(region, []).append(float(voxels * np.prod(spacing_mm) / MM3_PER_ML))

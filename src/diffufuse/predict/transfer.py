@@ -1,4 +1,4 @@
-"""A case of another dataset as a model met those of its own, and the model's answer on that case's own grid."""
+"""Resample a case of another dataset to a model's training space, and the prediction back to the case's grid."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from diffufuse.store.scan import Scan
 from diffufuse.study.transfer import shared_modalities
 from diffufuse.types import Mask
 
-# Of the weight that makes a resampled value, this share was acquired: what lies around it is zero, and no measurement.
+# Least share of the interpolation weight of a resampled value that comes from acquired voxels.
 WHOLE = 0.999
 HALF = 0.5
 
@@ -26,25 +26,25 @@ def in_trained_space(
     trained: Mapping[str, Mapping[str, Any]],
     spacing_mm: tuple[float, float, float],
 ) -> tuple[Scan, Volume]:
-    """A case of another dataset in the modalities, their order and the spacing that a model was trained on.
+    """A case of another dataset in the modalities, channel order and spacing of a model's training.
 
-    The axes stay, so that a slice is still axial. Images are interpolated linearly, and smoothed first where the new
-    voxels are much larger. What the case does not have is absent, by the mask. Nothing is normalized.
+    The axes stay, so a slice is still axial. Images are interpolated linearly, and smoothed first where the new voxels
+    are much larger. Missing modalities are absent by the presence mask. Nothing is normalized.
 
     Args:
-        scan: a prepared case in physical units, after its condition was applied.
-        own_grid: the case's grid; values do not count.
-        case: name of the case, for the sentence.
+        scan: a prepared case in physical units, with its condition applied.
+        own_grid: the case's grid; its values are not used.
+        case: name of the case, for the error message.
         tested: name to block of the scan's images, in their order; `kind` and `like` are read.
         trained: name to block of the model's images, in its channel order; `kind` is read.
-        spacing_mm: of the grid that the model was trained on.
+        spacing_mm: of the model's training grid.
 
     Returns:
-        The scan: a voxel is present if all that makes its value was acquired, and of the body if half of it is; and the
-        grid on which it lies, for the way back.
+        The scan, and its grid. A voxel is present if all voxels that its value is interpolated from were acquired, and
+        belongs to the body if half of it does.
 
     Raises:
-        BadInput: the case has nothing that the model could look at.
+        BadInput: the case has none of the modalities of the model.
     """
     grid = common_grid(own_grid, spacing_mm=spacing_mm)
     images = np.zeros((len(trained), *grid.shape), np.float32)
@@ -55,8 +55,8 @@ def in_trained_space(
             source = list(tested).index(shared[name])
             images[channel], presence[channel] = _resampled(scan.images[source], scan.presence[source], own_grid, grid)
     if not presence.any():
-        wanted = f"of {', '.join(shared.values())}" if shared else "that the model knows"
-        raise BadInput(f"{case}: expected an image {wanted} for the model, got none; exclude the case.")
+        required = f"of {', '.join(shared.values())}" if shared else "that the model knows"
+        raise BadInput(f"{case}: expected an image {required} for the model, got none; exclude the case.")
     body, _ = resample(own_grid.with_array(scan.body), grid)
     return Scan(images, presence, body >= HALF), grid
 
@@ -64,21 +64,20 @@ def in_trained_space(
 def _resampled(image: np.ndarray, present: Mask, own_grid: Volume, grid: Volume) -> tuple[np.ndarray, Mask]:
     values, inside = resample(own_grid.with_array(image), grid)
     acquired, _ = resample(own_grid.with_array(present), grid)
-    whole = inside & (acquired >= WHOLE)
-    return np.where(whole, values, 0), whole
+    valid = inside & (acquired >= WHOLE)
+    return np.where(valid, values, 0), valid
 
 
 def on_own_grid(probability: np.ndarray, grid: Volume, own_grid: Volume) -> np.ndarray:
-    """A model's probability on the case's own grid, where its untouched reference lies.
+    """A model's probability resampled to the case's own grid, that of its reference.
 
     Args:
         probability: (X, Y, Z) in 0..1 on the grid of `in_trained_space`.
         grid: that grid.
-        own_grid: the case's own grid; values do not count.
+        own_grid: the case's own grid; its values are not used.
 
     Returns:
-        Interpolated linearly, float32 in 0..1, shaped like `own_grid`; exactly what it was where both
-        grids are the same.
+        Interpolated linearly, float32 in 0..1, shaped like `own_grid`; unchanged if both grids are the same.
     """
     values, _ = resample(grid.with_array(probability), own_grid)
     return np.clip(values, 0, 1)

@@ -1,1 +1,1 @@
-"""The tables, figures and pictures of a study, computed from tables alone."""
+"""Tables, figures and pictures of a study, computed from the result tables."""

@@ -1,4 +1,4 @@
-"""Numbers as they stand in a table."""
+"""Formatting of numbers as table cells."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ LEAST_P = 0.001
 
 
 def heading(metric: str, unit: str) -> str:
-    """A metric with its unit."""
+    """Column heading: a metric with its unit."""
     return metric if unit == "1" else f"{metric} ({unit})"
 
 
@@ -32,7 +32,7 @@ def mean(row: Row | None) -> str:
 
 
 def difference(value: float, unit: str, *, low: float = math.nan, high: float = math.nan) -> str:
-    """A difference with its sign, `undefined` without one, and its interval if that is defined."""
+    """A signed difference, with its interval if defined; `undefined` for NaN."""
     if math.isnan(value):
         return "undefined"
     point, _ = DECIMALS.get(unit, (3, 3))
@@ -40,45 +40,45 @@ def difference(value: float, unit: str, *, low: float = math.nan, high: float = 
 
 
 def fixed(value: float, decimals: int, *, sign: Literal["", "+"] = "") -> str:
-    """A number with so many decimals; what rounds to zero has no minus."""
+    """A number with a fixed number of decimals; zero has no minus sign."""
     return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
 
 
 def count(row: Row | None) -> str:
-    """How many patients, from the mean of a metric that is 0 or 1; None is an empty cell."""
+    """Number of patients, from the mean of a 0/1 metric; None is an empty cell."""
     return "" if row is None else three_digits(row["mean"] * row["patients"])
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits, never in powers of ten; undefined is an empty cell."""
+    """Three significant digits, without exponent; NaN is an empty cell."""
     return "" if math.isnan(value) else f"{float(f'{value:.3g}'):.10g}"
 
 
 def probability(p: float) -> str:
-    """A p-value with two significant digits, `refused` where it is undefined."""
+    """A p-value with two significant digits; `refused` for NaN."""
     if math.isnan(p):
         return "refused"
     return f"< {LEAST_P}" if p < LEAST_P else f"{p:#.2g}"
 
 
 def points(value: float) -> str:
-    """A difference of Dice in points, hundredths, with its sign; undefined is an empty text."""
+    """A signed difference of Dice in points (hundredths); NaN is an empty cell."""
     return "" if math.isnan(value) else fixed(100 * value, 1, sign="+")
 
 
 def plain(value: float, decimals: int, *, unknown: str = "undefined") -> str:
-    """A number with so many decimals, or that it is not known."""
+    """A number with a fixed number of decimals; `unknown` for NaN."""
     return unknown if math.isnan(value) else fixed(value, decimals)
 
 
 def without_empty(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """The table without those of the columns in which nothing stands."""
+    """The table without those of the given columns that are empty."""
     empty = [name for name in columns if name in table and (table[name] == "").all()]
     return table.drop(columns=empty)
 
 
 def sentence(text: str) -> pd.DataFrame:
-    """A table that says in one row why it has no others."""
+    """A one-row table with a note, in place of an empty table."""
     return pd.DataFrame([{"note": text}])
 
 

@@ -1,4 +1,4 @@
-"""Everything that a study's tables and figures are computed from."""
+"""The results of a study, from which its tables and figures are computed."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,25 +18,24 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a study found. Every frame has the schema of its name in `tables`.
+    """The results of a study. Each frame has the schema of its name.
 
     Attributes:
         metrics: one value per case. Rows whose `trained_on` is not their `dataset` are transfers to another dataset.
         summary: statistics over patients.
-        runs: what was trained and what it cost.
-        forecasts: what was forecast of voxels and what came true, under `clean`, summed over
-            all test cases of a model.
-        calibrations: what a run's validation patients say of its probabilities.
-        efficiency: what a trained model costs where it is used.
-        latencies: how long it takes, repeat by repeat.
+        runs: trainings and their cost.
+        forecasts: predicted probabilities by true class under `clean`, summed over all test cases of a model.
+        calibrations: temperatures and conformal thresholds from validation patients.
+        efficiency: inference cost of trained models.
+        latencies: inference time, one row per repeat.
         patients: case → patient.
         conditions: name → block of `config/conditions.yaml`, of the study, in its order.
         models: name → block of `config/models.yaml`, of the study, in its order.
         datasets: name → block of `config/datasets.yaml`, of the study and of its transfers.
         asked: the study's metrics, in its order.
         compare_with: the model with which all others are compared.
-        transfers: the datasets on which the study's models are tested beside their own, in its order.
-        study_seed: the study's one seed, for the bootstrap.
+        transfers: external test datasets, in the study's order.
+        study_seed: seed of the study, for the bootstrap.
     """
 
     metrics: pd.DataFrame
@@ -56,13 +55,13 @@ class Evidence:
     study_seed: int
 
     @property
-    def at_home(self) -> pd.DataFrame:
-        """The metrics of models on the dataset that they were trained on."""
+    def in_domain(self) -> pd.DataFrame:
+        """In-domain metrics: models on the dataset that they were trained on."""
         return self.metrics[self.metrics["dataset"] == self.metrics["trained_on"]]
 
     @property
-    def abroad(self) -> pd.DataFrame:
-        """The metrics of models on other datasets."""
+    def external(self) -> pd.DataFrame:
+        """External metrics: models on other datasets."""
         return self.metrics[self.metrics["dataset"] != self.metrics["trained_on"]]
 
 
@@ -71,8 +70,8 @@ class Table:
     """A table of the report.
 
     Attributes:
-        build: what a study found → the table as text.
-        reading: how to read it; stands below the table wherever it is shown.
+        build: results of a study → the table as text.
+        reading: explanation, printed below the table.
     """
 
     build: Callable[[Evidence], pd.DataFrame]
@@ -89,9 +88,9 @@ def read_evidence(
     efficiency: str | os.PathLike[str],
     latencies: str | os.PathLike[str],
     cohorts: Sequence[str | os.PathLike[str]],
-    **known: Any,
+    **settings: Any,
 ) -> Evidence:
-    """What a study found, from its tables, each Parquet in the schema of its name, and its cohort sheets.
+    """Read the results of a study from its Parquet tables and cohort sheets.
 
     Args:
         metrics: in the schema `METRICS`.
@@ -101,8 +100,8 @@ def read_evidence(
         calibrations: in the schema `CALIBRATIONS`.
         efficiency: in the schema `EFFICIENCY`.
         latencies: in the schema `LATENCIES`.
-        cohorts: the cohort sheets of the study's datasets and of those that it transfers to.
-        known: the other attributes of `Evidence`, from the study's configuration.
+        cohorts: the cohort sheets of the study's datasets and of its external test datasets.
+        settings: the other attributes of `Evidence`, from the study's configuration.
     """
     return Evidence(
         read_table(metrics, METRICS),
@@ -113,5 +112,5 @@ def read_evidence(
         read_table(efficiency, EFFICIENCY),
         read_table(latencies, LATENCIES),
         patients=read_patients(cohorts),
-        **known,
+        **settings,
     )

@@ -16,11 +16,11 @@ from diffufuse.report.schemas import RUNS
 
 
 class Joined(NamedTuple):
-    """How the tables of runs become one.
+    """How to join the tables of runs.
 
     Attributes:
         schema: of the joined table.
-        join: paths of the runs' tables, in order, and what a study takes of them → the table.
+        join: (paths of the runs' tables, in order, settings of the study) → the table.
     """
 
     schema: pa.Schema
@@ -28,35 +28,35 @@ class Joined(NamedTuple):
 
 
 def chosen_metrics(paths: Sequence[str], *, metrics: Sequence[str], **_: Any) -> pd.DataFrame:
-    """The rows of the metrics that a study reports, and of those that count cases."""
+    """Rows of the metrics that a study reports, and of those that count cases."""
     joined = read_tables(paths, METRICS)
     return joined[joined["metric"].isin([*metrics, *COUNTED])].reset_index(drop=True)
 
 
 def summed_forecasts(paths: Sequence[str], **_: Any) -> pd.DataFrame:
-    """The voxels of every level, of all folds and seeds of a model together."""
+    """Forecasts summed over all folds and seeds of a model."""
     keys = [name for name in FORECASTS.names if name not in ("inside", "outside")]
     tables = pd.concat([read_table(path, FORECASTS) for path in paths])
     return tables.groupby(keys, sort=False, as_index=False).sum()[FORECASTS.names]
 
 
 def runs(paths: Sequence[str], *, trained_as: Mapping[str, str], **_: Any) -> pd.DataFrame:
-    """What every training was and what it cost."""
+    """All trainings and their cost."""
     return collect_runs([Path(path).parent for path in paths], trained_as=trained_as)
 
 
 def calibrations(paths: Sequence[str], **_: Any) -> pd.DataFrame:
-    """One below the other."""
+    """Concatenated tables."""
     return read_tables(paths, CALIBRATIONS)
 
 
 def efficiency(paths: Sequence[str], **_: Any) -> pd.DataFrame:
-    """One below the other."""
+    """Concatenated tables."""
     return read_tables(paths, EFFICIENCY)
 
 
 def latencies(paths: Sequence[str], **_: Any) -> pd.DataFrame:
-    """One below the other."""
+    """Concatenated tables."""
     return read_tables(paths, LATENCIES)
 
 

@@ -1,4 +1,4 @@
-"""A study's results as one page: where they come from, the tables, and what they do and do not show."""
+"""The results page of a study: provenance, tables, and significant differences."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,21 +21,21 @@ def results_page(evidence: Evidence, tables: Mapping[str, Table], *, study: str,
     """The page as Markdown.
 
     Args:
-        evidence: what the study found.
-        tables: those of the page by name, in its order.
-        study: the study's name.
-        reported: what the paper reports, as `read_reported` has it.
+        evidence: results of the study.
+        tables: tables of the page by name, in order.
+        study: name of the study.
+        reported: values of the paper, from `read_reported`.
     """
     parts = [f"# Results of the study {study}", introduction(evidence, study), provenance(evidence)]
     for name, table in tables.items():
-        built, remark = beside(table.build(evidence), name, reported=reported, evidence=evidence)
-        parts += [_title(name, reported), _unpadded(markdown(built)), table.reading, remark]
-    parts += shown_and_not_shown(evidence) if "comparison" in tables else []
+        built, note = beside(table.build(evidence), name, reported=reported, evidence=evidence)
+        parts += [_title(name, reported), _unpadded(markdown(built)), table.reading, note]
+    parts += significant_differences(evidence) if "comparison" in tables else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def introduction(evidence: Evidence, study: str) -> str:
-    """What the page is, in a paragraph."""
+    """Introductory paragraph."""
     metrics = evidence.metrics
     return (
         f"Segmentation of {_listed(metrics['region'])} in {_listed(metrics['dataset'])}: "
@@ -47,13 +47,13 @@ def introduction(evidence: Evidence, study: str) -> str:
 
 
 def provenance(evidence: Evidence) -> str:
-    """From which patients, code and machines the numbers come."""
+    """Patients, folds, seeds, code and machines, as a list."""
     metrics, runs = evidence.metrics, evidence.runs
-    people = metrics.assign(patient=metrics["case"].map(dict(evidence.patients)))
+    by_patient = metrics.assign(patient=metrics["case"].map(dict(evidence.patients)))
     excluded = dict(zip(evidence.summary["dataset"], evidence.summary["excluded"], strict=True))
     cohorts = [
         f"{name}: {_counted(group['patient'], 'patient')}, {_plural(excluded[name], 'case')} excluded"
-        for name, group in people.groupby("dataset", sort=False)
+        for name, group in by_patient.groupby("dataset", sort=False)
     ]
     machines = {
         f"{row['device']}, {_plural(row['threads'], 'thread')}, {row['precision']}" for row in runs.to_dict("records")
@@ -69,57 +69,61 @@ def provenance(evidence: Evidence) -> str:
     )
 
 
-def shown_and_not_shown(evidence: Evidence) -> list[str]:
-    """For each metric and condition, which models differ from the one compared with and which are not shown to.
+def significant_differences(evidence: Evidence) -> list[str]:
+    """Models that differ significantly from `compare_with`, and those that do not, per metric and condition.
 
     Returns:
-        A section as paragraphs in Markdown; none if there is one model.
+        Paragraphs of a Markdown section; empty if there is one model.
     """
-    found = compare(evidence)
-    if found.empty:
+    comparisons = compare(evidence)
+    if comparisons.empty:
         return []
-    named = ["metric", "condition", *(name for name in ("dataset", "region") if found[name].nunique() > 1)]
+    name_columns = ["metric", "condition", *(name for name in ("dataset", "region") if comparisons[name].nunique() > 1)]
     verdicts: dict[str, list[str]] = {}
-    for _, group in found.groupby(FAMILY, sort=False):
-        verdicts.setdefault(_verdict(group), []).append(", ".join(group.iloc[0][named]))
+    for _, group in comparisons.groupby(FAMILY, sort=False):
+        verdicts.setdefault(_verdict(group), []).append(", ".join(group.iloc[0][name_columns]))
     lines = [f"- {'; '.join(families)}: {verdict}." for verdict, families in verdicts.items()]
-    told = (
+    explanation = (
         f"Against {evidence.compare_with}, by the Holm-adjusted p at {LEVEL}. That a difference is not shown does not "
         "mean that there is none: the intervals above tell how large it may be."
     )
-    return ["## What is shown, and what is not", told, "\n".join(lines)]
+    return ["## What is shown, and what is not", explanation, "\n".join(lines)]
 
 
 def _title(name: str, reported: pd.DataFrame) -> str:
-    """The heading of a table, with the number that the paper has for it."""
+    """Heading of a table, with its number in the paper."""
     numbers = list(dict.fromkeys(reported.loc[reported["table"] == name, "number"]))
     title = f"## {name.replace('_', ' ').capitalize()}"
     return f"{title} (Table {', '.join(numbers)} of the paper)" if numbers else title
 
 
 def _calibrated(calibrations: pd.DataFrame) -> str:
-    """On how many patients temperatures and thresholds were fitted."""
+    """Number of patients on which temperatures and thresholds were fitted."""
     if calibrations.empty:
         return "no patients"
     return f"{validation_patients(calibrations)} validation patients a fold, none of them tested in it"
 
 
 def _unpadded(table: str) -> str:
-    """A table in Markdown without the spaces and dashes that align it; a page of many is half as long."""
+    """A Markdown table without alignment padding, which halves the page."""
     return re.sub("-{3,}", "---", re.sub(" {2,}", " ", table))
 
 
 def _verdict(family: pd.DataFrame) -> str:
-    shown = family[family["p_holm"] < LEVEL]
-    unknown = family[family["p_holm"].isna()]
-    rest = family.drop([*shown.index, *unknown.index])
-    if shown.empty and len(family) > 1:
+    significant = family[family["p_holm"] < LEVEL]
+    untested = family[family["p_holm"].isna()]
+    not_significant = family.drop([*significant.index, *untested.index])
+    if significant.empty and len(family) > 1:
         return f"none of {len(family)} is shown to differ"
     signed = [
-        f"{row['model']} ({cells.difference(row['difference'], row['unit'])})" for row in shown.to_dict("records")
+        f"{row['model']} ({cells.difference(row['difference'], row['unit'])})" for row in significant.to_dict("records")
     ]
-    parts = {"differ": signed, "not shown to differ": list(rest["model"]), "no test": list(unknown["model"])}
-    return "; ".join(f"{told}: {', '.join(models)}" for told, models in parts.items() if models)
+    parts = {
+        "differ": signed,
+        "not shown to differ": list(not_significant["model"]),
+        "no test": list(untested["model"]),
+    }
+    return "; ".join(f"{label}: {', '.join(models)}" for label, models in parts.items() if models)
 
 
 def _listed(values: Iterable[object]) -> str:

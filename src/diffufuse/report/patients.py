@@ -1,4 +1,4 @@
-"""From one value per case to statistics over patients, and a record of them."""
+"""Per-patient values and statistics over patients."""
 
 import math
 from collections.abc import Mapping
@@ -38,9 +38,9 @@ VALUE = [name for name in METRICS.names if name not in ("value", "unit")]
 
 
 def per_patient(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
-    """One value per patient: the mean over the examinations of a person and over the seeds and folds of a model.
+    """One value per patient: the mean over the examinations of a patient and over the seeds and folds of a model.
 
-    Patients are independent, their examinations and the runs of one model are not; so these are averaged first.
+    Patients are independent, but their examinations and the runs of one model are not, so these are averaged first.
 
     Args:
         metrics: a frame in the schema `METRICS`.
@@ -51,16 +51,16 @@ def per_patient(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFr
         appearance. The value is NaN if it is undefined for any examination or run of the patient.
 
     Raises:
-        ValueError: a case belongs to no patient, or a value stands twice.
+        ValueError: a case has no patient, or a value is duplicated.
     """
-    strangers = sorted(set(metrics["case"]) - set(patients))
-    if strangers:
-        raise ValueError(f"patients: expected every case of the metrics, got none for {', '.join(strangers)}")
-    twice = metrics[metrics.duplicated(VALUE)]
-    if len(twice):
-        raise ValueError(f"metrics: expected each value once, got twice {twice.iloc[0][VALUE].to_dict()}")
-    owned = metrics.assign(patient=metrics["case"].map(dict(patients)))
-    values = owned.groupby([*QUANTITY, "patient"], sort=False, observed=True)["value"]
+    unassigned = sorted(set(metrics["case"]) - set(patients))
+    if unassigned:
+        raise ValueError(f"patients: expected every case of the metrics, got none for {', '.join(unassigned)}")
+    duplicates = metrics[metrics.duplicated(VALUE)]
+    if len(duplicates):
+        raise ValueError(f"metrics: expected each value once, got twice {duplicates.iloc[0][VALUE].to_dict()}")
+    with_patient = metrics.assign(patient=metrics["case"].map(dict(patients)))
+    values = with_patient.groupby([*QUANTITY, "patient"], sort=False, observed=True)["value"]
     return values.mean().where(values.count() == values.size()).reset_index()
 
 
@@ -70,14 +70,14 @@ def patient_statistics(metrics: pd.DataFrame, patients: Mapping[str, str], *, st
     Args:
         metrics: a frame in the schema `METRICS`.
         patients: case → patient, from the cohort.
-        study_seed: the study's one seed, for the bootstrap.
+        study_seed: seed of the study, for the bootstrap.
 
     Returns:
-        One row per dataset, condition, model, region and metric. `patients` counts all, `undefined` those of them
-        without a value, who are left out of the statistics; the interval is that of `bootstrap_interval` at 95 %.
+        One row per dataset, condition, model, region and metric. `patients` counts all, `undefined` those without a
+        value, which are left out of the statistics; the interval is that of `bootstrap_interval` at 95 %.
 
     Raises:
-        ValueError: a case belongs to no patient, or a value stands twice.
+        ValueError: a case has no patient, or a value is duplicated.
     """
     rows = [
         dict(zip(QUANTITY, key, strict=True))
@@ -90,41 +90,41 @@ def patient_statistics(metrics: pd.DataFrame, patients: Mapping[str, str], *, st
 def summarize(
     metrics: pd.DataFrame, patients: Mapping[str, str], *, excluded: Mapping[str, int], study_seed: int
 ) -> pd.DataFrame:
-    """What a study reports: statistics over patients, and beside them the cases that its cohorts exclude.
+    """The summary of a study: statistics over patients, and the number of excluded cases.
 
     Args:
         metrics: a frame in the schema `METRICS`.
         patients: case → patient, from the cohort.
         excluded: dataset → number of cases that its cohort sheet excludes.
-        study_seed: the study's one seed, for the bootstrap.
+        study_seed: seed of the study, for the bootstrap.
 
     Returns:
-        A frame in the schema `SUMMARY`, as `patient_statistics` computes it.
+        A frame in the schema `SUMMARY`, see `patient_statistics`.
 
     Raises:
-        ValueError: a case belongs to no patient, or a value stands twice.
+        ValueError: a case has no patient, or a value is duplicated.
     """
     statistics = patient_statistics(metrics, patients, study_seed=study_seed)
     return statistics.assign(excluded=statistics["dataset"].map(dict(excluded)))[SUMMARY.names]
 
 
 def headline(summary: pd.DataFrame) -> dict[str, float | None]:
-    """The few numbers by which two versions of a study are compared: means over patients of every model under `clean`.
+    """Headline metrics to compare two versions of a study: means over patients of every model under `clean`.
 
     Args:
         summary: a frame in the schema `SUMMARY`.
 
     Returns:
-        `dataset/model/region/metric` → mean, of the study's own datasets; an undefined mean is None.
+        `dataset/model/region/metric` → mean, in-domain; an undefined mean is None.
     """
-    own = (summary["dataset"] == summary["trained_on"]) & (summary["condition"] == CLEAN)
-    rows = summary[own & summary["metric"].isin(HEADLINE)]
+    in_domain = (summary["dataset"] == summary["trained_on"]) & (summary["condition"] == CLEAN)
+    rows = summary[in_domain & summary["metric"].isin(HEADLINE)]
     path = ["dataset", "model", "region", "metric"]
     return {"/".join(row[name] for name in path): none_if_nan(row["mean"]) for row in rows.to_dict("records")}
 
 
 def patient_values(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
-    """Every value that the tables' masks and probabilities near the region rest on, a row each, for Git.
+    """Per-case values of the mask metrics and of probabilities near the region, for Git.
 
     Args:
         metrics: a frame in the schema `METRICS`.
@@ -133,8 +133,8 @@ def patient_values(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.Dat
     Returns:
         Columns of `PATIENT_VALUES`, `value` to six significant digits; empty where it is undefined.
     """
-    kept = metrics[metrics["metric"].isin([name for name in METRICS_IN_GIT if name in set(metrics["metric"])])]
-    rows = kept.assign(patient=kept["case"].map(dict(patients)))[PATIENT_VALUES]
+    selected = metrics[metrics["metric"].isin([name for name in METRICS_IN_GIT if name in set(metrics["metric"])])]
+    rows = selected.assign(patient=selected["case"].map(dict(patients)))[PATIENT_VALUES]
     rows = rows.assign(value=[f"{value:.6g}" if math.isfinite(value) else "" for value in rows["value"]])
     return rows.sort_values(PATIENT_VALUES[:-1], kind="stable").reset_index(drop=True)
 

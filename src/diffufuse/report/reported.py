@@ -1,4 +1,4 @@
-"""What the paper reports, beside what this study found; never under a heading of ours."""
+"""Values of the paper next to the results of this study, always under a heading of their own."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ KEYS = ("tested on", "model", "condition")
 
 
 class Cohort(NamedTuple):
-    """A cohort of the paper for which a dataset stands.
+    """The cohort of the paper that a dataset corresponds to.
 
     Attributes:
-        name: as `config/reported.tsv` has it.
+        name: as in `config/reported.tsv`.
         own: whether the dataset is that cohort itself.
     """
 
@@ -39,48 +39,47 @@ TESTED_ON = {"msd_brats": "brats", "lits_original": "lits"}
 
 
 def read_reported(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The values of `config/reported.tsv`, as they are printed in the paper, in text.
+    """The values of `config/reported.tsv`, as printed in the paper.
 
     Raises:
-        ValueError: the file has other columns, or a value twice.
+        ValueError: the file has other columns, or a duplicated value.
     """
     frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     if list(frame.columns) != COLUMNS:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, got {list(frame.columns)}")
-    twice = frame[frame.duplicated(["table", "row", "column", "cohort"])]
-    if len(twice):
-        raise ValueError(f"{path}: expected each value once, got twice {twice.iloc[0].to_dict()}")
+    duplicates = frame[frame.duplicated(["table", "row", "column", "cohort"])]
+    if len(duplicates):
+        raise ValueError(f"{path}: expected each value once, got twice {duplicates.iloc[0].to_dict()}")
     return frame
 
 
 def beside(table: pd.DataFrame, name: str, *, reported: pd.DataFrame, evidence: Evidence) -> tuple[pd.DataFrame, str]:
-    """A table with the paper's values in a last column of their own, and what has to be said of them.
+    """A table with the paper's values in an additional last column, and notes on them.
 
-    A row has those of its model without the size, of its condition or of the dataset that it is tested on, whichever
-    the table is about; of the paper's cohort for which its dataset stands, in the lesion, under `clean` where the table
-    is about models.
+    A row is matched by its model without the size, its condition, or its test dataset, whichever the table is about;
+    and by the paper's cohort that corresponds to its dataset, for the lesion, under `clean` in a table about models.
 
     Args:
-        table: as built from the evidence; its columns stay as they are.
+        table: as built from the evidence; its columns are not changed.
         name: key of `TABLES`.
-        reported: as `read_reported` has it.
-        evidence: what the study found; its datasets' lesions are read.
+        reported: from `read_reported`.
+        evidence: results of the study; the lesions of its datasets are read.
 
     Returns:
-        The table, unchanged where the paper has nothing; and sentences for the reader, empty then.
+        The table, unchanged if the paper has no values; and notes for the reader, then empty.
     """
-    about = reported[reported["table"] == name]
-    found = [_reported(row, about, evidence) for row in table.to_dict("records")]
-    shown = pd.concat([about.iloc[:0], *found])
-    if shown.empty:
+    of_table = reported[reported["table"] == name]
+    values_of_rows = [_reported(row, of_table, evidence) for row in table.to_dict("records")]
+    reported_values = pd.concat([of_table.iloc[:0], *values_of_rows])
+    if reported_values.empty:
         return table, ""
-    named = {
+    is_own = {
         COHORTS[row["dataset"] if "dataset" in row else row["trained on"]].own
-        for row, values in zip(table.to_dict("records"), found, strict=True)
+        for row, values in zip(table.to_dict("records"), values_of_rows, strict=True)
         if len(values)
     }
-    heading = OWN if named == {True} else ELSEWHERE
-    return table.assign(**{heading: [_told(values) for values in found]}), _note(shown, heading)
+    heading = OWN if is_own == {True} else ELSEWHERE
+    return table.assign(**{heading: [_cell_text(values) for values in values_of_rows]}), _note(reported_values, heading)
 
 
 def _reported(row: Mapping[Any, Any], about: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
@@ -90,41 +89,41 @@ def _reported(row: Mapping[Any, Any], about: pd.DataFrame, evidence: Evidence) -
     if dataset not in COHORTS or key is None or not _fits(row, key, evidence.datasets.get(dataset, {})):
         return about.iloc[:0]
     names = {"tested on": TESTED_ON.get(row[key], row[key]), "model": stem(row[key]), "condition": row[key]}
-    found = about[(about["row"] == names[key]) & about["cohort"].isin([COHORTS[dataset].name, ANY])]
+    values = about[(about["row"] == names[key]) & about["cohort"].isin([COHORTS[dataset].name, ANY])]
     if "metric" in row:
         metric = row["metric"].split(" ")[0]
-        found = found[found["column"].str.split(" ").str[0] == metric]
-        found = found.assign(column=found["column"].str.removeprefix(f"{metric} "))
-    return found
+        values = values[values["column"].str.split(" ").str[0] == metric]
+        values = values.assign(column=values["column"].str.removeprefix(f"{metric} "))
+    return values
 
 
 def _fits(row: Mapping[Any, Any], key: str, block: Mapping[str, Any]) -> bool:
-    """Whether the row is of the lesion, of the first scope and, in a table about models, of `clean`."""
+    """Whether the row is about the lesion, the first scope and, in a table about models, `clean`."""
     clean = key == "condition" or row.get("condition", CLEAN) == CLEAN
     if key == "tested on" and stem(row["model"]) not in (METHOD, ALL):
         return False
     return clean and row.get("region", block.get("lesion")) == block.get("lesion") and row.get("voxels") != "body"
 
 
-def _told(values: pd.DataFrame) -> str:
+def _cell_text(values: pd.DataFrame) -> str:
     return ", ".join(f"{row['column']} {_in_our_unit(row['value'], row['unit'])}" for row in values.to_dict("records"))
 
 
 def _in_our_unit(value: str, unit: str) -> str:
-    """Percent as a share, digit by digit; every other unit beside the number as it is printed."""
+    """Percent as a fraction with the same digits; any other unit after the number as printed."""
     if unit == "%":
         return str(Decimal(value).scaleb(-2))
     return value if unit in ("1", "nat") else f"{value} {unit}"
 
 
-def _note(shown: pd.DataFrame, heading: str) -> str:
-    numbers = _joined(shown["number"])
-    cohorts = _joined(name for name in shown["cohort"] if name != ANY)
-    told = f"The column '{heading}' has what Table {numbers} of the paper prints"
-    told += f" for its cohort {cohorts}" if cohorts else ""
-    told += "; percent stand as shares." if (shown["unit"] == "%").any() else "."
-    remarks = [text for text in dict.fromkeys(shown["remark"]) if text]
-    return " ".join([told, *remarks])
+def _note(values: pd.DataFrame, heading: str) -> str:
+    numbers = _joined(values["number"])
+    cohorts = _joined(name for name in values["cohort"] if name != ANY)
+    description = f"The column '{heading}' has what Table {numbers} of the paper prints"
+    description += f" for its cohort {cohorts}" if cohorts else ""
+    description += "; percent stand as shares." if (values["unit"] == "%").any() else "."
+    remarks = [text for text in dict.fromkeys(values["remark"]) if text]
+    return " ".join([description, *remarks])
 
 
 def _joined(names: Sequence[str] | Any) -> str:

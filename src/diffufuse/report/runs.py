@@ -1,4 +1,4 @@
-"""What was trained for a study, and what it cost."""
+"""The trainings of a study and their cost."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ MACHINE = ("device", "threads", "precision", "commit", "started_unix_s")
 
 
 def collect_runs(folders: Sequence[str | os.PathLike[str]], *, trained_as: Mapping[str, str]) -> pd.DataFrame:
-    """The runs behind a study and what they cost.
+    """The runs of a study and their cost.
 
     Args:
         folders: of every training, with its `plan.json` and `run.json`.
-        trained_as: the study's models, in its order → the model whose weights each uses; mostly its own.
+        trained_as: model of the study, in its order → the model whose weights it uses, mostly itself.
 
     Returns:
         A frame in the schema `RUNS`.
@@ -40,7 +40,7 @@ def run_row(plan: Mapping[str, Any], record: Mapping[str, Any], *, model: str) -
     Args:
         plan: the content of `plan.json`.
         record: the content of `run.json`.
-        model: the model that is reported; the plan's, or one that uses its weights.
+        model: the reported model: that of the plan, or one that uses its weights.
     """
     training = plan["block"]["training"]
     corrupted = training["corruption"]["probability"] > 0

@@ -1,9 +1,9 @@
-"""The tables that a study joins and computes."""
+"""Schemas of the tables that a study joins and computes."""
 
 import pyarrow as pa
 
 # One row per dataset, condition, model, region and metric; statistics over patients. `excluded` counts the cases that
-# the cohort sheet keeps out.
+# the cohort sheet excludes.
 SUMMARY = pa.schema(
     [
         ("dataset", pa.string()),

@@ -1,4 +1,4 @@
-"""Which rows of a study's evidence a table is about."""
+"""Select the rows of a study's results for tables and figures."""
 
 from collections.abc import Collection
 
@@ -18,44 +18,48 @@ def stem(model: str) -> str:
 
 
 def with_own_masks(evidence: Evidence) -> list[str]:
-    """The study's models, in its order, without those whose probabilities alone are another's, scaled."""
+    """The study's models, in its order, without those that only scale the probabilities of another model."""
     return [name for name, block in evidence.models.items() if "predictions_of" not in block]
 
 
-def home(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of models on the dataset that they were trained on."""
+def in_domain_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """In-domain rows: models on the dataset that they were trained on."""
     return frame[frame["dataset"] == frame["trained_on"]]
 
 
-def home_values(
+def in_domain_values(
     evidence: Evidence, metrics: Collection[str], *, models: Collection[str], conditions: Collection[str] = (CLEAN,)
 ) -> pd.DataFrame:
-    """One value per patient of models on the dataset that they were trained on, as `per_patient` has it."""
-    found = evidence.at_home
-    kept = found["metric"].isin(metrics) & found["model"].isin(models) & found["condition"].isin(conditions)
-    return per_patient(found[kept], evidence.patients)
+    """In-domain values per patient, see `per_patient`."""
+    metrics_table = evidence.in_domain
+    selected = (
+        metrics_table["metric"].isin(metrics)
+        & metrics_table["model"].isin(models)
+        & metrics_table["condition"].isin(conditions)
+    )
+    return per_patient(metrics_table[selected], evidence.patients)
 
 
-def home_statistics(
+def in_domain_statistics(
     evidence: Evidence, *, models: Collection[str], condition: str = CLEAN
 ) -> dict[tuple[str, str, str, str], Row]:
-    """The summary under one condition: (dataset, region, model, metric) → its row, of models at home.
+    """In-domain summary under one condition: (dataset, region, model, metric) → row.
 
     Returns:
-        Datasets and regions as in the summary, models in the order given.
+        Datasets and regions in the order of the summary, models in the order given.
     """
-    found = home(evidence.summary)
-    rows = found[(found["condition"] == condition) & found["model"].isin(models)].to_dict("records")
+    summary = in_domain_rows(evidence.summary)
+    rows = summary[(summary["condition"] == condition) & summary["model"].isin(models)].to_dict("records")
     order = list(models)
     rows.sort(key=lambda row: order.index(row["model"]))
     return {(row["dataset"], row["region"], row["model"], row["metric"]): row for row in rows}
 
 
 def places(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    """Dataset and region of every row, each pair once, in order."""
+    """Unique pairs of dataset and region, in order."""
     return list(dict.fromkeys(zip(frame["dataset"].astype(str), frame["region"].astype(str), strict=True)))
 
 
 def asked_of(evidence: Evidence, metrics: Collection[str]) -> list[str]:
-    """Those of the metrics that the study asked for, in the order given."""
+    """The metrics that the study reports, in the order given."""
     return [name for name in metrics if name in evidence.asked]

@@ -1,4 +1,4 @@
-"""How sure a mean over patients is, and whether two models differ on the same patients."""
+"""Statistics over patients: bootstrap intervals, paired tests, effect sizes and AURC."""
 
 import math
 from collections.abc import Collection
@@ -17,14 +17,13 @@ EXACT_UP_TO = 50
 def bootstrap_interval(
     values: Float[np.ndarray, "n"], *, level: float = 0.95, seed: int, resamples: int = 10_000
 ) -> tuple[float, float]:
-    """Interval of the mean, by the bias-corrected and accelerated bootstrap.
+    """Confidence interval of the mean, by the bias-corrected and accelerated (BCa) bootstrap.
 
-    Coverage is nominal only for some 50 patients and more; with fewer the interval is too short, and a table says so
-    by its n.
+    Coverage is nominal only from about 50 patients; with fewer the interval is too short, so tables state n.
 
     Args:
         values: one per patient, any unit.
-        level: share of such intervals that should hold the true mean, 0..1.
+        level: confidence level, 0..1.
         seed: of the resampling.
         resamples: number of bootstrap samples.
 
@@ -33,7 +32,7 @@ def bootstrap_interval(
         all are equal.
 
     Raises:
-        ValueError: a value is NaN or infinite: undefined values are left out, and counted, by the caller.
+        ValueError: a value is NaN or infinite; the caller leaves undefined values out and counts them.
 
     Source:
         Efron 1987, doi:10.1080/01621459.1987.10478410.
@@ -46,8 +45,8 @@ def bootstrap_interval(
     center, width = values.mean(), np.ptp(values)
     if width <= CONSTANT_TOLERANCE * np.abs(values).max():
         return float(values.min()), float(values.max())
-    # the third powers inside BCa underflow for tiny values, so it sees them scaled; the interval scales back exactly
-    found = stats.bootstrap(
+    # the third powers inside BCa underflow for tiny values, so they are scaled; the interval scales back exactly
+    result = stats.bootstrap(
         ((values - center) / width,),
         np.mean,
         confidence_level=level,
@@ -56,12 +55,12 @@ def bootstrap_interval(
         method="BCa",
         rng=np.random.default_rng(seed),
     )
-    low, high = (float(center + width * end) for end in found.confidence_interval)
+    low, high = (float(center + width * end) for end in result.confidence_interval)
     return low, high
 
 
 def hodges_lehmann(differences: Float[np.ndarray, "n"]) -> float:
-    """The median of the means of all pairs of differences, itself included: typical, whatever a few outliers say.
+    """Hodges-Lehmann estimate: the median of the means of all pairs of differences, robust to outliers.
 
     Args:
         differences: one per patient, any unit.
@@ -78,17 +77,17 @@ def hodges_lehmann(differences: Float[np.ndarray, "n"]) -> float:
 
 
 def signed_rank_p(differences: Float[np.ndarray, "n"]) -> float:
-    """The two-sided p of Wilcoxon's signed-rank test; zeros are ranked, then left out (Pratt).
+    """Two-sided p-value of Wilcoxon's signed-rank test; zeros are ranked, then left out (Pratt).
 
-    Exact, also with ties and zeros, up to 50 differences that are not zero; the normal approximation beyond. With many
-    zeros that would tell a smaller p than any signs of so few differences can have.
+    Exact, also with ties and zeros, up to 50 nonzero differences; the normal approximation beyond, which with many
+    zeros could give a smaller p than is possible for so few differences.
 
     Args:
         differences: one per patient, finite.
 
     Returns:
-        0..1. All differences zero give 1. Fewer than `FEWEST` that are not zero give NaN, too few: five that all
-        agree have p = 0.06.
+        0..1; 1 if all differences are zero; NaN for fewer than `FEWEST` nonzero ones, as five of equal sign have
+        p = 0.06.
 
     Source:
         Wilcoxon 1945, doi:10.2307/3001968; Pratt 1959, doi:10.2307/2282543; the approximation computed by SciPy.
@@ -101,30 +100,29 @@ def signed_rank_p(differences: Float[np.ndarray, "n"]) -> float:
         return math.nan
     if nonzero > EXACT_UP_TO:
         return float(stats.wilcoxon(differences, zero_method="pratt", method="approx").pvalue)
-    doubled = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)
-    return _exact_p(doubled[differences != 0], int(doubled[differences > 0].sum()))
+    doubled_ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)
+    return _exact_p(doubled_ranks[differences != 0], int(doubled_ranks[differences > 0].sum()))
 
 
 def smallest_p(differing: int) -> float:
-    """The smallest two-sided p that the signed-rank test can have: all of n differences agree, 2 of 2^n signs.
+    """The smallest possible two-sided p-value of the signed-rank test: 2 of 2^n signs.
 
     Args:
-        differing: number of differences that are not zero.
+        differing: number of nonzero differences.
     """
     return min(1.0, 2.0 ** (1 - differing))
 
 
 def rank_biserial(differences: Float[np.ndarray, "n"]) -> float:
-    """Effect size of the signed-rank test: (W+ - W-) / (W+ + W-), of the ranks that the test itself uses.
+    """Matched-pairs rank-biserial correlation, the effect size of the signed-rank test: (W+ - W-) / (W+ + W-).
 
-    Of the evidence, the share that favors more minus the share that favors less. As in `signed_rank_p` zeros are
-    ranked, then left out (Pratt).
+    As in `signed_rank_p`, zeros are ranked, then left out (Pratt).
 
     Args:
         differences: one per patient, finite.
 
     Returns:
-        -1 if all differences are negative, 1 if all are positive; zeros apart. NaN if none differs from zero.
+        -1 if all nonzero differences are negative, 1 if all are positive; NaN if all are zero.
 
     Source:
         Kerby 2014, doi:10.2466/11.IT.3.1.
@@ -136,7 +134,7 @@ def rank_biserial(differences: Float[np.ndarray, "n"]) -> float:
 
 
 def refusal(differences: Float[np.ndarray, "n"]) -> str | None:
-    """Why paired differences have no p-value, or one that says nothing; a sentence for the reader of a table.
+    """The reason why paired differences have no meaningful p-value, as a note for a table.
 
     Args:
         differences: one per patient, finite.
@@ -159,11 +157,11 @@ def refusal(differences: Float[np.ndarray, "n"]) -> str | None:
 
 
 def not_paired(first: str, firsts: Collection[str], second: str, seconds: Collection[str]) -> str | None:
-    """Why two models cannot be compared patient by patient; a sentence for the reader of a table.
+    """The reason why two models cannot be compared patient by patient, as a note for a table.
 
     Args:
         first: name of a model.
-        firsts: the patients that it was tested on.
+        firsts: its test patients.
         second: name of another model.
         seconds: likewise.
 
@@ -180,13 +178,13 @@ def not_paired(first: str, firsts: Collection[str], second: str, seconds: Collec
 
 
 class Spread(NamedTuple):
-    """What makes a model's mean uncertain, apart.
+    """Between-seed and between-patient variation of a model's mean.
 
     Attributes:
         seeds: number of seeds.
         patients: number of patients with a value under every seed.
-        between_seeds: SD over seeds of the mean over patients: how far the mean moves if the model is trained again.
-        between_patients: SD over patients of their mean over seeds: how much patients differ.
+        between_seeds: SD over seeds of the mean over patients.
+        between_patients: SD over patients of their mean over seeds.
     """
 
     seeds: int
@@ -196,32 +194,32 @@ class Spread(NamedTuple):
 
 
 def spread(values: Float[np.ndarray, "patient seed"]) -> Spread:
-    """How much of what is seen comes from the seed of a training, and how much from the patients.
+    """Standard deviation of a metric between seeds and between patients.
 
-    Patients make an interval of the mean; another seed is another model, which no number of patients tells about.
+    Confidence intervals over patients do not include the variation between seeds.
 
     Args:
-        values: NaN is undefined; a patient with one is left out.
+        values: NaN is undefined; patients with undefined values are left out.
 
     Returns:
-        Sample standard deviations (n - 1) in the unit of the values; NaN where there are fewer than two of their kind.
+        Sample standard deviations (n - 1) in the unit of the values; NaN for fewer than two seeds or patients.
     """
     values = np.asarray(values, float)
-    known = values[~np.isnan(values).any(axis=1)]
-    if not known.size:
-        return Spread(values.shape[1], len(known), math.nan, math.nan)
-    return Spread(values.shape[1], len(known), _sd(known.mean(axis=0)), _sd(known.mean(axis=1)))
+    complete = values[~np.isnan(values).any(axis=1)]
+    if not complete.size:
+        return Spread(values.shape[1], len(complete), math.nan, math.nan)
+    return Spread(values.shape[1], len(complete), _sd(complete.mean(axis=0)), _sd(complete.mean(axis=1)))
 
 
-def aurc(risk: Float[np.ndarray, "n"], doubt: Float[np.ndarray, "n"]) -> float:
-    """Area under the risk-coverage curve: the mean risk of the least doubtful k patients, averaged over k = 1..n.
+def aurc(risk: Float[np.ndarray, "n"], uncertainty: Float[np.ndarray, "n"]) -> float:
+    """Area under the risk-coverage curve: the mean risk of the k least uncertain patients, averaged over k = 1..n.
 
-    It asks whether a model knows when it is wrong: with doubt that orders patients as their risk does it is as small as
-    it can be, with doubt that says nothing it is near the mean risk.
+    It is minimal if the uncertainty orders patients as their risk does, and near the mean risk if the uncertainty is
+    uninformative.
 
     Args:
         risk: one per patient, such as 1 - Dice.
-        doubt: one per patient; patients of equal doubt come in random order, and the expectation is returned.
+        uncertainty: one per patient; the expectation over random orders of ties is returned.
 
     Returns:
         In the unit of the risk; NaN without patients.
@@ -229,21 +227,21 @@ def aurc(risk: Float[np.ndarray, "n"], doubt: Float[np.ndarray, "n"]) -> float:
     Source:
         Geifman, Uziel and El-Yaniv 2019, arXiv:1805.08206.
     """
-    risk, doubt = np.asarray(risk, float), np.asarray(doubt, float)
+    risk, uncertainty = np.asarray(risk, float), np.asarray(uncertainty, float)
     if not risk.size:
         return math.nan
-    _, tie, members = np.unique(doubt, return_inverse=True, return_counts=True)
-    expected = (np.bincount(tie, weights=risk) / members)[np.sort(tie)]
+    _, tie_group, group_sizes = np.unique(uncertainty, return_inverse=True, return_counts=True)
+    expected = (np.bincount(tie_group, weights=risk) / group_sizes)[np.sort(tie_group)]
     return float((np.cumsum(expected) / np.arange(1, risk.size + 1)).mean())
 
 
 def holm(p: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """p-values of one family of comparisons, adjusted so that any false alarm among them is as rare as each p says.
+    """Holm-adjusted p-values of one family of comparisons, which control the family-wise error rate.
 
     The k-th smallest of m is multiplied by m - k + 1, and none is smaller than the one before it.
 
     Args:
-        p: 0..1; NaN is no member of the family.
+        p: 0..1; NaN is not part of the family.
 
     Returns:
         At most 1, in the order given; NaN stays NaN.
@@ -264,10 +262,10 @@ def _sd(values: Float[np.ndarray, "n"]) -> float:
 
 
 def _exact_p(ranks: Int[np.ndarray, "n"], observed: int) -> float:
-    """How many of the 2^n signs give a sum of positive ranks as far out as observed; the sum is symmetric."""
-    ways = np.zeros(ranks.sum() + 1, np.int64)
-    ways[0] = 1
+    """Exact two-sided p-value: the share of the 2^n signs with a rank sum at least as extreme as observed."""
+    counts = np.zeros(ranks.sum() + 1, np.int64)
+    counts[0] = 1
     for rank in ranks:
-        ways[rank:] = ways[rank:] + ways[:-rank]
-    fewer = min(ways[: observed + 1].sum(), ways[observed:].sum())
-    return min(1.0, 2.0 * float(fewer) / 2.0**ranks.size)
+        counts[rank:] = counts[rank:] + counts[:-rank]
+    tail = min(counts[: observed + 1].sum(), counts[observed:].sum())
+    return min(1.0, 2.0 * float(tail) / 2.0**ranks.size)

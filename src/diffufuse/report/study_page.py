@@ -1,4 +1,4 @@
-"""What a study ran: its exact configuration and the code of its runs, as a page that stands alone."""
+"""A standalone HTML page with the configuration of a study and the code versions of its runs."""
 
 import html
 import json
@@ -24,9 +24,9 @@ def study_page(study: Mapping[str, Any], context: Mapping[str, Any], *, commits:
 
     Args:
         study: the study's block of the configuration.
-        context: beside others its `datasets`, `conditions` and `models`, name → block; without licenses and citations,
-            which the start page of the report states.
-        commits: of the code that trained its models.
+        context: `datasets`, `conditions` and `models`, name → block; licenses and citations are on the start page of
+            the report.
+        commits: of the training code.
     """
     parts = {"study": study} | {part: context[part] for part in ("datasets", "conditions", "models")}
     blocks = "\n".join(f"<h3>{name}</h3>\n<pre>{html.escape(_text(block))}</pre>" for name, block in parts.items())
@@ -35,7 +35,7 @@ def study_page(study: Mapping[str, Any], context: Mapping[str, Any], *, commits:
 
 
 def _text(block: Mapping[str, Any]) -> str:
-    """One line for each innermost setting: the form in which people compare two studies."""
+    """One line per setting, with dotted keys, so that two studies can be compared line by line."""
     return "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in _lines(block))
 
 

@@ -1,4 +1,4 @@
-"""The look that all figures share, and how they are written."""
+"""Common style of all figures, and writing them to files."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ INK = "#222222"
 QUIET = "#C4C4C4"
 MEDIUM = "#8A8A8A"
 
-# Okabe and Ito's palette, told apart with any color vision; ordered so that neighbors also differ in gray.
+# Okabe and Ito's color-blind safe palette, ordered so that neighbors also differ in gray.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -49,7 +49,7 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw and save under the shared look, whatever the user's own settings are."""
+    """Context with the common style, independent of the user's Matplotlib settings."""
     with mpl.rc_context():
         mpl.rcdefaults()
         with mpl.rc_context(STYLE):
@@ -64,7 +64,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def write_figure(figure: Figure, path_pdf: str | os.PathLike[str], path_png: str | os.PathLike[str]) -> None:
-    """Write a figure as PDF with embedded fonts and as PNG; the same figure gives the same bytes on any day."""
+    """Write a figure as PDF with embedded fonts and as PNG; reproducible byte by byte."""
     with house_style(), atomic_path(path_pdf) as partial:
         figure.savefig(partial, format="pdf", metadata={"CreationDate": None})
     write_png(figure, path_png)

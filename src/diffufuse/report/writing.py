@@ -1,4 +1,4 @@
-"""Tables of text as files to be read, by people and by programs."""
+"""Write tables as CSV, Markdown, HTML and LaTeX."""
 
 import html
 import os
@@ -57,16 +57,16 @@ ESCAPED = {
 
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a table as comma-separated text, whole or not at all; undefined is an empty cell."""
+    """Write a table as CSV, atomically; undefined is an empty cell."""
     with atomic_path(path) as partial:
         frame.to_csv(partial, index=False, lineterminator="\n")
 
 
 def write_markdown(frame: pd.DataFrame, path: str | os.PathLike[str], *, note: str = "") -> None:
-    """Write a table as Markdown, whole or not at all.
+    """Write a table as Markdown, atomically.
 
     Args:
-        frame: text as it should stand.
+        frame: cells as text.
         path: ends in `.md`.
         note: a paragraph below the table: license, meaning of the intervals.
     """
@@ -79,10 +79,10 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def write_html(frame: pd.DataFrame, path: str | os.PathLike[str], *, title: str, note: str = "") -> None:
-    """Write a table as a page that stands alone, whole or not at all.
+    """Write a table as a standalone HTML page, atomically.
 
     Args:
-        frame: text as it should stand.
+        frame: cells as text.
         path: ends in `.html`.
         title: the page's title and heading.
         note: a paragraph below the table.
@@ -92,10 +92,10 @@ def write_html(frame: pd.DataFrame, path: str | os.PathLike[str], *, title: str,
 
 
 def write_latex(frame: pd.DataFrame, path: str | os.PathLike[str], *, caption: str, note: str = "") -> None:
-    """Write a table as LaTeX, whole or not at all: a longtable with the lines of booktabs.
+    """Write a table as LaTeX, atomically: a longtable with booktabs rules.
 
     Args:
-        frame: text as it should stand; whatever LaTeX takes for a command is escaped.
+        frame: cells as text; special characters are escaped.
         path: ends in `.tex`.
         caption: the table's caption.
         note: a paragraph below the table.
@@ -111,7 +111,7 @@ def write_latex(frame: pd.DataFrame, path: str | os.PathLike[str], *, caption: s
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX prints it; the hyphen before a number is a minus."""
+    """Text escaped for LaTeX; a hyphen before a number becomes a minus."""
     safe = "".join(ESCAPED.get(sign, sign) for sign in text)
     return re.sub(r"(?<![\w.)])-(?=\d)", "$-$", safe)
 
@@ -121,6 +121,6 @@ def _latex_row(values: Iterable[object]) -> str:
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
-    """Write text, whole or not at all."""
+    """Write text, atomically."""
     with atomic_path(path) as partial:
         partial.write_text(text)

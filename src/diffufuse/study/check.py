@@ -1,4 +1,4 @@
-"""Whether a study makes sense, told before anything runs."""
+"""Check the configuration of a study before anything runs."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Corruptions:
     """The corruptions of the library, by name.
 
     Attributes:
-        changing: they change values.
-        removing: they take voxels away.
+        changing: change values.
+        removing: remove voxels.
     """
 
     changing: Collection[str]
@@ -33,7 +33,7 @@ class Corruptions:
 
     @classmethod
     def of(cls, code: Code) -> "Corruptions":
-        """Read the registries, without loading what they list."""
+        """Read the registries without importing their modules."""
         return cls(code.registry(CORRUPTIONS), code.registry(REMOVALS))
 
 
@@ -43,26 +43,26 @@ def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
     Args:
         content: as read from YAML.
         schema: JSON Schema, draft 2020-12.
-        where: what the part is called, for the message.
+        where: name of the part, for the message.
 
     Raises:
-        BadInput: the content does not have the form; the sentence names the place and, for a key, the known ones.
+        BadInput: the content does not match the schema; the message names the place and, for a key, the known ones.
     """
     error = best_match(Draft202012Validator(schema).iter_errors(content))
     if error is None:
         return
     place = ".".join(str(step) for step in (where, *error.absolute_path))
-    known = error.schema.get("properties", {}) if error.validator == "additionalProperties" else {}
-    hint = f"; known are: {', '.join(known)}" if known else ""
-    told = error.message if len(error.message) < LONGEST_MESSAGE else f"expected another form: {error.validator}"
-    raise BadInput(f"{place}: {told}{hint}.")
+    allowed = error.schema.get("properties", {}) if error.validator == "additionalProperties" else {}
+    hint = f"; known are: {', '.join(allowed)}" if allowed else ""
+    message = error.message if len(error.message) < LONGEST_MESSAGE else f"expected another form: {error.validator}"
+    raise BadInput(f"{place}: {message}{hint}.")
 
 
 def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict[str, Cohort]:
     """Check the names of a study against the catalogues, and its folds against the cohort sheets.
 
     Args:
-        config: the whole configuration, each part already in the form of its schema.
+        config: the whole configuration, validated against its schemas.
         cohorts: folder of the cohort sheets, one `{dataset}.tsv` per dataset.
         code: of the library, whose registries name the corruptions.
 
@@ -70,10 +70,10 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
         Dataset to cohort; the study's datasets first, then those of its transfers that can be scored.
 
     Raises:
-        BadInput: a name is not in its catalogue, a sheet is faulty, a fold has no cases, a condition speaks of a
-            modality or kind that a dataset does not have, a model borrows weights or learns from conditions that are
-            not there, the model to compare with is none of the study's, or a dataset to transfer to is unknown, one
-            of the study's own or has patients of them.
+        BadInput: a name is not in its catalogue, a sheet is invalid, a fold has no cases, a condition refers to a
+            modality or kind that a dataset does not have, a model refers to weights or conditions that do not exist,
+            the model to compare with is not in the study, or a transfer dataset is unknown, in the study, or shares
+            patients with it.
     """
     study, corruptions = config["study"], Corruptions.of(code)
     for part in ("datasets", "conditions", "models"):
@@ -105,7 +105,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
 
 
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
-    """Cohorts of the datasets that are tested beside the study's own; of those alone that can be scored."""
+    """Cohorts of the transfer datasets that can be scored."""
     blocks, tested = config["datasets"], {}
     for name in config["study"].get("transfers", ()):
         if name not in blocks:
@@ -116,9 +116,11 @@ def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], co
             )
         for other in (*trained, name):
             _check_lesion(other, blocks[other])
-        for home in [home for home in trained if refusal(blocks[home], blocks[name]) is None]:
+        for training_name in [
+            training_name for training_name in trained if refusal(blocks[training_name], blocks[name]) is None
+        ]:
             tested[name] = read_cohort(cohorts / f"{name}.tsv")
-            _require_strangers(name, tested[name], home, trained[home])
+            _require_disjoint_patients(name, tested[name], training_name, trained[training_name])
     return tested
 
 
@@ -129,18 +131,18 @@ def _check_lesion(name: str, block: Mapping[str, Any]) -> None:
         )
 
 
-def _require_strangers(name: str, tested: Cohort, home: str, trained: Cohort) -> None:
-    """Every fold's model predicts every case, so that a patient of both would be one that it learned from."""
-    both = sorted({case.patient for case in tested.cases} & {case.patient for case in trained.cases})
-    if both:
+def _require_disjoint_patients(name: str, tested: Cohort, training_name: str, trained: Cohort) -> None:
+    """Check that no patient is in both cohorts; the models of all folds predict every external case."""
+    common = sorted({case.patient for case in tested.cases} & {case.patient for case in trained.cases})
+    if common:
         raise BadInput(
-            f"study.transfers: {name} has {len(both)} patients of {home}, on whom its models were trained, the first "
-            f"{both[0]}; leave {name} out."
+            f"study.transfers: {name} has {len(common)} patients of {training_name}, on whom its models were trained, "
+            f"the first {common[0]}; leave {name} out."
         )
 
 
 def _check_only(config: Mapping[str, Any]) -> None:
-    """Names must be in the catalogues; those that the study does not have are of a study that it is laid over."""
+    """Check `study.only` against the catalogues; names not in the study may come from a study that this one extends."""
     for model, conditions in config["study"].get("only", {}).items():
         unknown = [name for name in conditions if name not in config["conditions"]]
         if model not in config["models"] or unknown or "clean" not in conditions:
@@ -180,7 +182,7 @@ def _check_model(name: str, config: Mapping[str, Any], corruptions: "Corruptions
 
 
 def _check_settings(name: str, config: Mapping[str, Any], code: Code) -> None:
-    """Of a model, and of those whose weights or predictions it uses."""
+    """Check the settings of a model, and of those whose weights or predictions it uses."""
     models = config["models"]
     while "predictions_of" in models[name]:
         name = models[name]["predictions_of"]
@@ -192,24 +194,26 @@ def _check_settings(name: str, config: Mapping[str, Any], code: Code) -> None:
 def _check_condition(
     name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any], corruptions: "Corruptions"
 ) -> None:
-    spoken_of = [each for key in ("absent", "present", "modalities") for each in condition.get(key, ())]
-    unknown = [modality for modality in spoken_of if modality not in block["modalities"]]
+    named = [modality_name for key in ("absent", "present", "modalities") for modality_name in condition.get(key, ())]
+    unknown = [modality for modality in named if modality not in block["modalities"]]
     if unknown:
         raise BadInput(
             f"study.conditions: {name} speaks of {', '.join(unknown)}, which {dataset} does not have; "
             f"known are: {', '.join(block['modalities'])}."
         )
-    gone = withheld(condition, block["modalities"])
-    if len(gone) == len(block["modalities"]):
+    absent = withheld(condition, block["modalities"])
+    if len(absent) == len(block["modalities"]):
         raise BadInput(f"study.conditions: {name} leaves no modality of {dataset}; withhold fewer.")
-    if "present" in condition and not gone:
+    if "present" in condition and not absent:
         raise BadInput(f"study.conditions: {name} keeps every modality of {dataset}, as clean does; leave it out.")
     if "corruption" in condition:
-        _require_known(name, condition, corruptions)
-        _check_corruption(name, condition, dataset, {one: each["kind"] for one, each in block["modalities"].items()})
+        _require_known_corruption(name, condition, corruptions)
+        _check_corruption(
+            name, condition, dataset, {one: modality_name["kind"] for one, modality_name in block["modalities"].items()}
+        )
 
 
-def _require_known(name: str, condition: Mapping[str, Any], corruptions: "Corruptions") -> None:
+def _require_known_corruption(name: str, condition: Mapping[str, Any], corruptions: "Corruptions") -> None:
     names = [*corruptions.changing, *corruptions.removing]
     if condition["corruption"] not in names:
         raise BadInput(

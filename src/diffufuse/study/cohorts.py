@@ -1,4 +1,4 @@
-"""Which examinations there are, whose they are, and in which fold each is tested."""
+"""Cohort sheets: cases, their patients, and their folds."""
 
 import csv
 import os
@@ -19,15 +19,15 @@ NAME = re.compile(r"[A-Za-z0-9-]+")
 
 @dataclass(frozen=True)
 class Case:
-    """One examination of one person.
+    """One examination of one patient.
 
     Attributes:
         name: pseudonymous, letters, digits and hyphens.
-        patient: pseudonym of the person; all examinations of a person share one fold.
-        fold: the fold in which the case is tested; None if it is always trained on.
-        validates: the fold in which the case is validated on; None if in none.
+        patient: pseudonym of the patient; all examinations of a patient share one fold.
+        fold: the fold in which the case is tested; None if it is always a training case.
+        validates: the fold in which it is a validation case; None if in none.
         site: where it was acquired.
-        excluded: why the case takes no part; None if it does.
+        excluded: reason for exclusion; None if included.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Cohort:
     """The cases of one dataset.
 
     Attributes:
-        cases: those that take part.
-        excluded: those that do not, each with its reason.
+        cases: the included cases.
+        excluded: the excluded cases, with reasons.
     """
 
     cases: tuple[Case, ...]
@@ -65,11 +65,11 @@ class Cohort:
         return [case.name for case in self.cases if case.fold == fold]
 
     def validation(self, fold: int) -> list[str]:
-        """Names of the cases on which choices are made in a fold."""
+        """Names of the validation cases of a fold."""
         return [case.name for case in self.cases if case.validates == fold]
 
     def training(self, fold: int) -> list[str]:
-        """Names of the cases that are neither tested nor validated on in a fold."""
+        """Names of the training cases of a fold, neither test nor validation cases."""
         return [case.name for case in self.cases if fold not in (case.fold, case.validates)]
 
 
@@ -77,11 +77,11 @@ def read_cohort(path: str | os.PathLike[str]) -> Cohort:
     """Read and check a cohort sheet.
 
     Args:
-        path: tab-separated, with the columns case, patient, fold, validates, site, excluded; `-` means none. A reason
-            in `excluded` keeps the case out of everything but the count of such cases.
+        path: tab-separated, with the columns case, patient, fold, validates, site, excluded; `-` means none. A case
+            with a reason in `excluded` is only counted.
 
     Raises:
-        BadInput: the sheet is empty or excludes all, a column or name is malformed, a case stands twice, or the
+        BadInput: the sheet is empty or excludes all, a column or name is malformed, a case is duplicated, or the
             examinations of one patient are spread over test, validation and training.
     """
     path = Path(path)
@@ -97,7 +97,9 @@ def read_cohort(path: str | os.PathLike[str]) -> Cohort:
         raise BadInput(f"{path}: expected the columns {', '.join(COLUMNS)}, got {', '.join(map(str, columns))}.")
     cases = [_case(row, path, line) for line, row in enumerate(rows, start=2)]
     _require_unique_names([case.name for case in cases], path)
-    cohort = Cohort(*(tuple(case for case in cases if bool(case.excluded) is out) for out in (False, True)))
+    cohort = Cohort(
+        *(tuple(case for case in cases if bool(case.excluded) is is_excluded) for is_excluded in (False, True))
+    )
     if not cohort.cases:
         raise BadInput(f"{path}: every case is excluded; expected at least one that takes part.")
     _require_patients_apart(cohort, path)
@@ -135,9 +137,9 @@ def _reason(text: str | None, path: Path, line: int) -> str | None:
 
 
 def _require_unique_names(names: list[str], path: Path) -> None:
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise BadInput(f"{path}: each case stands once, but {', '.join(twice)} stands twice; remove one row.")
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
+    if duplicates:
+        raise BadInput(f"{path}: each case stands once, but {', '.join(duplicates)} stands twice; remove one row.")
 
 
 def _require_patients_apart(cohort: Cohort, path: Path) -> None:
@@ -146,7 +148,7 @@ def _require_patients_apart(cohort: Cohort, path: Path) -> None:
         roles[case.patient].add((case.fold, case.validates))
         if case.fold is not None and case.fold == case.validates:
             raise BadInput(f"{path}: case {case.name} is tested and validated on in fold {case.fold}; choose one.")
-    split = sorted(patient for patient, found in roles.items() if len(found) > 1)
+    split = sorted(patient for patient, folds in roles.items() if len(folds) > 1)
     if split:
         raise BadInput(
             f"{path}: all cases of a patient belong to one fold, but patient {', '.join(split)} stands in several; "
@@ -155,13 +157,13 @@ def _require_patients_apart(cohort: Cohort, path: Path) -> None:
 
 
 def draft_cohort(names: list[str], *, study_seed: int, folds: int = 5, validation_share: float = 0.2) -> Cohort:
-    """Propose a fold for each case, for a person to review: shuffled, dealt evenly, one patient per case.
+    """Propose folds for review: shuffled, balanced, one patient per case.
 
     Args:
-        names: the cases; each is taken for a patient of its own.
-        study_seed: decides the shuffle.
+        names: the cases, each counted as a patient of its own.
+        study_seed: seed of the shuffle.
         folds: number of folds.
-        validation_share: share of the cases that a fold validates on, taken from the fold that follows it.
+        validation_share: share of validation cases, taken from the next fold.
 
     Returns:
         The cohort, sorted by name.
@@ -192,7 +194,7 @@ def cells_of(case: Case) -> list[str]:
 
 
 def read_patients(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
-    """Case to patient, over several cohort sheets, of the cases that take part."""
+    """Case to patient, over several cohort sheets, of the included cases."""
     return {case.name: case.patient for path in paths for case in read_cohort(path).cases}
 
 
@@ -202,7 +204,7 @@ def count_excluded(paths: Iterable[str | os.PathLike[str]]) -> dict[str, int]:
 
 
 def evenly_chosen(names: Sequence[str], count: int = 12) -> list[str]:
-    """At most `count` of the names, evenly spread over their order, the first and the last among them."""
+    """At most `count` of the names, evenly spaced, including the first and the last."""
     if len(names) <= count:
         return list(names)
     return [names[round(i * (len(names) - 1) / max(count - 1, 1))] for i in range(count)]

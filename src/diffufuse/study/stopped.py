@@ -1,4 +1,4 @@
-"""Which cases a run could not bring through, why, and how to go on without them."""
+"""Report the cases that failed in a run, with reasons, and how to exclude them."""
 
 import re
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ class Stopped:
     """A case that stopped.
 
     Attributes:
-        dataset: whose case it is.
+        dataset: name of its dataset.
         case: the case.
         stage: where it stopped.
-        reason: the sentence that the job ended with.
+        reason: error message of the job.
     """
 
     dataset: str
@@ -29,14 +29,14 @@ class Stopped:
 
     @property
     def sheet_line(self) -> str:
-        """The line that excludes the case in its cohort sheet, with the reason for a person to review."""
+        """The line that excludes the case in its cohort sheet, with the reason, for review."""
         sentence = re.split(r":\s", self.reason, maxsplit=1)[-1].rsplit(";", 1)[0]
         short = sentence if len(sentence) <= LONGEST_REASON else sentence[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
         return "\t".join([*cells_of(self.case)[:-1], f"{self.stage}: {short}"])
 
 
 def stopped_cases(cohorts: Mapping[str, Cohort], *, stages: Mapping[str, tuple[str, str]]) -> list[Stopped]:
-    """The cases whose log holds a refusal and whose result is not there.
+    """The cases with an error message in their log and without a result.
 
     Args:
         cohorts: dataset to its cases.
@@ -57,7 +57,7 @@ def stopped_cases(cohorts: Mapping[str, Cohort], *, stages: Mapping[str, tuple[s
 
 
 def closing_message(stopped: list[Stopped], *, sheet: str) -> str:
-    """What the end of a run says about the cases that stopped; empty if none did.
+    """Message at the end of a run about the cases that stopped; empty if none did.
 
     Args:
         stopped: from `stopped_cases`, over all datasets.
@@ -67,11 +67,11 @@ def closing_message(stopped: list[Stopped], *, sheet: str) -> str:
         return ""
     lines = [f"{len(stopped)} case(s) stopped; all others went on as far as they could."]
     for dataset in dict.fromkeys(entry.dataset for entry in stopped):
-        here = [entry for entry in stopped if entry.dataset == dataset]
-        lines += ["", *(f"  {entry.case.name}, {entry.stage}: {entry.reason}" for entry in here), ""]
+        of_dataset = [entry for entry in stopped if entry.dataset == dataset]
+        lines += ["", *(f"  {entry.case.name}, {entry.stage}: {entry.reason}" for entry in of_dataset), ""]
         lines += [
             f"Mend them, or go on without them: in {sheet.format(dataset=dataset)}, let these lines take the place of "
             f"theirs (columns {', '.join(COLUMNS)}). Excluded cases are counted in every table.",
-            *(entry.sheet_line for entry in here),
+            *(entry.sheet_line for entry in of_dataset),
         ]
     return "\n".join(lines)

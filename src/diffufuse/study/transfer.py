@@ -1,4 +1,4 @@
-"""What two datasets have in common, so that a model trained on one can be tested on the other; or why it cannot."""
+"""Whether a model trained on one dataset can be tested on another, and the modalities that both share."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -7,48 +7,45 @@ Blocks: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 def refusal(trained_block: Mapping[str, Any], tested_block: Mapping[str, Any]) -> str | None:
-    """Why a model trained on one dataset says nothing about another.
+    """The reason why a model trained on one dataset cannot be tested on another.
 
-    What can be compared is one binary region, the lesion, seen in at least one modality that both datasets have. A
-    score of a sarcoma's model against thirteen organs, or of a model of CT on MR alone, would be a number without
-    a meaning.
+    A transfer needs one binary region, the lesion, and at least one modality that both datasets have. A score of a
+    sarcoma model on thirteen organs, or of a CT model on MR alone, would be meaningless.
 
     Args:
         trained_block: of `config/datasets.yaml`; `lesion` or `no_lesion`, and `modalities` are read.
         tested_block: likewise.
 
     Returns:
-        A sentence for the reader of a table; None where the pair can be scored.
+        A note for a table; None if the pair can be scored.
     """
     if "no_lesion" in tested_block:
         return str(tested_block["no_lesion"])
     if "no_lesion" in trained_block:
         return f"The model learned no lesion. {trained_block['no_lesion']}"
     if not shared_modalities(trained_block["modalities"], tested_block["modalities"]):
-        learned, found = (", ".join(block["modalities"]) for block in (trained_block, tested_block))
-        return f"No modality is shared: the model learned from {learned}, the cases have {found}."
+        trained_on, tested_on = (", ".join(block["modalities"]) for block in (trained_block, tested_block))
+        return f"No modality is shared: the model learned from {trained_on}, the cases have {tested_on}."
     return None
 
 
 def shared_modalities(trained: Blocks, tested: Blocks) -> dict[str, str]:
-    """Which image of the tested dataset stands for which of the trained one.
+    """Match the modalities of the training dataset with those of the test dataset.
 
-    The one of the same name; where there is none, the first that says by `like` that its contrast is the same. Both
-    must be of the same kind.
+    By name; otherwise the first whose `like` names the modality with the same contrast. Both must be of the same kind.
 
     Args:
         trained: modality to its block of `config/datasets.yaml`, of the dataset that was trained on.
         tested: likewise, of the dataset that is tested.
 
     Returns:
-        The trained dataset's name to the tested dataset's, in the trained dataset's order; without those for which
-        nothing stands.
+        Name in the training dataset → name in the test dataset, in the order of the former, without unmatched ones.
     """
-    found = {name: _alike(name, block["kind"], tested) for name, block in trained.items()}
-    return {name: names[0] for name, names in found.items() if names}
+    matches = {name: _alike(name, block["kind"], tested) for name, block in trained.items()}
+    return {name: names[0] for name, names in matches.items() if names}
 
 
 def _alike(name: str, kind: str, tested: Blocks) -> list[str]:
-    """Modalities that show what `name` shows, one of the same name first."""
+    """Modalities that match `name`, one of the same name first."""
     names = [other for other, block in tested.items() if block["kind"] == kind and name in (other, block.get("like"))]
     return sorted(names, key=lambda other: other != name)

@@ -1,1 +1,1 @@
-"""MLflow as a window on the runs."""
+"""Show runs and studies in MLflow."""

@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, and how a run is found in it."""
+"""The MLflow tracking store, and the run of a path in it."""
 
 import math
 import os
@@ -14,16 +14,16 @@ from diffufuse.files.records import write_record
 
 
 def init_store(record: str | os.PathLike[str], *, experiments: Iterable[str]) -> None:
-    """Create the store's tables and its experiments, once, before anything writes to it.
+    """Create the store and its experiments, once, before anything writes to it.
 
-    The store is `MLFLOW_TRACKING_URI` where that is set, else `mlflow.db` beside the record.
+    The store is `MLFLOW_TRACKING_URI` if set, else `mlflow.db` in the folder of the record.
 
     Args:
-        record: JSON file that tells later jobs the store's address.
+        record: JSON file with the store's address, read by later jobs.
         experiments: one per dataset.
 
     Raises:
-        BadInput: the address holds a user or a password, which would lie in the record for all to read.
+        BadInput: the address holds a user or a password, which the record would expose.
     """
     folder = Path(record).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,13 +59,13 @@ def forget(client: MlflowClient, experiment: str, path: str) -> None:
 
 
 def find_or_create(client: MlflowClient, experiment: str, path: str) -> Run:
-    """The run of a path, which is its identity."""
+    """The run with the tag `path`, created if there is none."""
     identity, runs = _runs(client, experiment, path)
     return runs[0] if runs else client.create_run(identity, run_name=path.split("/", 2)[-1], tags={"path": path})
 
 
 def points(step: int, values: Mapping[str, float], started_unix_s: float) -> list[Metric]:
-    """Values of one step, without those that are undefined."""
-    # The time is derived from the step, so that replaying a curve meets the points it already has.
+    """MLflow metrics of one step, without undefined values."""
+    # The time is derived from the step, so that replaying a curve writes the same points again.
     time_ms = int(started_unix_s * 1000) + int(step)
     return [Metric(key, value, time_ms, int(step)) for key, value in values.items() if not math.isnan(value)]

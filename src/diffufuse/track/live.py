@@ -1,4 +1,4 @@
-"""The curves of a training in MLflow while it runs; nothing that is computed depends on it."""
+"""Live curves of a training in MLflow; no result depends on them."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def follow_live(
     store: str | os.PathLike[str], plan: Mapping[str, Any], *, started_unix_s: float
 ) -> Callable[[int, dict[str, float]], None]:
-    """A function that logs a training's curves while they grow; it warns once and then is silent if MLflow fails.
+    """Return a callback that logs a training's curves live; if MLflow fails, it warns once and then does nothing.
 
     Args:
         store: the record that `init_store` wrote.
@@ -32,15 +32,15 @@ def follow_live(
     except (MlflowException, OSError) as error:
         log.warning("MLflow cannot be reached, so the curves are not shown live: %s", error)
         return lambda step, values: None
-    working = [True]
+    reachable = [True]
 
     def follow(step: int, values: dict[str, float]) -> None:
-        if not working[0]:
+        if not reachable[0]:
             return
         try:
             client.log_batch(run.info.run_id, metrics=points(step, values, started_unix_s))
         except (MlflowException, OSError) as error:
-            working[0] = False
+            reachable[0] = False
             log.warning("MLflow stopped answering, so the curves are no longer shown live: %s", error)
 
     return follow

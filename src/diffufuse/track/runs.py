@@ -1,4 +1,4 @@
-"""Show runs in MLflow; the files stay the truth, and whatever is here can be rebuilt from them."""
+"""Log finished runs and studies to MLflow; everything in MLflow can be rebuilt from the result files."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ def replay(
     tags: Mapping[str, str],
     artifacts: Mapping[str, Iterable[str]],
 ) -> dict[str, Any]:
-    """Complete a run in MLflow from its files; doing so twice leaves one run.
+    """Complete a run in MLflow from its files; idempotent.
 
     Args:
         store: the record that `init_store` wrote.
@@ -36,19 +36,19 @@ def replay(
         history: the curves, columns of `HISTORY`.
         metrics: the run's evaluation, columns of `METRICS`; shown as means over cases.
         tags: further tags, e.g. the dataset's license.
-        artifacts: folder in the run to the files that it shows.
+        artifacts: artifact folder → files.
 
     Returns:
-        A record of what is in the store: the run's id and path.
+        A record: the run's id and path.
     """
     uri, experiment, path = read_record(store)["uri"], plan["dataset"], plan["path"]
     client = MlflowClient(uri)
-    found = find_or_create(client, experiment, path)
-    identity = found.info.run_id
-    known = set(found.data.params)
-    params = [Param(key, value) for key, value in flatten(plan).items() if key not in known]
-    told = {"commit": run["commit"], "version": run["versions"]["diffufuse"], "device": run["device"], **tags}
-    client.log_batch(identity, params=params, tags=[RunTag(key, str(value)) for key, value in told.items()])
+    mlflow_run = find_or_create(client, experiment, path)
+    identity = mlflow_run.info.run_id
+    existing = set(mlflow_run.data.params)
+    params = [Param(key, value) for key, value in flatten(plan).items() if key not in existing]
+    run_tags = {"commit": run["commit"], "version": run["versions"]["diffufuse"], "device": run["device"], **tags}
+    client.log_batch(identity, params=params, tags=[RunTag(key, str(value)) for key, value in run_tags.items()])
     curves = [
         point
         for step, rows in history.groupby("step")
@@ -73,22 +73,22 @@ def show_study(
     summary: pd.DataFrame,
     artifacts: Mapping[str, Iterable[str]],
 ) -> dict[str, Any]:
-    """Show what a study found as one run of the experiment `studies`; doing so again replaces it.
+    """Log the results of a study as one run of the experiment `studies`, which replaces an earlier one.
 
     Args:
         store: the record that `init_store` wrote.
         study: its block of the configuration; becomes parameters.
         summary: statistics over patients, columns of `SUMMARY`; shown as means.
-        artifacts: folder in the run to the files that it shows; a picture keeps its folders below the study's.
+        artifacts: artifact folder → files; pictures keep their folders below the study's.
 
     Returns:
-        A record of what is in the store: the run's id and path.
+        A record: the run's id and path.
     """
     uri, path = read_record(store)["uri"], f"study/{study['name']}"
     client = MlflowClient(uri)
     if client.get_experiment_by_name(STUDIES) is None:
-        home = (Path(store).parent / "artifacts" / STUDIES).absolute().as_uri()
-        client.create_experiment(STUDIES, artifact_location=home)
+        artifact_location = (Path(store).parent / "artifacts" / STUDIES).absolute().as_uri()
+        client.create_experiment(STUDIES, artifact_location=artifact_location)
     forget(client, STUDIES, path)
     identity = find_or_create(client, STUDIES, path).info.run_id
     client.log_batch(identity, params=[Param(key, value) for key, value in flatten(study).items()])
@@ -98,14 +98,16 @@ def show_study(
         client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
     for folder, files in artifacts.items():
         for file in files:
-            below = Path(file).parts[Path(file).parts.index(study["name"]) + 1 : -1] if folder == "pictures" else ()
-            client.log_artifact(identity, file, "/".join([folder, *below]))
+            subfolders = (
+                Path(file).parts[Path(file).parts.index(study["name"]) + 1 : -1] if folder == "pictures" else ()
+            )
+            client.log_artifact(identity, file, "/".join([folder, *subfolders]))
     client.set_terminated(identity, "FINISHED")
     return {"run_id": identity, "path": path}
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as one level of dotted names; lists of scalars become one text."""
+    """Flatten nested settings to dotted names; a list of scalars becomes one string."""
     flat: dict[str, str] = {}
     for key, value in record.items():
         name = f"{prefix}{key}"

@@ -1,1 +1,1 @@
-"""From a plan and prepared cases to trained weights."""
+"""Training: weights from a plan and prepared cases."""

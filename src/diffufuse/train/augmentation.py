@@ -1,4 +1,4 @@
-"""Random changes of training patches that leave the anatomy plausible, on whole batches at once."""
+"""Data augmentation of training patches, batch-wise."""
 
 import math
 from dataclasses import replace
@@ -20,10 +20,10 @@ NOISE_SD = 0.05
 
 
 def augment(batch: Batch, *, generator: torch.Generator) -> Batch:
-    """Flip, rotate and scale every patch in its axial plane, and change its brightness, gamma and noise.
+    """Random flip, rotation and scaling in the axial plane, brightness, gamma and Gaussian noise.
 
-    Geometry is one draw per patch and moves images, presence and reference alike. Brightness, gamma and noise are one
-    draw per image; the clean image gets the same brightness and gamma, and no noise. A patch of several slices is
+    The spatial transform is drawn per patch and shared by images, presence and reference. Brightness, gamma and noise
+    are drawn per image; the clean image gets the same brightness and gamma, and no noise. A patch of several slices is
     also mirrored along z.
 
     Args:
@@ -52,7 +52,7 @@ def augment(batch: Batch, *, generator: torch.Generator) -> Batch:
 
 
 def _moved(values: Tensor, field: Tensor, mode: str, mirrored: Tensor) -> Tensor:
-    """Values (B, C, X, Y, Z) under an axial field; slices of a patch move alike."""
+    """Values (B, C, X, Y, Z) resampled by an axial field, the same for all slices of a patch."""
     flat = rearrange(values, "b c x y z -> b (c z) x y")
     moved = F.grid_sample(flat, field, mode=mode, padding_mode="zeros", align_corners=False)
     moved = rearrange(moved, "b (c z) x y -> b c x y z", c=values.shape[1])
@@ -62,9 +62,9 @@ def _moved(values: Tensor, field: Tensor, mode: str, mirrored: Tensor) -> Tensor
 
 
 def _bright(values: Tensor, gain: Tensor, shift: Tensor, gamma: Tensor) -> Tensor:
-    """Values about their zero: sign(v) |v|^gamma, then gain and shift; gamma 1 changes nothing."""
-    bent = torch.sign(values) * (values.abs() + 1e-6) ** gamma
-    return bent * gain + shift
+    """Gamma about zero, sign(v) |v|^gamma, then gain and shift; gamma 1 changes nothing."""
+    adjusted = torch.sign(values) * (values.abs() + 1e-6) ** gamma
+    return adjusted * gain + shift
 
 
 def _random_field(count: int, plane: torch.Size, generator: torch.Generator) -> Float[Tensor, "batch x y 2"]:

@@ -1,4 +1,4 @@
-"""The average of a network's weights over the last steps, which predicts better than the weights of any one step."""
+"""Exponential moving average of a network's weights."""
 
 import torch
 from torch import Tensor, nn
@@ -6,14 +6,14 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def averaged(network: nn.Module, *, decay: float) -> AveragedModel:
-    """A copy of a network whose weights follow it as an exponential moving average.
+    """A copy of a network whose weights are the exponential moving average of its weights.
 
     After update t, counted from 0: average <- d average + (1 - d) weights with d = min(decay, (1 + t) / (10 + t)), so
-    that the random weights of the beginning are soon forgotten; the first update copies. Buffers are copied each time.
+    the initial weights decay fast; the first update copies. Buffers are copied at each update.
 
     Args:
-        network: what is averaged; `average.update_parameters(network)` follows it, `average.module` is the copy.
-        decay: 0..1, exclusive of 1; 0 keeps no average: the copy equals the network, bit by bit.
+        network: the network to average; call `average.update_parameters(network)`; `average.module` is the copy.
+        decay: 0..1, exclusive of 1; 0 for no averaging: the copy equals the network bit by bit.
 
     Source: Tarvainen and Valpola, Mean teachers, NeurIPS 2017 (arXiv 1703.01780); the ramp is that of TensorFlow's
     `ExponentialMovingAverage` with `num_updates`.
@@ -26,5 +26,5 @@ def averaged(network: nn.Module, *, decay: float) -> AveragedModel:
 
 
 def ramped(decay: float, updates: int) -> float:
-    """The decay after a number of updates: it grows from one tenth to its final value."""
+    """The decay after a number of updates: a ramp from one tenth to its final value."""
     return min(decay, (1 + updates) / (10 + updates))

@@ -1,4 +1,4 @@
-"""What a training sees: balanced draws of patches from the slice stores of its cases, some corrupted, some lacking."""
+"""Training batches: patches sampled from slice stores, with random corruptions and modality dropout."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -23,14 +23,14 @@ from diffufuse.types import Spacing
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches as a training step uses them.
+    """A batch of training patches.
 
     Attributes:
         images: normalized, some corrupted; 0 where absent.
         clean: the same before corruption.
-        presence: where each modality is there for the network.
-        reference: 0 or 1 per output channel; of the middle slice for a network that works slice by slice.
-        quality: 1 for a modality as it was acquired, 0 for one that was corrupted or is absent: Eq. 26's q.
+        presence: voxels where the network receives each modality.
+        reference: 0 or 1 per output channel; of the middle slice for a slice-wise network.
+        quality: 1 for a modality as acquired, 0 if corrupted or absent: q of Eq. 26.
         spacing_mm: distance between neighboring voxels along x, y and z.
     """
 
@@ -48,22 +48,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class PatchSampler:
-    """Draws batches of patches, a share of them around a region, every region as often as any other.
+    """Samples batches of patches, a share of them around a region, with equal frequency of the regions.
 
     Attributes:
         cases: name to prepared case.
         index: rows of `PATCHES` of these cases.
         modalities: name to its block of `config/datasets.yaml`; the order is the channels' order.
-        outputs: what the network's channels mean.
+        outputs: the meaning of the network's channels.
         patch: size (X, Y, Z) of a patch in voxels.
-        slicewise: whether the reference is the patch's middle slice alone.
-        foreground_share: share of a batch that comes from slices with a region, 0..1.
-        modality_dropout: share of patches that keep only a random non-empty subset of the modalities they have, every
-            subset being as likely; the others keep all (method of mmFormer and RFNet, mixed with full sets).
-        corruption_share: share of the images that are corrupted, each by its own draw, 0..1.
-        corrupted_together: share of the patches in which all modalities suffer the same corruption instead, 0..1.
-        corruptions: blocks of `config/conditions.yaml`; each is as likely where it applies.
-        paired: whether clean patches are wanted beside the corrupted ones; without, they are the same tensor.
+        slicewise: whether the reference is the middle slice alone.
+        foreground_share: share of a batch from slices with a region, 0..1.
+        modality_dropout: share of patches that keep only a random non-empty subset of their modalities, uniform over
+            subsets; the others keep all (method of mmFormer and RFNet, mixed with full sets).
+        corruption_share: share of the images that are corrupted independently, 0..1.
+        corrupted_together: share of the patches in which all modalities get the same corruption instead, 0..1.
+        corruptions: blocks of `config/conditions.yaml`, with equal probability where applicable.
+        paired: whether to return clean patches in addition to the corrupted ones; if not, they are the same tensor.
     """
 
     cases: Mapping[str, PreparedCase]
@@ -81,29 +81,29 @@ class PatchSampler:
 
     def draw(self, size: int, generator: np.random.Generator) -> Batch:
         """A batch of `size` patches; the generator is the only source of randomness."""
-        seen, anywhere = self._slices
-        picked: list[tuple[str, int, Sequence[int]]] = []
-        for region, share in _shares(list(seen), round(size * self.foreground_share), generator):
-            picked += [
-                (*seen[region][i], self.outputs.regions[region])
-                for i in generator.integers(len(seen[region]), size=share)
+        by_region, in_body = self._slices
+        selected: list[tuple[str, int, Sequence[int]]] = []
+        for region, share in _shares(list(by_region), round(size * self.foreground_share), generator):
+            selected += [
+                (*by_region[region][i], self.outputs.regions[region])
+                for i in generator.integers(len(by_region[region]), size=share)
             ]
-        others = generator.integers(len(anywhere), size=size - len(picked))
-        picked += [(*anywhere[i], self.outputs.labels) for i in others]
-        patches = [self._patch(*place, generator) for place in picked]
+        others = generator.integers(len(in_body), size=size - len(selected))
+        selected += [(*in_body[i], self.outputs.labels) for i in others]
+        patches = [self._patch(*location, generator) for location in selected]
         batch = Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True)))
         return batch if self.paired else replace(batch, clean=batch.images)
 
     @cached_property
     def _slices(self) -> tuple[dict[str, list[tuple[str, int]]], list[tuple[str, int]]]:
-        """Case and number of every slice with a region, by region, and of every slice with body."""
+        """(Case, slice) of every slice with a region, by region, and of every slice with body."""
         order = self.index.sort_values(["case", "slice"], kind="stable")
-        seen = {
+        by_region = {
             str(region): _places(rows)
             for region, rows in order[order["region_voxels"] > 0].groupby("region", sort=False)
         }
-        known = {region: seen[region] for region in self.outputs.regions if region in seen}
-        return known, _places(order[order["body_voxels"] > 0].drop_duplicates(["case", "slice"]))
+        ordered = {region: by_region[region] for region in self.outputs.regions if region in by_region}
+        return ordered, _places(order[order["body_voxels"] > 0].drop_duplicates(["case", "slice"]))
 
     def _patch(
         self, name: str, z: int, around: Sequence[int], generator: np.random.Generator
@@ -111,15 +111,15 @@ class PatchSampler:
         case = self.cases[name]
         x, y = _corner(np.isin(case.slices.labels(z), around), self.patch[:2], generator)
         patch = case.slices.patch((x, y, self._first_slice(z, case, generator)), self.patch)
-        acquired, there, labels = patch.images, patch.presence, patch.labels
-        images, quality = self._corrupted(acquired, there & patch.body, case, generator)
-        presence, kept = there.copy(), self._kept(np.asarray(there.any(axis=(1, 2, 3))), generator)
-        presence[~kept], quality[~kept] = False, 0
+        acquired, available, labels = patch.images, patch.presence, patch.labels
+        images, quality = self._corrupted(acquired, available & patch.body, case, generator)
+        presence, retained = available.copy(), self._kept(np.asarray(available.any(axis=(1, 2, 3))), generator)
+        presence[~retained], quality[~retained] = False, 0
         clean = self._normalized(acquired, presence, case)
-        seen = clean if images is acquired else self._normalized(images, presence, case)
+        network_input = clean if images is acquired else self._normalized(images, presence, case)
         middle = slice(self.patch[2] // 2, self.patch[2] // 2 + 1) if self.slicewise else slice(None)
         reference, spacing_mm = self.outputs.reference(labels[..., middle]), _spacing_mm(case.affine)
-        return seen, clean, presence, reference, quality, np.array(spacing_mm, np.float32)
+        return network_input, clean, presence, reference, quality, np.array(spacing_mm, np.float32)
 
     def _first_slice(self, z: int, case: PreparedCase, generator: np.random.Generator) -> int:
         if self.slicewise:
@@ -130,37 +130,39 @@ class PatchSampler:
         self, images: np.ndarray, inside: np.ndarray, case: PreparedCase, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         quality = np.asarray(inside.any(axis=(1, 2, 3)), np.float32)
-        changed = images
-        alike = self._one_for_all(generator)
+        corrupted = images
+        shared = self._one_for_all(generator)
         for channel, (modality, block) in enumerate(self.modalities.items()):
-            known = [each for each in alike or self.corruptions if corrupts(each, modality, block["kind"])]
-            if known and quality[channel] and (alike or generator.random() < self.corruption_share):
-                chosen = known[generator.integers(len(known))]
-                changed = images.copy() if changed is images else changed
-                changed[channel] = CORRUPTIONS[chosen["corruption"]](
+            applicable = [
+                corruption for corruption in shared or self.corruptions if corrupts(corruption, modality, block["kind"])
+            ]
+            if applicable and quality[channel] and (shared or generator.random() < self.corruption_share):
+                selected = applicable[generator.integers(len(applicable))]
+                corrupted = images.copy() if corrupted is images else corrupted
+                corrupted[channel] = CORRUPTIONS[selected["corruption"]](
                     images[channel],
                     inside[channel],
-                    settings=chosen["settings"],
+                    settings=selected["settings"],
                     spacing_mm=_spacing_mm(case.affine),
                     generator=generator,
                 )
                 quality[channel] = 0
-        return changed, quality
+        return corrupted, quality
 
     def _one_for_all(self, generator: np.random.Generator) -> list[Mapping[str, Any]]:
-        """A single corruption for all modalities of a patch, or none, in which case each draws its own."""
+        """A single corruption for all modalities of a patch; empty if each modality draws its own."""
         if not self.corruptions or generator.random() >= self.corrupted_together:
             return []
         return [self.corruptions[int(generator.integers(len(self.corruptions)))]]
 
-    def _kept(self, there: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        modalities = np.flatnonzero(there)
+    def _kept(self, available: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        modalities = np.flatnonzero(available)
         if len(modalities) < 2 or generator.random() >= self.modality_dropout:
-            return there
+            return available
         subset = generator.integers(1, 2 ** len(modalities))
-        kept = np.zeros_like(there)
-        kept[modalities[(subset >> np.arange(len(modalities))) & 1 == 1]] = True
-        return kept
+        retained = np.zeros_like(available)
+        retained[modalities[(subset >> np.arange(len(modalities))) & 1 == 1]] = True
+        return retained
 
     def _normalized(self, images: np.ndarray, presence: np.ndarray, case: PreparedCase) -> np.ndarray:
         return normalize_all(images, presence, modalities=self.modalities, statistics=case.statistics)
@@ -196,11 +198,11 @@ def _places(rows: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _shares(regions: Sequence[str], total: int, generator: np.random.Generator) -> list[tuple[str, int]]:
-    """How many of `total` patches show each region: alike, the remainder to regions drawn without replacement."""
+    """Number of patches per region: equal, the remainder to regions drawn without replacement."""
     if not regions:
         return []
-    more = generator.permutation(len(regions)) if len(regions) > 1 else [0]
-    shares = {regions[place]: total // len(regions) + (rank < total % len(regions)) for rank, place in enumerate(more)}
+    order = generator.permutation(len(regions)) if len(regions) > 1 else [0]
+    shares = {regions[index]: total // len(regions) + (rank < total % len(regions)) for rank, index in enumerate(order)}
     return [(region, shares[region]) for region in regions]
 
 
@@ -220,5 +222,5 @@ def _corner(target: np.ndarray, patch: tuple[int, int], generator: np.random.Gen
 
 
 def _shifted(anchor: int, within: int, extent: int, size: int) -> int:
-    """First voxel of a patch that holds `anchor` at its place `within`, inside the image where it fits."""
+    """First voxel of a patch that holds `anchor` at its position `within`, clipped to the image where it fits."""
     return int(np.clip(anchor - within, min(0, extent - size), max(0, extent - size)))

@@ -1,4 +1,4 @@
-"""What a training costs: estimated before its first step, measured while it runs, explained when memory ends."""
+"""Cost of a training: estimate before the first step, throughput while it runs, and a message when out of memory."""
 
 import copy
 import resource
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffufuse.errors import BadInput
 
-if TYPE_CHECKING:  # a batch is known by its tensors; its stores load slowly
+if TYPE_CHECKING:  # the import of batches is slow
     from diffufuse.train.batches import Batch
 
 ADAM_BYTES = 8  # per parameter: two moments in 32 bits
@@ -25,15 +25,15 @@ OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 @dataclass(frozen=True)
 class Budget:
-    """The cost of a training, estimated before its first step.
+    """Estimated cost of a training.
 
     Attributes:
         parameters: of the network.
         macs_per_sample: multiply-accumulate operations for one sample's logits.
-        voxels_per_sample: that these logits are of.
+        voxels_per_sample: voxels of these logits.
         seconds_per_step: forward and backward pass of one optimizer step.
-        seconds: all steps; drawing batches and validating come on top.
-        memory_mb: peak of the process, or of the GPU where there is one.
+        seconds: of all steps, without loading batches and validation.
+        memory_mb: peak of the process, or of the GPU if there is one.
     """
 
     parameters: int
@@ -44,7 +44,7 @@ class Budget:
     memory_mb: float
 
     def text(self, sample: str) -> str:
-        """The budget as one line for a person; `sample` is what a batch consists of."""
+        """The budget as one line; `sample` names the unit of a batch."""
         return (
             f"{self.parameters / 1e6:.3g} M parameters, {self.macs_per_sample / 1e9:.3g} GMACs a {sample}, "
             f"about {self.seconds_per_step:.2g} s a step, {duration_text(self.seconds)} in all, "
@@ -55,24 +55,24 @@ class Budget:
 def estimate(
     network: nn.Module, batch: "Batch", objective: Callable[..., dict[str, Tensor]], *, settings: Mapping[str, Any]
 ) -> Budget:
-    """What a training will cost, from a prediction and real forward and backward passes of a copy of the network.
+    """Estimate the cost of a training from forward and backward passes of a copy of the network.
 
-    Neither the network nor any generator of random numbers is changed. Multiply-accumulates are half of what
+    Neither the network nor any random state is changed. Multiply-accumulates are half of what
     `torch.utils.flop_counter` counts for the logits of a batch: matrix products, convolutions and attention.
 
     Args:
-        network: on the device where it will be trained.
-        batch: as many samples as a training will see at once.
-        objective: gives `loss` for a network and a batch.
+        network: on the device of the training.
+        batch: a batch of the training.
+        objective: returns `loss` for a network and a batch.
         settings: `steps` and `accumulate`.
     """
     device = batch.images.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         trial = copy.deepcopy(network)
-        # attention step by step: the counter does not see into the fused kernels of a CPU
+        # unfused attention: the counter does not see into the fused kernels of a CPU
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             trial.train()(batch.images, batch.presence)
-        for _ in range(2):  # a first pass takes longer than all that follow
+        for _ in range(2):  # the first pass takes longer
             began = time.monotonic()
             terms = objective(trial.train(), batch, progress=0.0, generator=torch.Generator().manual_seed(0))
             terms["loss"].backward()
@@ -90,7 +90,7 @@ def estimate(
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory that was in use so far, in 10^6 bytes: of the GPU, or of the process if there is none."""
+    """Peak memory so far in 10^6 bytes: of the GPU, or of the process without one."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) / 1e6
@@ -99,17 +99,17 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration as a person reads it: 40 s, 3 min, 2.5 h."""
+    """Format a duration: 40 s, 3 min, 2.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Pace:
-    """How fast a training goes; validation, checkpoints and interruptions do not count.
+    """Throughput of a training, without validation, checkpoints and interruptions.
 
     Attributes:
-        seconds: in all steps so far, those before an interruption included.
+        seconds: of all steps so far, including those before an interruption.
     """
 
     def __init__(self) -> None:
@@ -117,29 +117,29 @@ class Pace:
         self._reset()
 
     def begin(self) -> None:
-        """A step begins."""
+        """Start timing a step."""
         self._began = time.monotonic()
 
     def end(self) -> None:
-        """A step has ended."""
-        passed = time.monotonic() - self._began
-        self.seconds += passed
-        self._passed += passed
+        """Stop timing a step."""
+        elapsed = time.monotonic() - self._began
+        self.seconds += elapsed
+        self._passed += elapsed
         self._steps += 1
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Within it the network waits for a batch."""
+        """Time spent waiting for a batch."""
         began = time.monotonic()
         yield
         self._waited += time.monotonic() - began
 
     def curves(self, samples: int, sample: str) -> dict[str, tuple[float, str]]:
-        """Throughput for so many samples a step, and the share of time spent waiting, since last asked for."""
-        passed = max(self._passed, 1e-9)
+        """Throughput for this many samples per step and share of waiting time, since the last call."""
+        elapsed = max(self._passed, 1e-9)
         curves = {
-            "throughput": (samples * self._steps / passed, f"{sample}s/s"),
-            "waiting": (self._waited / passed, "1"),
+            "throughput": (samples * self._steps / elapsed, f"{sample}s/s"),
+            "waiting": (self._waited / elapsed, "1"),
         }
         self._reset()
         return curves
@@ -149,7 +149,7 @@ class Pace:
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the seconds so far."""
         self.seconds = state_dict["seconds"]
 
     def _reset(self) -> None:
@@ -158,14 +158,14 @@ class Pace:
 
 @contextmanager
 def memory_explained(title: str, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Say what to do when a training needs more memory than there is.
+    """Turn out-of-memory errors into a message that says what to do.
 
     Args:
-        title: what the message calls the training.
+        title: name of the training in the message.
         settings: `batch`, `patch` if there is one, and `accumulate`.
 
     Raises:
-        BadInput: instead of the three kinds of error by which memory ends.
+        BadInput: instead of MemoryError, torch.OutOfMemoryError or a RuntimeError of an allocation.
     """
     try:
         yield

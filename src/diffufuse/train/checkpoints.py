@@ -1,6 +1,6 @@
-"""What survives an interruption: the whole state of a training, kept in files that prove themselves.
+"""Checkpoints: the complete state of a training, in files with a checksum.
 
-A file is a SHA-256 followed by what `torch.save` wrote; it appears whole or not at all, and the two newest are kept.
+A file is a SHA-256 followed by the output of `torch.save`; it is written atomically, and the two newest are kept.
 """
 
 import hashlib
@@ -30,17 +30,17 @@ log = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
-    """A part of a training that changes while it runs."""
+    """An object whose state is saved in checkpoints."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on: tensors, numbers, texts, and lists and dictionaries of them."""
+        """The state: tensors, numbers, strings, and lists and dictionaries of them."""
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
-        """Go on from what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
 
 
 class Interrupted(SystemExit):
-    """A training that was asked to stop has kept its state; the exit status is that of a program ended by SIGTERM."""
+    """A training stopped on request after saving its state; the exit status is that of SIGTERM."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -51,11 +51,11 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Attributes:
-        folder: holds them and nothing else.
-        identity: tells this training from any other; what was saved under another one is of no use.
-        parts: name to what is saved and put back.
-        title: what the messages call this training.
-        saved_s: when the last one was saved, on the monotonic clock.
+        folder: of the checkpoints, with no other files.
+        identity: of this training; a checkpoint with another identity is not used.
+        parts: name → object to save and restore.
+        title: name of this training in messages.
+        saved_s: time of the last checkpoint, on the monotonic clock.
     """
 
     folder: Path
@@ -65,13 +65,13 @@ class Checkpoints:
     saved_s: float = field(default_factory=time.monotonic)
 
     def restore(self) -> int:
-        """Put the parts back as the newest sound checkpoint has them; what is damaged or foreign is removed.
+        """Restore the parts from the newest valid checkpoint; damaged ones and those of another identity are removed.
 
         Returns:
-            The step after which it was saved; 0 if there is none, and then the parts are as they were.
+            The step of the checkpoint; 0 if there is none, and the parts are unchanged.
         """
-        for rest in self.folder.glob(".*.partial.*"):
-            rest.unlink()
+        for partial in self.folder.glob(".*.partial.*"):
+            partial.unlink()
         for path in reversed(self._saved()):
             state = self._read(path)
             if state is None:
@@ -83,26 +83,26 @@ class Checkpoints:
             return int(state["step"])
         return 0
 
-    def keep(self, step: int, heard: set[int]) -> None:
-        """Save after a step if it is time or if a signal asks for it.
+    def keep(self, step: int, received: set[int]) -> None:
+        """Save after a step if it is due or requested by a signal.
 
         Args:
-            step: the last step that is done.
-            heard: from `heard_signals`.
+            step: the last completed step.
+            received: from `received_signals`.
 
         Raises:
-            Interrupted: a SIGTERM was heard; the state is saved.
+            Interrupted: a SIGTERM was received; the state is saved.
         """
-        if not heard and time.monotonic() - self.saved_s < CHECKPOINT_EVERY_S:
+        if not received and time.monotonic() - self.saved_s < CHECKPOINT_EVERY_S:
             return
-        heard.discard(signal.SIGUSR1)
+        received.discard(signal.SIGUSR1)
         self.save(step)
-        if signal.SIGTERM in heard:
+        if signal.SIGTERM in received:
             PROGRESS.info("%s: stopped on request after step %d; start it again to go on from there", self.title, step)
             raise Interrupted
 
     def save(self, step: int) -> None:
-        """Save the parts; a full disk costs the checkpoint, not the training."""
+        """Save the parts; if writing fails, for example on a full disk, the training continues."""
         content = io.BytesIO()
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         torch.save({"identity": self.identity, "step": step, "parts": parts}, content)
@@ -137,27 +137,27 @@ class Checkpoints:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints of a training whose results are written."""
+    """Remove all checkpoints of a finished training."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def heard_signals() -> Iterator[set[int]]:
-    """The signals that ask for a checkpoint, as they arrive: SIGTERM to stop after it, SIGUSR1 to go on.
+def received_signals() -> Iterator[set[int]]:
+    """Collect signals that request a checkpoint: SIGTERM to stop after it, SIGUSR1 to continue.
 
-    Only the main thread hears them; elsewhere the set stays empty.
+    Only the main thread receives them; in other threads the set stays empty.
     """
-    heard: set[int] = set()
+    received: set[int] = set()
 
     def note(number: int, frame: FrameType | None) -> None:
-        heard.add(number)
+        received.add(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield heard
+        yield received
         return
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
-        yield heard
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""When a training is lost, it stops and says at which batch."""
+"""Stop a training that diverged, and save the batch at which it did."""
 
 import math
 from collections import deque
@@ -15,27 +15,27 @@ from torch import Tensor
 from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
 
-if TYPE_CHECKING:  # a batch is known by its tensors; its stores load slowly
+if TYPE_CHECKING:  # the import of batches is slow
     from diffufuse.train.batches import Batch
 
-# A loss this many times its median, for this many steps on end, does not come back.
+# Diverged: a loss of this many times its median, for this many consecutive steps.
 LOST_AT, LOST_AFTER_STEPS, MEDIAN_OF_STEPS = 10.0, 20, 101
 
 
 class Diverged(BadInput, FloatingPointError):
-    """A training is lost: its loss or gradient is not finite, or its loss has grown and stays."""
+    """A training diverged: its loss or gradient is not finite, or its loss stays far above its median."""
 
 
 @dataclass
 class Watch:
-    """Stops a training that is lost, and keeps the batch at which it showed.
+    """Stops a training that diverged, and saves the batch at which it did.
 
     Attributes:
-        title: what the messages call this training.
-        evidence: where that batch is kept: tensors alone, no names.
-        warmup_steps: so long the loss may do as it likes, if it is finite.
-        losses: of the last steps after them that were as they should be.
-        lost: for how many steps on end the loss was far above their median.
+        title: name of this training in messages.
+        evidence: file for that batch, with tensors but no case names.
+        warmup_steps: number of steps in which the loss only has to be finite.
+        losses: of the last regular steps after the warm-up.
+        lost: number of consecutive steps with a loss far above their median.
     """
 
     title: str
@@ -45,22 +45,22 @@ class Watch:
     lost: int = 0
 
     def finite(self, step: int, value: Tensor, terms: Mapping[str, Tensor], batch: "Batch") -> None:
-        """Stop unless a value is finite; the message names the first of its terms that is not.
+        """Stop unless a value is finite; the message names its first term that is not.
 
         Raises:
             Diverged: the value is NaN or infinite.
         """
         if torch.isfinite(value):
             return
-        guilty = [name for name, term in terms.items() if not torch.isfinite(term) and name != "loss"]
-        name = guilty[0] if guilty else "loss"
+        not_finite = [name for name, term in terms.items() if not torch.isfinite(term) and name != "loss"]
+        name = not_finite[0] if not_finite else "loss"
         self._stop(f"{name} is {terms[name].item()} at step {step}", batch)
 
     def steady(self, step: int, loss: float, batch: "Batch") -> None:
-        """Stop when the loss stays far above its running median; the first steps after the warm-up are not judged.
+        """Stop when the loss stays far above its running median; the first steps after the warm-up are not checked.
 
         Raises:
-            Diverged: it did so for `LOST_AFTER_STEPS` steps on end.
+            Diverged: for `LOST_AFTER_STEPS` consecutive steps.
         """
         if step <= self.warmup_steps:
             return
@@ -84,10 +84,10 @@ class Watch:
         raise Diverged(f"{self.title}: {what}; see the batch in {self.evidence}, or lower the learning rate.")
 
     def state_dict(self) -> dict[str, Any]:
-        """What was seen so far."""
+        """The losses so far."""
         return {"losses": list(self.losses), "lost": self.lost}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on watching."""
+        """Restore the losses."""
         self.losses.extend(state_dict["losses"])
         self.lost = state_dict["lost"]

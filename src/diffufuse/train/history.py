@@ -1,4 +1,4 @@
-"""The curves of a training, and what its record says of its cost."""
+"""Training curves, and measured costs for the record of a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ HISTORY = pa.schema([("step", pa.int32()), ("quantity", pa.string()), ("value", 
 
 @dataclass
 class History:
-    """The curves of a training, one row per step and quantity, and the facts of its record.
+    """Training curves, one row per step and quantity, and measured costs.
 
     Attributes:
-        follow: called with every step's new values, to show them live.
+        follow: callback for the new values of a step, for live curves.
         rows: (step, quantity, value, unit).
         resumed_at_steps: the steps after which the training was interrupted.
-        facts: what the training measured of its cost.
+        facts: measured costs of the training.
     """
 
     follow: Callable[[int, dict[str, float]], None]
@@ -28,7 +28,7 @@ class History:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def add(self, step: int, values: Mapping[str, tuple[float, str]]) -> None:
-        """Keep the values of a step, quantity to (value, unit)."""
+        """Add the values of a step, quantity → (value, unit)."""
         self.rows += [(step, quantity, float(value), unit) for quantity, (value, unit) in values.items()]
         self.follow(step, {quantity: float(value) for quantity, (value, _) in values.items()})
 
@@ -41,7 +41,7 @@ class History:
         return {"rows": self.rows, "resumed_at_steps": self.resumed_at_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up earlier curves and show them again."""
+        """Restore earlier curves and pass them to `follow` again."""
         self.rows, self.resumed_at_steps = state_dict["rows"], state_dict["resumed_at_steps"]
         shown: dict[int, dict[str, float]] = {}
         for step, quantity, value, _ in self.rows:

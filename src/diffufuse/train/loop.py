@@ -1,4 +1,4 @@
-"""Training: one loop, read from top to bottom."""
+"""The training loop."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import nn
 
 from diffufuse.logs import PROGRESS, Progress
 from diffufuse.train.budget import Pace, memory_explained, peak_memory_mb
-from diffufuse.train.checkpoints import Checkpoints, heard_signals
+from diffufuse.train.checkpoints import Checkpoints, received_signals
 from diffufuse.train.divergence import Watch
 from diffufuse.train.history import History
 from diffufuse.train.random_state import seeded
@@ -22,7 +22,7 @@ CURVE_EVERY_STEPS = 10
 
 
 def fabric_for_this_machine(precision: str) -> lightning_fabric.Fabric:
-    """The accelerator at hand, repeatable for a seed; `precision` is `32-true` or `bf16-mixed`."""
+    """Fabric on the available accelerator, deterministic for a seed; `precision` is `32-true` or `bf16-mixed`."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     return lightning_fabric.Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
 
@@ -38,29 +38,29 @@ def fit(
     checkpoints: Path,
     identity: str,
 ) -> nn.Module:
-    """Train; interrupted at any moment and called again, it ends with the same weights and curves.
+    """Train a network; resuming an interrupted training gives the same weights and curves.
 
     Args:
-        regimen: what a step does.
+        regimen: the training step.
         settings: `steps`, `warmup_steps`, `validate_every`.
-        seed: decides augmentation, dropout and the objective's draws.
-        device: where the regimen trains.
+        seed: of augmentation, dropout and the random draws of the objective.
+        device: of the training.
         history: receives the regimen's curves, speed, memory and validation.
-        title: what the messages call this training.
-        checkpoints: a folder of its own, from which an interrupted training goes on; the caller removes it.
+        title: name of this training in messages.
+        checkpoints: folder of checkpoints, from which a training resumes; the caller removes it.
         identity: of plan, code and data; a checkpoint of another identity is not used.
 
     Returns:
         The trained network, on the CPU, in evaluation mode.
 
     Raises:
-        Diverged: the loss or its gradient is not finite, or the loss has grown and stays.
-        Interrupted: a SIGTERM was heard and the state is saved.
+        Diverged: the loss or its gradient is not finite, or the loss stays far above its median.
+        Interrupted: a SIGTERM was received and the state is saved.
         BadInput: a batch does not fit into memory.
     """
     steps, pace = settings["steps"], Pace()
     watch = Watch(title, checkpoints.with_name("offending_batch.safetensors"), settings["warmup_steps"])
-    with heard_signals() as signals, memory_explained(title, settings), seeded(seed, device) as random_state:
+    with received_signals() as signals, memory_explained(title, settings), seeded(seed, device) as random_state:
         budget = regimen.estimate()
         PROGRESS.info("%s: %s", title, budget.text(regimen.sample))
         parts = {**regimen.parts, "random_state": random_state, "history": history, "watch": watch, "pace": pace}

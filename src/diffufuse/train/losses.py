@@ -1,4 +1,4 @@
-"""What training minimizes. Equations are those of the DiffuFuseMed paper, with the repairs that the docstrings name."""
+"""Loss terms. Equations are those of the DiffuFuseMed paper; docstrings state deviations from them."""
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ LEAST_SD = 0.5
 def cross_entropy(
     logits: Float[Tensor, "batch channel x y z"], reference: Float[Tensor, "batch channel x y z"], *, softmax: bool
 ) -> Tensor:
-    """Mean over voxels of -log p of what is true (Eq. 20); with sigmoids also the mean over channels.
+    """Mean over voxels of -log p of the true class (Eq. 20); with sigmoids also over channels.
 
     Args:
         logits: before sigmoid or softmax.
         reference: 0 or 1; one-hot over the channels for a softmax.
-        softmax: whether the channels exclude each other.
+        softmax: whether the channels are mutually exclusive.
     """
     if softmax:
         return -(F.log_softmax(logits, dim=1) * reference).sum(dim=1).mean()
@@ -31,13 +31,13 @@ def soft_dice(
 ) -> Tensor:
     """1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1), mean over channels (Eq. 21).
 
-    Sums run over all voxels of the batch: pooling keeps patches without the region from saturating the loss.
+    Sums run over all voxels of the batch: this keeps patches without the region from saturating the loss.
 
     Source: Milletari et al., V-Net, 3DV 2016 (arXiv 1606.04797).
     """
-    over = (0, 2, 3, 4)
-    shared = (probability * reference).sum(over)
-    return (1 - (2 * shared + 1) / (probability.sum(over) + reference.sum(over) + 1)).mean()
+    axes = (0, 2, 3, 4)
+    shared = (probability * reference).sum(axes)
+    return (1 - (2 * shared + 1) / (probability.sum(axes) + reference.sum(axes) + 1)).mean()
 
 
 def boundary_distance(
@@ -85,10 +85,10 @@ def restoration(
     clean: Float[Tensor, "batch modality width *grid"],
     corrupted: Bool[Tensor, "batch modality *grid"],
 ) -> Tensor:
-    """Mean squared error between the denoised tokens of corrupted images and those of the same images without it.
+    """Mean squared error between the denoised tokens of corrupted images and the tokens of the clean images.
 
-    Not in the paper: Eq. 24 shows the denoiser Gaussian noise on tokens alone, and at test it meets what motion, bias
-    or counting noise make of them. 0 where nothing is corrupted.
+    Not in the paper: Eq. 24 trains the denoiser on Gaussian noise on tokens alone, but test images have motion, bias
+    field or Poisson noise. 0 if nothing is corrupted.
     """
     return _mean_where((denoised - clean.detach()).square().mean(dim=2), corrupted)
 
@@ -100,30 +100,30 @@ def alignment(
 ) -> Tensor:
     """Mean squared distance of the present modalities' tokens from their weighted mean sum_m w_m z_m (Eq. 25).
 
-    As written it is least for constant tokens and for gates that choose one modality. So the mean is a target without
-    gradient, and a hinge holds the standard deviation of every feature above one half (VICReg: Bardes et al., ICLR
+    Eq. 25 itself is minimal for constant tokens and for gates that select one modality. So the mean is a target without
+    gradient, and a hinge keeps the standard deviation of every feature above one half (VICReg: Bardes et al., ICLR
     2022, arXiv 2105.04906).
     """
     weights = gates[(...,) + (None,) * (tokens.ndim - 2)]
     target = (weights * tokens).sum(dim=1, keepdim=True).detach()
-    apart = _mean_where((tokens - target).square().mean(dim=2), inside)
+    distance = _mean_where((tokens - target).square().mean(dim=2), inside)
     sd = torch.sqrt(tokens.flatten(3).var(dim=3) + HINGE_EPSILON)
-    return apart + _mean_where(F.relu(LEAST_SD - sd).mean(dim=2), inside.flatten(2).any(dim=2))
+    return distance + _mean_where(F.relu(LEAST_SD - sd).mean(dim=2), inside.flatten(2).any(dim=2))
 
 
 def reliability(
     logit: Float[Tensor, "batch modality"],
     quality: Float[Tensor, "batch modality"],
-    there: Bool[Tensor, "batch modality"],
+    present: Bool[Tensor, "batch modality"],
 ) -> Tensor:
     """Cross-entropy between the reliability of the present modalities and their quality (first part of Eq. 26)."""
-    return _mean_where(F.binary_cross_entropy_with_logits(logit, quality, reduction="none"), there)
+    return _mean_where(F.binary_cross_entropy_with_logits(logit, quality, reduction="none"), present)
 
 
 def gate_entropy(gates: Float[Tensor, "batch modality"]) -> Tensor:
     """Mean over samples of H(w) = -sum_m w_m log w_m, in nats (second part of Eq. 26).
 
-    Eq. 26 adds it to a loss and means to prevent collapse, which adding would cause; the objective subtracts it.
+    Eq. 26 adds it to the loss against collapse, which minimizing it would cause; the objective subtracts it.
     """
     return torch.special.entr(gates).sum(dim=1).mean()
 

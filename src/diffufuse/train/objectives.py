@@ -1,4 +1,4 @@
-"""The one number that a training step lowers, and the terms and signs of health that are shown beside it (Eq. 27)."""
+"""The training objective (Eq. 27), its terms, and diagnostics of the fusion."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ GOOD = 0.5
 
 @dataclass(frozen=True)
 class Weights:
-    """How the terms are weighed; the defaults are those of the study, the paper calls them tunable.
+    """Weights of the loss terms; the defaults are those of the study, the paper calls them tunable.
 
     Attributes:
         cross_entropy: alpha of Eq. 23.
         dice: beta.
         boundary: gamma at the end of training; it grows from 0 in proportion to the steps done.
-        noise: lambda of Eq. 24; it reaches the denoiser alone.
-        restoration: of denoised towards clean tokens.
+        noise: lambda of Eq. 24; its gradient reaches the denoiser alone.
+        restoration: of the restoration loss.
         alignment: lambda of Eq. 25.
         reliability: lambda of Eq. 26.
         entropy: tau of Eq. 26.
@@ -53,11 +53,11 @@ def objective_of(plan: Mapping[str, Any]) -> Objective:
         Args:
             network: in training mode.
             batch: on the network's device.
-            progress: share of the training that is done, 0..1.
-            generator: draws what the network draws, on the CPU.
+            progress: completed share of the training, 0..1.
+            generator: of the random draws of the network, on the CPU.
 
         Returns:
-            `loss` with its gradient, all other terms without.
+            `loss` with gradient, all other terms without.
         """
         pass_with_trace = getattr(network, "trace", None)
         if pass_with_trace is None:
@@ -88,23 +88,23 @@ def _segmentation(
 
 def _fusion(trace: Any, batch: Batch, weights: Weights) -> dict[str, tuple[float, Tensor]]:
     terms: dict[str, tuple[float, Tensor]] = {}
-    there, levels = trace.there, trace.levels
+    present, levels = trace.there, trace.levels
     traced = [level for level in levels if level.predicted is not None]
     if traced:
         noise = [losses.noise_prediction(level.predicted, level.velocity, level.inside) for level in traced]
         terms["noise"] = (weights.noise, torch.stack(noise).mean())
-        bad = there & (batch.quality < GOOD)
-        where = [level.inside & bad[(...,) + (None,) * (level.inside.ndim - 2)] for level in traced]
+        degraded = present & (batch.quality < GOOD)
+        corrupted_tokens = [level.inside & degraded[(...,) + (None,) * (level.inside.ndim - 2)] for level in traced]
         restored = [
             losses.restoration(level.denoised, level.clean, corrupted)
-            for level, corrupted in zip(traced, where, strict=True)
+            for level, corrupted in zip(traced, corrupted_tokens, strict=True)
         ]
         terms["restoration"] = (weights.restoration, torch.stack(restored).mean())
     if weights.alignment and levels:
         aligned = [losses.alignment(level.denoised, trace.gates, level.inside) for level in levels]
         terms["alignment"] = (weights.alignment, torch.stack(aligned).mean())
     if trace.reliability_logit is not None:
-        estimated = losses.reliability(trace.reliability_logit, batch.quality, there)
+        estimated = losses.reliability(trace.reliability_logit, batch.quality, present)
         terms["reliability"] = (weights.reliability, estimated)
         terms["entropy"] = (-weights.reliability * weights.entropy, losses.gate_entropy(trace.gates))
     return terms
@@ -116,28 +116,28 @@ def _with_sum(weighed: Mapping[str, tuple[float, Tensor]], shown: Mapping[str, T
 
 
 def _health(trace: Any, batch: Batch) -> dict[str, Tensor]:
-    """Signs of health: gates per modality, spread of the tokens, start times, and how well rho tells good from bad."""
+    """Diagnostics: gates per modality, token variance, start times, and the AUC of the reliability rho."""
     with torch.no_grad():
-        there = trace.there
+        presence_mask = trace.there
         shown = {
             f"gate_{number}": _mean(gate, present)
-            for number, (gate, present) in enumerate(zip(trace.gates.T, there.T, strict=True))
+            for number, (gate, present) in enumerate(zip(trace.gates.T, presence_mask.T, strict=True))
         }
         shown["token_variance"] = torch.stack(
-            [_mean(level.tokens.flatten(3).var(dim=3).mean(dim=2), there) for level in trace.levels]
+            [_mean(level.tokens.flatten(3).var(dim=3).mean(dim=2), presence_mask) for level in trace.levels]
         ).mean()
-        shown["start_time"] = torch.stack([_mean(level.time, there) for level in trace.levels]).mean()
+        shown["start_time"] = torch.stack([_mean(level.time, presence_mask) for level in trace.levels]).mean()
         if trace.reliability_logit is not None:
-            shown["reliability_auc"] = auc(trace.reliability_logit[there], batch.quality[there])
+            shown["reliability_auc"] = auc(trace.reliability_logit[presence_mask], batch.quality[presence_mask])
     return shown
 
 
-def _mean(values: Tensor, there: Tensor) -> Tensor:
-    return values[there].mean() if there.any() else values.new_tensor(float("nan"))
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    return values[mask].mean() if mask.any() else values.new_tensor(float("nan"))
 
 
 def auc(score: Tensor, good: Tensor) -> Tensor:
-    """Probability that a good one has the higher score than a bad one, ties half; NaN where one kind is missing."""
+    """Area under the ROC curve: P(score of good > score of bad), ties half; NaN without one of the classes."""
     high, low = score[good > GOOD], score[good <= GOOD]
     if not (len(high) and len(low)):
         return score.new_tensor(float("nan"))

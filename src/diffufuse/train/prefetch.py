@@ -1,4 +1,4 @@
-"""Batches in the order of one generator, the next one drawn while the network learns from the last."""
+"""Prefetch training batches in a thread, in the order of one random generator."""
 
 import json
 from collections.abc import Callable
@@ -7,28 +7,28 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-Drawn = TypeVar("Drawn")
+BatchType = TypeVar("BatchType")
 
 
-class Prefetcher(Generic[Drawn]):
-    """Draws one batch ahead in a thread; what comes is as if each were drawn when it is asked for."""
+class Prefetcher(Generic[BatchType]):
+    """Draws one batch ahead in a thread; the batches are the same as without prefetching."""
 
     def __init__(
-        self, draw: Callable[[np.random.Generator], Drawn], generator: np.random.Generator, *, threaded: bool
+        self, draw: Callable[[np.random.Generator], BatchType], generator: np.random.Generator, *, threaded: bool
     ) -> None:
-        """Prepare to draw; nothing is drawn before the first `next`.
+        """Set up the prefetcher; nothing is drawn before the first `next`.
 
         Args:
-            draw: makes a batch; called from one thread at a time.
-            generator: the only source of randomness; nobody else may use it.
-            threaded: whether to draw ahead at all; without, a batch is drawn when it is asked for.
+            draw: returns a batch; called from one thread at a time.
+            generator: the only source of randomness, not used elsewhere.
+            threaded: whether to prefetch; if not, a batch is drawn on request.
         """
         self.draw, self.generator = draw, generator
         self.pool = ThreadPoolExecutor(1) if threaded else None
-        self.coming: Future[Drawn] | None = None
+        self.coming: Future[BatchType] | None = None
         self.before = _state(generator)
 
-    def next(self) -> Drawn:
+    def next(self) -> BatchType:
         """The next batch."""
         if self.pool is None:
             return self.draw(self.generator)
@@ -38,11 +38,11 @@ class Prefetcher(Generic[Drawn]):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The generator's state before the first batch that was not handed out; text, for its integers are long."""
+        """The generator's state before the first batch not returned yet; as JSON, as its integers are long."""
         return {"generator": self.before if self.coming else _state(self.generator)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the batch that would have come next."""
+        """Restore the generator's state."""
         if self.coming is not None:
             self.coming.result()
         self.coming = None

@@ -1,4 +1,4 @@
-"""Where the random numbers of a training come from, so that it can be interrupted and go on with the next ones."""
+"""The random state of a training, saved in checkpoints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from diffufuse.seeds import seed_of
 
 @dataclass(frozen=True)
 class RandomState:
-    """Where the random numbers of a training come from, besides those of its batches; dropout draws from torch's own.
+    """Random generators of a training, apart from that of its batches; dropout uses torch's global generator.
 
     Attributes:
         augmentation: for `augment`.
         objective: for the objective.
-        device: whose own generator layers draw from.
+        device: the device of the layers, whose global generator is saved, too.
     """
 
     augmentation: torch.Generator
@@ -31,7 +31,7 @@ class RandomState:
         return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on drawing; a state of a GPU is of no use without one."""
+        """Restore the states; that of a GPU is ignored without one."""
         self.augmentation.set_state(state_dict["augmentation"])
         self.objective.set_state(state_dict["objective"])
         torch.set_rng_state(state_dict["layers"])
@@ -41,7 +41,7 @@ class RandomState:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[RandomState]:
-    """The generators of a seed; torch's own is seeded, too, and afterwards as it was before."""
+    """Generators seeded by `seed`; torch's global generator is seeded, too, and restored on exit."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed_of(seed, "layers"))
         augmentation, objective = (

@@ -1,4 +1,4 @@
-"""A run is one trained model: its plan, its training, and what is kept of it."""
+"""Runs: train the model of a plan, and write its weights, curves and record."""
 
 import hashlib
 import json
@@ -36,14 +36,14 @@ Predict: TypeAlias = Callable[[nn.Module, Scan, Mapping[str, Any]], Mapping[str,
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and how it came about.
+    """A trained model and the record of its training.
 
     Attributes:
         plan: from `make_plan`.
         network: the trained network.
         history: the curves, columns of `HISTORY`.
         record: the content of `run.json`: digest of the plan, commit, versions, device, cost, validation Dice.
-        checkpoints: folder from which the training would have gone on.
+        checkpoints: folder of the checkpoints of the training.
     """
 
     plan: Mapping[str, Any]
@@ -64,27 +64,27 @@ def train_run(
     started_unix_s: float,
     code: str = "",
 ) -> Run:
-    """Train the model of a plan, or go on with a training of the same plan, code and data that was interrupted.
+    """Train the model of a plan, or resume an interrupted training of the same plan, code and data.
 
     Args:
         plan: from `make_plan`.
         cases: the plan's training and validation cases.
         index: rows of `PATCHES` of at least these cases.
-        checkpoints: folder for the state of the training while it runs; `write_run` removes it.
+        checkpoints: folder for checkpoints; `write_run` removes it.
         predict: network, scan and plan → probability of every region; for validation.
-        follow: receives the curves while they grow.
-        started_unix_s: when the run began, or went on.
-        code: digest of the code that trains.
+        follow: callback for live curves.
+        started_unix_s: when the run started or resumed.
+        code: digest of the training code.
     """
     settings, history = plan["block"]["training"], History(follow)
     fabric = fabric_for_this_machine(settings["precision"])
-    validated = [cases[name] for name in plan["validation_cases"]]
+    validation_cases = [cases[name] for name in plan["validation_cases"]]
     regimen = REGIMENS[settings["regimen"]](
         network_of(plan),
         sampler_of(plan, cases, index).draw,
         augment,
         objective_of(plan),
-        lambda network: validation_dice(network, validated, plan, predict=predict),
+        lambda network: validation_dice(network, validation_cases, plan, predict=predict),
         settings=settings,
         seed=run_seed(plan),
         fabric=fabric,
@@ -111,7 +111,7 @@ def write_run(
     history: str | os.PathLike[str],
     record: str | os.PathLike[str],
 ) -> None:
-    """Write a run: weights as safetensors in a folder, plan and record as JSON, curves; then drop its checkpoints."""
+    """Write a run: weights as safetensors in a folder, plan and record as JSON, curves; then remove its checkpoints."""
     with atomic_folder(weights) as folder:
         save_file(run.network.state_dict(), folder / WEIGHTS)
     write_record(dict(run.plan), plan)
@@ -137,7 +137,7 @@ def validation_dice(
 
 
 def _identity(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], code: str) -> str:
-    """Digest of all that a training follows from: plan, code, content of the stored cases, version of torch."""
+    """Digest of all that determines a training: plan, code, content of the stored cases, version of torch."""
     data = {name: [case.slices.sha256, case.statistics] for name, case in cases.items()}
     facts = {"plan": plan, "code": code, "data": data, "torch": str(torch.__version__)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

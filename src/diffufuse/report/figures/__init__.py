@@ -25,10 +25,10 @@ from diffufuse.report.figures import (
 
 @dataclass(frozen=True)
 class TableFigure:
-    """A figure and the table beside it, from which alone it is drawn.
+    """A figure, and the table from which alone it is drawn.
 
     Attributes:
-        data: what a study found → the figure's table; one sentence, in a column `note`, where nothing can be drawn.
+        data: results of a study → the figure's table; a one-row note if there is nothing to draw.
         draw: the figure's table → the figure.
     """
 

@@ -1,4 +1,4 @@
-"""Curves over all thresholds of a probability, thin enough for a table."""
+"""ROC and precision-recall curves, thinned for a table."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,15 +22,15 @@ DECIDED = 0.5
 
 
 class Kind(NamedTuple):
-    """What is drawn.
+    """The kind of a curve.
 
     Attributes:
         curve: forecast → threshold, x and y.
-        area: forecast → the area under the curve; a metric.
+        area: forecast → the area under the curve, a metric.
         x: column and label of x.
         y: column and label of y.
         drawstyle: how Matplotlib joins two points, so that the area is that of the metric.
-        start: the first y → y at x = 0, where the curve begins.
+        start: the first y → y at x = 0, the start of the curve.
     """
 
     curve: Callable[[Forecast], Curve]
@@ -42,69 +42,69 @@ class Kind(NamedTuple):
 
 
 def data(evidence: Evidence, kind: Kind) -> pd.DataFrame:
-    """The table of a figure of curves near the region, the voxels of all patients together.
+    """The table of a figure of curves near the region, of the pooled voxels of all patients.
 
     Returns:
-        Columns dataset, region, model, threshold (undefined at the curve's beginning), x, y, the area under the whole
-        curve, prevalence, tested (patients), of the area for single patients, where the study asked for it, those of
-        `parts.STATISTICS`, group and member. One sentence if there are no forecasts.
+        Columns dataset, region, model, threshold (undefined at the curve's start), x, y, the area under the whole
+        curve, prevalence, tested (patients), of the area per patient, if the study reports it, those of
+        `parts.STATISTICS`, group and member. A one-row note if there are no forecasts.
     """
-    found = [_rows(names, forecast, kind) for names, forecast in forecasts(evidence, "near")]
-    if not found:
+    tables = [_rows(names, forecast, kind) for names, forecast in forecasts(evidence, "near")]
+    if not tables:
         return cells.sentence(NOTHING)
-    table = pd.concat(found, ignore_index=True).merge(tested(evidence), on=parts.MODEL, how="left")
-    each = parts.clean_summary(evidence, kind.area.__name__)
-    return looks.grouped(table.merge(each, on=parts.MODEL, how="left"), evidence)
+    table = pd.concat(tables, ignore_index=True).merge(tested(evidence), on=parts.MODEL, how="left")
+    summary = parts.clean_summary(evidence, kind.area.__name__)
+    return looks.grouped(table.merge(summary, on=parts.MODEL, how="left"), evidence)
 
 
 def _rows(names: dict[str, str], forecast: Forecast, kind: Kind) -> pd.DataFrame:
     threshold, x, y = kind.curve(forecast)
     threshold, x = (np.concatenate([[first], rest]) for first, rest in ((np.nan, threshold), (0.0, x)))
     y = np.concatenate([[kind.start(y[0])], y])
-    kept = thinned(x, y, always=int(np.flatnonzero(threshold >= DECIDED).max(initial=0)))
-    points = {"threshold": threshold[kept], kind.x: x[kept], kind.y: y[kept]}
+    selected = thinned(x, y, always=int(np.flatnonzero(threshold >= DECIDED).max(initial=0)))
+    points = {"threshold": threshold[selected], kind.x: x[selected], kind.y: y[selected]}
     areas = {kind.area.__name__: kind.area(forecast), "prevalence": prevalence(forecast)}
     return pd.DataFrame({name: names[name] for name in parts.MODEL} | points | areas)
 
 
 def thinned(x: Float[np.ndarray, " t"], y: Float[np.ndarray, " t"], *, always: int) -> Int[np.ndarray, " kept"]:
-    """The points of a curve that are worth drawing: evenly along its length, both ends, and one that must not go.
+    """Thin a curve: points evenly spaced along its length, both ends, and one given point.
 
     Args:
         x: 0..1.
         y: 0..1.
-        always: index of the point that must not go.
+        always: index of the point to keep.
 
     Returns:
-        At most `POINTS` indices, ascending; of a curve that is undefined the first alone.
+        At most `POINTS` indices, ascending; only the first of an undefined curve.
     """
     if not np.isfinite([x, y]).all():
         return np.array([0])
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
-    even = np.searchsorted(along, np.linspace(0, along[-1], POINTS - 3)).clip(max=x.size - 1)
-    return np.unique([0, always, *even, x.size - 1])
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+    evenly_spaced = np.searchsorted(length, np.linspace(0, length[-1], POINTS - 3)).clip(max=x.size - 1)
+    return np.unique([0, always, *evenly_spaced, x.size - 1])
 
 
 def draw(table: pd.DataFrame, kind: Kind, *, constant: Callable[[Axes, pd.DataFrame], None], meaning: str) -> Figure:
     """Draw the curves, one panel per region and group of models.
 
     Args:
-        table: as returned by `data`.
-        kind: the same.
-        constant: draws into a panel what a constant forecast would have.
-        meaning: what that is, for the caption.
+        table: from `data`.
+        kind: as for `data`.
+        constant: draws the curve of a constant forecast into a panel.
+        meaning: its description, for the caption.
     """
-    found = looks.together(table)
-    height_in = parts.with_legend(3.5, found, lines=2)
-    figure, grid = parts.panels(len(found), width_in=3.4, height_in=height_in)
-    for axes, part in zip(grid, found, strict=True):
+    panels = looks.together(table)
+    height_in = parts.with_legend(3.5, panels, lines=2)
+    figure, grid = parts.panels(len(panels), width_in=3.4, height_in=height_in)
+    for axes, part in zip(grid, panels, strict=True):
         constant(axes, part)
-        for model, rows, whose in looks.models_of(part):
-            line = {"color": whose.color, "linestyle": whose.line, "linewidth": 1.2}
+        for model, rows, look in looks.models_of(part):
+            line = {"color": look.color, "linestyle": look.line, "linewidth": 1.2}
             axes.plot(rows[kind.x], rows[kind.y], drawstyle=kind.drawstyle, **line)
-            at = rows[rows["threshold"] >= DECIDED].tail(1)
-            axes.plot(at[kind.x], at[kind.y], **looks.mark(whose))
-            axes.plot([], [], label=_entry(model, rows, kind), **{**looks.mark(whose), **line})
+            decided = rows[rows["threshold"] >= DECIDED].tail(1)
+            axes.plot(decided[kind.x], decided[kind.y], **looks.mark(look))
+            axes.plot([], [], label=_entry(model, rows, kind), **{**looks.mark(look), **line})
         axes.set_title(parts.place_of(part))
         axes.set_xlabel(kind.x.replace("_", " ").capitalize())
         axes.set_ylabel(kind.y.replace("_", " ").capitalize())

@@ -1,4 +1,4 @@
-"""Dice under each condition, one panel per model and region: every patient, the mean, and how sure it is."""
+"""Dice under each condition, one panel per model and region: every patient, and the mean with its interval."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ NARROWEST_IN = 0.16
 
 
 def data(evidence: Evidence) -> pd.DataFrame:
-    """The figure's table: Dice of every patient, beside the mean over patients and its 95 % interval.
+    """The figure's table: Dice of every patient, the mean over patients and its 95 % interval.
 
     Returns:
         Columns dataset, region, condition, model, patient, value, those of `parts.STATISTICS`, group, member; models
-        and conditions in the study's order. One sentence if Dice was not asked for.
+        and conditions in the study's order. A one-row note if the study does not report Dice.
     """
     dice = parts.of_masks(evidence.metrics, evidence, "dice")
     if dice.empty:
@@ -40,22 +40,22 @@ def draw(table: pd.DataFrame) -> Figure:
     Gray lines join the values of one patient; large markers are means over patients with their 95 % intervals.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
 
     Returns:
-        A figure with one panel per model and region, as many side by side as the page holds.
+        A figure with one panel per model and region, in a grid that fits the page.
     """
     conditions = list(dict.fromkeys(table["condition"]))
-    found = [
-        (model, rows, whose)
+    models = [
+        (model, rows, look)
         for _, place in table.groupby(looks.PLACE, sort=False)
-        for model, rows, whose in looks.models_of(place)
+        for model, rows, look in looks.models_of(place)
     ]
     step_in = next((step for most, step in STEPS_IN if len(conditions) < most), NARROWEST_IN)
     width_in = max(2.3, 0.65 + step_in * len(conditions))
-    figure, grid = parts.panels(len(found), width_in=width_in, height_in=3.0)
-    for axes, (model, rows, whose) in zip(grid, found, strict=True):
-        _draw_panel(axes, rows, conditions, whose)
+    figure, grid = parts.panels(len(models), width_in=width_in, height_in=3.0)
+    for axes, (model, rows, look) in zip(grid, models, strict=True):
+        _draw_panel(axes, rows, conditions, look)
         axes.set_title(parts.fold(model, int(11 * width_in)))
         axes.set_ylabel(f"Dice, {parts.place_of(rows)}")
     counts = table.groupby([*parts.MODEL, "condition"], sort=False)["patient"].nunique()
@@ -63,17 +63,17 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, rows: pd.DataFrame, conditions: list[str], whose: looks.Look) -> None:
-    people = sorted(set(rows["patient"]))
-    aside = dict(zip(people, parts.spread(len(people), SPREAD), strict=True))
-    place = {condition: float(rank) for rank, condition in enumerate(conditions)}
-    dot: dict[str, Any] = {"marker": "o", "markersize": 1.8, "markerfacecolor": MEDIUM, "markeredgewidth": 0}
+def _draw_panel(axes: Axes, rows: pd.DataFrame, conditions: list[str], look: looks.Look) -> None:
+    patients = sorted(set(rows["patient"]))
+    shifts = dict(zip(patients, parts.spread(len(patients), SPREAD), strict=True))
+    position = {condition: float(rank) for rank, condition in enumerate(conditions)}
+    point_style: dict[str, Any] = {"marker": "o", "markersize": 1.8, "markerfacecolor": MEDIUM, "markeredgewidth": 0}
     for patient, values in rows.groupby("patient", sort=False):
-        x = values["condition"].map(place) + aside[str(patient)]
-        axes.plot(x, values["value"], color=QUIET, linewidth=0.5, **dot)
+        x = values["condition"].map(position) + shifts[str(patient)]
+        axes.plot(x, values["value"], color=QUIET, linewidth=0.5, **point_style)
     means = rows.drop_duplicates("condition")
-    style = {**looks.mark(whose, size=6), "elinewidth": 1.6, "zorder": 3}
-    axes.errorbar(means["condition"].map(place), means["mean"], yerr=parts.intervals(means), **style)
+    style = {**looks.mark(look, size=6), "elinewidth": 1.6, "zorder": 3}
+    axes.errorbar(means["condition"].map(position), means["mean"], yerr=parts.intervals(means), **style)
     axes.set_xticks(range(len(conditions)), conditions, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.5, len(conditions) - 0.5)
     parts.unit_axis(axes, "y")

@@ -1,4 +1,4 @@
-"""Dice and IoU against the strength of noise on all modalities: how gently a model fails."""
+"""Dice and IoU by the standard deviation of Gaussian noise on all modalities."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,7 +18,8 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns dataset, region, condition, model, metric, those of `parts.STATISTICS`, noise_sd (in units of the
-        image's standard deviation inside the body), group, member. One sentence if no noise or neither metric is there.
+        image's standard deviation inside the body), group, member. A one-row note without noise or without both
+        metrics.
     """
     levels = {name: _noise_sd(block) for name, block in evidence.conditions.items()} | {CLEAN: 0.0}
     table = parts.of_masks(evidence.summary, evidence, *OVERLAPS)
@@ -30,7 +31,7 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
 
 def _noise_sd(block: object) -> float | None:
-    """How strong the Gaussian noise of a condition is, if it does nothing else and spares no modality."""
+    """SD of the Gaussian noise of a condition that does nothing else and affects all modalities; otherwise None."""
     match block:
         case {"modalities": _} | {"kinds": _} | {"absent": _} | {"present": _}:
             return None
@@ -44,13 +45,13 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw a line per model: mean over patients with its interval, one row per region and group of models.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
     """
-    found, metrics = looks.together(table), [name for name in OVERLAPS if name in set(table["metric"])]
+    panels, metrics = looks.together(table), [name for name in OVERLAPS if name in set(table["metric"])]
     figure, grid = parts.lines(
-        len(found), len(metrics), width_in=3.2, height_in=2.5, margin_in=0.6 + parts.room_for(table["model"])
+        len(panels), len(metrics), width_in=3.2, height_in=2.5, margin_in=0.6 + parts.room_for(table["model"])
     )
-    for row, part in zip(grid, found, strict=True):
+    for row, part in zip(grid, panels, strict=True):
         for axes, metric in zip(row, metrics, strict=True):
             _draw_panel(axes, part[part["metric"] == metric])
             axes.set_ylabel(f"{OVERLAPS[metric]}, {parts.place_of(part)}")
@@ -62,11 +63,11 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     levels = sorted(set(part["noise_sd"]))
-    aside = parts.beside(part["model"], SIDEWAYS * levels[-1] * (part["model"].nunique() - 1))
-    for model, rows, whose in looks.models_of(part):
+    shifts = parts.beside(part["model"], SIDEWAYS * levels[-1] * (part["model"].nunique() - 1))
+    for model, rows, look in looks.models_of(part):
         rows = rows.sort_values("noise_sd")
-        line = {**looks.mark(whose), "linestyle": whose.line, "linewidth": 1.0, "elinewidth": 1.0}
-        x = rows["noise_sd"] + aside[model]
+        line = {**looks.mark(look), "linestyle": look.line, "linewidth": 1.0, "elinewidth": 1.0}
+        x = rows["noise_sd"] + shifts[model]
         axes.errorbar(x, rows["mean"], yerr=parts.intervals(rows), label=model, **line)
     axes.set_xticks(levels, [f"{level:g}" for level in levels])
     parts.unit_axis(axes, "y")

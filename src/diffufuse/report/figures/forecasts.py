@@ -1,4 +1,4 @@
-"""What a study's models forecast, as figures of probabilities need it."""
+"""Forecasts of a study's models, for figures of probabilities."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from diffufuse.metrics.forecast import Forecast
 from diffufuse.metrics.overlap import COUNTED
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.figures import parts
-from diffufuse.report.selection import home
+from diffufuse.report.selection import in_domain_rows
 
 NOTHING = "No probabilities to draw: the study has no forecast of any model under clean."
 NEAR = f"voxels within {NEAR_MM:g}\u00a0mm of reference or prediction"
@@ -18,23 +18,23 @@ SCOPE = [*parts.MODEL, "scope"]
 
 
 def forecasts(evidence: Evidence, *scopes: str) -> Iterator[tuple[dict[str, str], Forecast]]:
-    """What each model forecast of its own dataset under `clean`, the voxels of all test cases together.
+    """In-domain forecasts of each model under `clean`, pooled over all test cases.
 
     Args:
-        evidence: what a study found.
-        scopes: of `near` and `body`.
+        evidence: results of the study.
+        scopes: `near`, `body` or both.
 
     Yields:
         dataset, region, model and scope by name, and the forecast.
     """
-    kept = home(evidence.forecasts)
-    kept = kept[(kept["condition"] == CLEAN) & kept["scope"].isin(scopes)]
-    for key, rows in kept.groupby(SCOPE, sort=False):
+    selected = in_domain_rows(evidence.forecasts)
+    selected = selected[(selected["condition"] == CLEAN) & selected["scope"].isin(scopes)]
+    for key, rows in selected.groupby(SCOPE, sort=False):
         level, inside, outside = rows.sort_values("level")[["level", "inside", "outside"]].to_numpy(np.int64).T
         yield dict(zip(SCOPE, map(str, key), strict=True)), Forecast(level, inside, outside)
 
 
 def tested(evidence: Evidence) -> pd.DataFrame:
-    """How many patients each model was tested on under `clean`: the columns of `parts.MODEL` and `tested`."""
-    counted = parts.clean_summary(evidence, COUNTED[0])
-    return counted[[*parts.MODEL, "patients"]].rename(columns={"patients": "tested"})
+    """Number of test patients of each model under `clean`: the columns of `parts.MODEL` and `tested`."""
+    summary = parts.clean_summary(evidence, COUNTED[0])
+    return summary[[*parts.MODEL, "patients"]].rename(columns={"patients": "tested"})

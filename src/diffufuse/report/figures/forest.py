@@ -1,4 +1,4 @@
-"""Every model against one, under each condition: the mean difference of Dice on the same patients."""
+"""Forest plot: mean paired difference of Dice between every model and one, per condition."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,19 +26,19 @@ COLUMNS_POINTS = (5, 45)
 
 
 def data(evidence: Evidence) -> pd.DataFrame:
-    """The figure's table: the comparisons of Dice, as `reporting.comparison.compare` has them.
+    """The figure's table: the comparisons of Dice from `tables.comparison.compare`.
 
     Returns:
         Columns dataset, region, condition, model, against, patients (pairs), left_out, zero, difference (model minus
-        against), low, high, hodges_lehmann, p, p_holm, group, member; by place, then condition. One sentence if there
-        is nothing to compare.
+        against), low, high, hodges_lehmann, p, p_holm, group, member; by dataset, region and condition. A one-row note
+        if there is nothing to compare.
     """
-    asked = [metric for metric in evidence.asked if metric == "dice"]
-    found = compare(replace(evidence, asked=asked))
-    if found.empty:
+    metrics = [metric for metric in evidence.asked if metric == "dice"]
+    comparisons = compare(replace(evidence, asked=metrics))
+    if comparisons.empty:
         return cells.sentence(NOTHING)
-    found = found.assign(against=evidence.compare_with)
-    return looks.grouped(found[[*looks.PLACE, "condition", "model", "against", *STATISTICS]], evidence)
+    comparisons = comparisons.assign(against=evidence.compare_with)
+    return looks.grouped(comparisons[[*looks.PLACE, "condition", "model", "against", *STATISTICS]], evidence)
 
 
 @parts.drawn
@@ -46,16 +46,16 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw the differences with their intervals, one panel per region and condition, a row per model.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
     """
     models = list(dict.fromkeys(table["model"]))
-    found = [rows for _, rows in table.groupby([*looks.PLACE, "condition"], sort=False)]
+    panels = [rows for _, rows in table.groupby([*looks.PLACE, "condition"], sort=False)]
     ends = table[["low", "high", "difference", "hodges_lehmann"]].to_numpy(float)
-    known = ends[np.isfinite(ends)]
-    low, high = float(known.min(initial=-LEAST_REACH)), float(known.max(initial=LEAST_REACH))
+    finite = ends[np.isfinite(ends)]
+    low, high = float(finite.min(initial=-LEAST_REACH)), float(finite.max(initial=LEAST_REACH))
     height_in = 1.25 + ROW_IN * len(models)
-    figure, grid = parts.panels(len(found), width_in=2.75, height_in=height_in, margin_in=parts.room_for(models))
-    for axes, rows in zip(grid, found, strict=True):
+    figure, grid = parts.panels(len(panels), width_in=2.75, height_in=height_in, margin_in=parts.room_for(models))
+    for axes, rows in zip(grid, panels, strict=True):
         _draw_panel(axes, rows, models)
         axes.set_xlim(low - MARGIN * (high - low), high + MARGIN * (high - low))
         if not axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
@@ -66,13 +66,13 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     axes.axvline(0, color=MEDIUM, linewidth=0.8)
-    for model, row, whose in looks.models_of(rows):
+    for model, row, look in looks.models_of(rows):
         first, y = row.iloc[0], models.index(model)
-        axes.plot([first["low"], first["high"]], [y, y], color=whose.color, linewidth=1.4)
-        axes.plot(first["difference"], y, **looks.mark(whose))
+        axes.plot([first["low"], first["high"]], [y, y], color=look.color, linewidth=1.4)
+        axes.plot(first["difference"], y, **looks.mark(look))
         axes.plot(first["hodges_lehmann"], y, "|", color=INK, markersize=9, markeredgewidth=1.2)
-        _at_the_right(axes, y, cells.probability(first["p_holm"]), str(first["patients"]))
-    _at_the_right(axes, -1, "p (Holm)", "n", weight="bold")
+        _annotate_right(axes, y, cells.probability(first["p_holm"]), str(first["patients"]))
+    _annotate_right(axes, -1, "p (Holm)", "n", weight="bold")
     axes.set_yticks(range(len(models)), models)
     axes.set_ylim(len(models) - 0.4, -1.4)
     axes.set_title(f"{rows['condition'].iloc[0]}\n{parts.place_of(rows)}")
@@ -81,11 +81,11 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     parts.quiet_grid(axes, "x")
 
 
-def _at_the_right(axes: Axes, y: float, *texts: str, **style: Any) -> None:
+def _annotate_right(axes: Axes, y: float, *texts: str, **style: Any) -> None:
     for text, points in zip(texts, COLUMNS_POINTS, strict=True):
-        where: dict[str, Any] = {
+        placement: dict[str, Any] = {
             "xycoords": axes.get_yaxis_transform(),
             "xytext": (points, 0),
             "textcoords": "offset points",
         }
-        axes.annotate(text, (1, y), **where, va="center", fontsize=6.5, annotation_clip=False, **style)
+        axes.annotate(text, (1, y), **placement, va="center", fontsize=6.5, annotation_clip=False, **style)

@@ -1,4 +1,4 @@
-"""Dice where modalities are withheld: what each of them is worth, and what the gates do about it."""
+"""Dice under missing modalities, with learned and with uniform gates."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,38 +21,42 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns dataset, region, condition, model, those of `parts.STATISTICS`, group, member, and gates: `own`, or
-        `uniform` for the weights of `compare_with` with uniform gates, who is drawn wherever that model is. Other
-        variants of models are left out. One sentence if the study withholds nothing.
+        `uniform` for the weights of `compare_with` with uniform gates, drawn in every panel. Other variants are left
+        out. A one-row note if the study withholds nothing.
     """
     withheld = [name for name, block in evidence.conditions.items() if withholds(block)]
-    even = [m for m, b in evidence.models.items() if gates_off(b) and b["weights_of"] == evidence.compare_with]
-    opponents = [model for model in evidence.models if not looks.is_variant(evidence, model)]
-    order = {model: rank for rank, model in enumerate([evidence.compare_with, *even, *opponents])}
-    places = {condition: rank for rank, condition in enumerate([CLEAN, *withheld])}
+    with_uniform_gates = [
+        m for m, b in evidence.models.items() if gates_off(b) and b["weights_of"] == evidence.compare_with
+    ]
+    baselines = [model for model in evidence.models if not looks.is_variant(evidence, model)]
+    order = {model: rank for rank, model in enumerate([evidence.compare_with, *with_uniform_gates, *baselines])}
+    condition_order = {condition: rank for rank, condition in enumerate([CLEAN, *withheld])}
     dice = parts.of_masks(evidence.summary, evidence, "dice")
-    table = dice[dice["condition"].isin(places) & dice["model"].isin(order)]
+    table = dice[dice["condition"].isin(condition_order) & dice["model"].isin(order)]
     if not table["condition"].isin(withheld).any():
         return cells.sentence(NOTHING)
-    table = table.sort_values(["condition", "model"], key=lambda names: names.map(places | order), kind="stable")
+    table = table.sort_values(
+        ["condition", "model"], key=lambda names: names.map(condition_order | order), kind="stable"
+    )
     table = looks.grouped(table[[*looks.PLACE, "condition", "model", *parts.STATISTICS]], evidence)
-    uniform = table["model"].isin(even)
+    uniform = table["model"].isin(with_uniform_gates)
     table.loc[uniform, ["group", "member"]] = 0
     return looks.in_order(table.assign(gates=uniform.map({True: "uniform", False: "own"})))
 
 
 @parts.drawn
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw a mark per model and condition, the mean over patients with its interval, one panel per region and group.
+    """Draw a marker per model and condition, the mean over patients with its interval, one panel per region and group.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
     """
-    found, conditions = looks.together(table), list(dict.fromkeys(table["condition"]))
-    width_in = 0.8 + len(conditions) * max(0.45, 0.1 * max(part["model"].nunique() for part in found))
+    panels, conditions = looks.together(table), list(dict.fromkeys(table["condition"]))
+    width_in = 0.8 + len(conditions) * max(0.45, 0.1 * max(part["model"].nunique() for part in panels))
     figure, grid = parts.lines(
-        len(found), 1, width_in=width_in, height_in=2.7, margin_in=0.6 + parts.room_for(table["model"])
+        len(panels), 1, width_in=width_in, height_in=2.7, margin_in=0.6 + parts.room_for(table["model"])
     )
-    for (axes,), part in zip(grid, found, strict=True):
+    for (axes,), part in zip(grid, panels, strict=True):
         _draw_panel(axes, part, conditions)
         axes.set_ylabel(f"Dice, {parts.place_of(part)}")
         parts.legend(figure, axes, "right")
@@ -62,14 +66,14 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def _draw_panel(axes: Axes, part: pd.DataFrame, conditions: list[str]) -> None:
-    aside = parts.beside(part["model"], HALF_WIDTH)
-    places = {condition: rank for rank, condition in enumerate(conditions)}
-    x = part["condition"].map(places) + part["model"].map(aside)
+    shifts = parts.beside(part["model"], HALF_WIDTH)
+    positions = {condition: rank for rank, condition in enumerate(conditions)}
+    x = part["condition"].map(positions) + part["model"].map(shifts)
     for _, rows in part[part["member"] == 0].groupby("condition"):
         axes.plot(x[rows.index], rows["mean"], color=MEDIUM, linewidth=0.8)
-    for model, rows, whose in looks.models_of(part):
-        looked = whose._replace(face="white") if (rows["gates"] == "uniform").all() else whose
-        style = {**looks.mark(looked), "elinewidth": 1.0, "label": model}
+    for model, rows, look in looks.models_of(part):
+        shown_look = look._replace(face="white") if (rows["gates"] == "uniform").all() else look
+        style = {**looks.mark(shown_look), "elinewidth": 1.0, "label": model}
         axes.errorbar(x[rows.index], rows["mean"], yerr=parts.intervals(rows), **style)
     axes.set_xticks(range(len(conditions)), conditions, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_xticks([rank + 0.5 for rank in range(len(conditions) - 1)], minor=True)

@@ -1,4 +1,4 @@
-"""What the figures drawn from tables share: panels that wrap, captions, legends, and a sentence for nothing."""
+"""Common parts of the figures drawn from tables: panel grids, captions, legends, and the note of an empty figure."""
 
 import functools
 import math
@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.figures.looks import PLACE
-from diffufuse.report.selection import home, with_own_masks
+from diffufuse.report.selection import in_domain_rows, with_own_masks
 from diffufuse.report.style import INK, house_style, new_figure
 
 PAGE_IN = 13.0
@@ -31,27 +31,27 @@ GOLDEN_ANGLE = (math.sqrt(5) - 1) / 2
 
 
 def clean_summary(evidence: Evidence, metric: str) -> pd.DataFrame:
-    """A metric over patients of every model on its own dataset, under `clean`: the columns of MODEL and STATISTICS."""
-    summary = home(evidence.summary)
+    """A metric over patients of every model, in-domain under `clean`: the columns of MODEL and STATISTICS."""
+    summary = in_domain_rows(evidence.summary)
     chosen = summary[(summary["condition"] == CLEAN) & (summary["metric"] == metric)]
     return chosen[[*MODEL, *STATISTICS]]
 
 
 def of_masks(table: pd.DataFrame, evidence: Evidence, *metrics: str) -> pd.DataFrame:
-    """The rows of metrics of masks, of models at home; models whose mask is another's are left out."""
-    rows = home(table)
-    return rows[rows["metric"].isin(metrics) & rows["model"].isin(with_own_masks(evidence))]
+    """The rows of metrics of masks, in-domain, without models that use the masks of another."""
+    in_domain = in_domain_rows(table)
+    return in_domain[in_domain["metric"].isin(metrics) & in_domain["model"].isin(with_own_masks(evidence))]
 
 
 def drawn(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], Figure]:
-    """Let a function draw in the shared style, and draw the sentence of a table that has one in place of numbers."""
+    """Decorator: draw in the common style, and draw the note of a table without numbers."""
 
     @functools.wraps(draw)
-    def in_style(table: pd.DataFrame) -> Figure:
+    def wrapper(table: pd.DataFrame) -> Figure:
         with house_style():
             return _sentence(str(table["note"].iloc[0])) if "note" in table else draw(table)
 
-    return in_style
+    return wrapper
 
 
 def _sentence(text: str) -> Figure:
@@ -61,13 +61,13 @@ def _sentence(text: str) -> Figure:
 
 
 def panels(count: int, *, width_in: float, height_in: float, margin_in: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, in as many lines as the page needs.
+    """A figure with `count` panels, wrapped to the page width.
 
     Args:
         count: number of panels.
-        width_in: of a panel with what belongs to it.
-        height_in: of a panel with what belongs to it.
-        margin_in: more beside the panels of a line.
+        width_in: of a panel with its labels.
+        height_in: of a panel with its labels.
+        margin_in: additional width of a row.
     """
     rows, across = wrapped(count, width_in, margin_in=margin_in)
     figure, grid = lines(rows, across, width_in=width_in, height_in=height_in, margin_in=margin_in)
@@ -80,14 +80,14 @@ def panels(count: int, *, width_in: float, height_in: float, margin_in: float = 
 def lines(
     count: int, across: int, *, width_in: float, height_in: float, margin_in: float = 0.0, **grid: Any
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with so many lines of panels, and each line as a list.
+    """A figure with a grid of panels, as a list of rows.
 
     Args:
-        count: number of lines.
-        across: number of panels in each.
-        width_in: of a panel with what belongs to it.
-        height_in: of a panel with what belongs to it.
-        margin_in: more beside the panels of a line.
+        count: number of rows.
+        across: number of panels per row.
+        width_in: of a panel with its labels.
+        height_in: of a panel with its labels.
+        margin_in: additional width of a row.
         grid: passed on to `Figure.subplots`.
     """
     figure = new_figure(max(NARROWEST_IN, margin_in + width_in * across), CAPTION_IN + height_in * count)
@@ -95,19 +95,19 @@ def lines(
 
 
 def wrapped(count: int, width_in: float, *, margin_in: float = 0.0) -> tuple[int, int]:
-    """Into how many lines, and how many in each, so many panels go on a page, the last line as full as can be."""
+    """Number of rows, and of panels per row, for `count` panels on a page, filled evenly."""
     rows = math.ceil(count / max(1, int((PAGE_IN - margin_in) / width_in)))
     return rows, math.ceil(count / rows)
 
 
 def place_of(table: pd.DataFrame) -> str:
-    """What a panel is of: its region and dataset."""
+    """Region and dataset of a panel, as text."""
     first = table.iloc[0]
     return f"{first['region']}, {first['dataset']}"
 
 
 def fold(name: str, characters: int = 22) -> str:
-    """A long name in lines, broken after underscores and hyphens."""
+    """Break a long name into lines after underscores and hyphens."""
     lines = [""]
     for part in name.replace("_", "_\0").replace("-", "-\0").split("\0"):
         if lines[-1] and len(lines[-1]) + len(part) > characters:
@@ -117,34 +117,34 @@ def fold(name: str, characters: int = 22) -> str:
 
 
 def room_for(names: Iterable[str]) -> float:
-    """The inches that the longest of some names needs beside an axis, in one line."""
+    """Width in inches of the longest name next to an axis."""
     return max(map(len, names), default=0) / NAME_CHARACTERS_PER_INCH
 
 
 def caption(figure: Figure, *facts: str) -> None:
-    """Write what a reader must know below the figure, in lines that fit."""
+    """Write a caption below the figure, wrapped to its width."""
     text = "; ".join(fact for fact in facts if fact)
-    line = int(CHARACTERS_PER_INCH * figure.get_figwidth())
-    figure.supxlabel(textwrap.fill(text, line), fontsize=7, color=INK)
+    characters = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+    figure.supxlabel(textwrap.fill(text, characters), fontsize=7, color=INK)
 
 
 def number_of(counts: Iterable[float], noun: str = "patients") -> str:
-    """`n = 5 patients`, or from the fewest to the most."""
-    known = [int(count) for count in counts if not math.isnan(count)]
-    if not known:
+    """`n = 5 patients`, or a range."""
+    defined = [int(count) for count in counts if not math.isnan(count)]
+    if not defined:
         return ""
-    low, high = min(known), max(known)
+    low, high = min(defined), max(defined)
     return f"n = {low if low == high else f'{low} to {high}'} {noun}"
 
 
 def left_out(table: pd.DataFrame) -> str:
-    """Says so where patients without a value were left out."""
-    most = table["undefined"].max()
-    return f"up to {most:.0f} of them without a value are left out" if most > 0 else ""
+    """Note on patients without a value, if any were left out."""
+    largest = table["undefined"].max()
+    return f"up to {largest:.0f} of them without a value are left out" if largest > 0 else ""
 
 
 def legend(figure: Figure, axes: Axes, where: Literal["below", "right"], **settings: Any) -> None:
-    """A legend outside of a panel, below its axis or at its right."""
+    """A legend outside of a panel, below its axis or to its right."""
     below = where == "below"
     right_in, up_in = (0.0, -0.42) if below else (0.1, 0.0)
     shift = ScaledTranslation(right_in, up_in, figure.dpi_scale_trans)
@@ -156,35 +156,35 @@ def legend(figure: Figure, axes: Axes, where: Literal["below", "right"], **setti
     )
 
 
-def with_legend(height_in: float, found: list[pd.DataFrame], *, lines: int) -> float:
-    """The height of a panel with a legend below it, of so many lines for each model; that of the longest one."""
-    return height_in + LEGEND_LINE_IN * lines * max(part["model"].nunique() for part in found)
+def with_legend(height_in: float, panels: list[pd.DataFrame], *, lines: int) -> float:
+    """Height of a panel with a legend below it, with `lines` lines per model, for the longest legend."""
+    return height_in + LEGEND_LINE_IN * lines * max(part["model"].nunique() for part in panels)
 
 
 def intervals(rows: pd.DataFrame) -> np.ndarray:
-    """(2, n) how far the interval of a mean reaches down and up, for error bars; NaN where it is undefined."""
+    """(2, n) lower and upper length of the error bars of means; NaN if undefined."""
     return np.stack([rows["mean"] - rows["mean_low"], rows["mean_high"] - rows["mean"]]).clip(min=0)
 
 
 def spread(count: int, half_width: float) -> np.ndarray:
-    """(count,) fixed sideways shifts: a low-discrepancy sequence in place of chance, alike on every drawing."""
+    """(count,) deterministic jitter: a low-discrepancy sequence instead of random numbers."""
     return half_width * (2 * (np.arange(1, count + 1) * GOLDEN_ANGLE % 1) - 1)
 
 
 def beside(names: Iterable[str], half_width: float) -> dict[str, float]:
-    """Name → a sideways shift, so that several marks at one place stand beside each other."""
-    known = list(dict.fromkeys(names))
-    shifts = np.linspace(-half_width, half_width, len(known)) if len(known) > 1 else np.zeros(1)
-    return dict(zip(known, shifts.tolist(), strict=True))
+    """Name → shift, so that several markers at one position do not overlap."""
+    unique_names = list(dict.fromkeys(names))
+    shifts = np.linspace(-half_width, half_width, len(unique_names)) if len(unique_names) > 1 else np.zeros(1)
+    return dict(zip(unique_names, shifts.tolist(), strict=True))
 
 
 def unit_axis(axes: Axes, which: Literal["x", "y"]) -> None:
-    """An axis of a ratio, 0 to 1 with room for marks at its ends, over a quiet grid."""
+    """An axis of a ratio from 0 to 1 with margins, and a grid."""
     (axes.set_xlim if which == "x" else axes.set_ylim)(-0.02, 1.02)
     quiet_grid(axes, which)
 
 
 def quiet_grid(axes: Axes, which: Literal["x", "y", "both"]) -> None:
-    """A grid behind everything."""
+    """A faint grid in the background."""
     axes.grid(axis=which, color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""Dice of every patient, all models beside each other: who is easy, who is hard, and for whom."""
+"""Dice of every patient under all models."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.figures import looks, parts
-from diffufuse.report.selection import home_values, with_own_masks
+from diffufuse.report.selection import in_domain_values, with_own_masks
 from diffufuse.report.style import QUIET
 
 NOTHING = "No patients to draw: the study measures no Dice under clean."
@@ -20,9 +20,9 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns dataset, region, model, patient, value, group, member; patients without a value under `compare_with`
-        stand last. One sentence if there is no Dice under `clean`.
+        come last. A one-row note if there is no Dice under `clean`.
     """
-    values = home_values(evidence, ["dice"], models=with_own_masks(evidence))[[*parts.MODEL, "patient", "value"]]
+    values = in_domain_values(evidence, ["dice"], models=with_own_masks(evidence))[[*parts.MODEL, "patient", "value"]]
     if values.empty:
         return cells.sentence(NOTHING)
     first = values[values["model"] == evidence.compare_with].rename(columns={"value": "first"})
@@ -34,16 +34,16 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
 @parts.drawn
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw a line per patient with a mark per model, one panel per region and group of models.
+    """Draw a line per patient with a marker per model, one panel per region and group of models.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
     """
-    found = looks.together(table)
-    people = max(part["patient"].nunique() for part in found)
-    height_in = parts.with_legend(0.9 + ROW_IN * max(people, FEWEST), found, lines=1)
-    figure, grid = parts.panels(len(found), width_in=4.0, height_in=height_in)
-    for axes, part in zip(grid, found, strict=True):
+    panels = looks.together(table)
+    patients = max(part["patient"].nunique() for part in panels)
+    height_in = parts.with_legend(0.9 + ROW_IN * max(patients, FEWEST), panels, lines=1)
+    figure, grid = parts.panels(len(panels), width_in=4.0, height_in=height_in)
+    for axes, part in zip(grid, panels, strict=True):
         _draw_panel(axes, part)
         axes.set_title(parts.place_of(part))
         parts.legend(figure, axes, "below")
@@ -58,10 +58,10 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     order = list(dict.fromkeys(part["patient"]))
     values = part.groupby("patient", sort=False)["value"]
     axes.hlines(range(len(order)), values.min(), values.max(), color=QUIET, linewidth=0.8, zorder=1)
-    for model, rows, whose in looks.models_of(part):
-        front = 3 - rows["member"].iloc[0] / (looks.TOGETHER + 1)
+    for model, rows, look in looks.models_of(part):
+        layer = 3 - rows["member"].iloc[0] / (looks.TOGETHER + 1)
         places = rows["patient"].map(order.index)
-        axes.plot(rows["value"], places, label=model, zorder=front, **looks.mark(whose, size=4))
+        axes.plot(rows["value"], places, label=model, zorder=layer, **looks.mark(look, size=4))
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlabel("Dice, clean")

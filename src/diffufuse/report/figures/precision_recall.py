@@ -1,4 +1,4 @@
-"""Precision-recall curves: how much of what is marked belongs to the region, for every share of it that is found."""
+"""Precision-recall curves."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ KIND = curves.Kind(precision_recall_curve, ap, "recall", "precision", "steps-pre
 
 
 def data(evidence: Evidence) -> pd.DataFrame:
-    """The figure's table, as `curves.data` has it."""
+    """The figure's table, from `curves.data`."""
     return curves.data(evidence, KIND)
 
 
@@ -21,12 +21,12 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw the precision-recall curves of all models, one panel per region and group of models.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
     """
     meaning = "dotted: prevalence, the precision of a constant forecast"
     return curves.draw(table, KIND, constant=_prevalences, meaning=meaning)
 
 
 def _prevalences(axes: Axes, part: pd.DataFrame) -> None:
-    for _, rows, whose in looks.models_of(part):
-        axes.axhline(rows["prevalence"].iloc[0], color=whose.color, linestyle=":", linewidth=0.8)
+    for _, rows, look in looks.models_of(part):
+        axes.axhline(rows["prevalence"].iloc[0], color=look.color, linestyle=":", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""ROC curves: which share of a region is found, at the price of which share of what lies around it."""
+"""ROC curves."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ KIND = curves.Kind(roc_curve, auc, "false_positive_rate", "true_positive_rate", 
 
 
 def data(evidence: Evidence) -> pd.DataFrame:
-    """The figure's table, as `curves.data` has it."""
+    """The figure's table, from `curves.data`."""
     return curves.data(evidence, KIND)
 
 
@@ -22,7 +22,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw the ROC curves of all models, one panel per region and group of models.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
     """
     return curves.draw(table, KIND, constant=_diagonal, meaning="dotted: a constant forecast")
 

@@ -1,4 +1,4 @@
-"""Dice on other datasets than the one that a model was trained on, beside its Dice at home."""
+"""In-domain and external Dice of every model."""
 
 from typing import Any
 
@@ -15,42 +15,48 @@ from diffufuse.study.transfer import refusal
 
 NOTHING = "No transfer to draw: this study tests its models on no other dataset, or does not measure Dice."
 REFUSED = "No transfer could be tested: {reasons}."
-UNTOLD = "it has not been tested"
+NOT_TESTED = "it has not been tested"
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 BAR_IN = 0.15
 
 
 def data(evidence: Evidence) -> pd.DataFrame:
-    """The figure's table: Dice over patients under `clean`, of the lesion at home and on each other dataset.
+    """The figure's table: Dice over patients under `clean`, of the lesion, in-domain and on each external dataset.
 
     Returns:
         Columns dataset, region, trained_on, model, those of `parts.STATISTICS`, refused, group, member. A dataset that
-        could not be tested has one row without numbers, of `compare_with`, in which `refused` says why. One sentence
-        if nothing was tested elsewhere.
+        could not be tested has one row without numbers, of `compare_with`, with the reason in `refused`. A one-row
+        note if there are no external results.
     """
-    found = evidence.summary
-    chosen = (found["metric"] == "dice") & (found["condition"] == CLEAN) & found["model"].isin(with_own_masks(evidence))
-    dice = found[chosen]
+    statistics = evidence.summary
+    selected = (
+        (statistics["metric"] == "dice")
+        & (statistics["condition"] == CLEAN)
+        & statistics["model"].isin(with_own_masks(evidence))
+    )
+    dice = statistics[selected]
     lesions = {name: block.get("lesion", next(iter(block["regions"]), "")) for name, block in evidence.datasets.items()}
-    away = dice["dataset"] != dice["trained_on"]
-    refused = _refused(evidence, dice, sorted(set(dice.loc[~away, "dataset"])))
-    if not away.any():
+    external = dice["dataset"] != dice["trained_on"]
+    refused = _refused(evidence, dice, sorted(set(dice.loc[~external, "dataset"])))
+    if not external.any():
         return cells.sentence(REFUSED.format(reasons=_reasons(refused)) if refused else NOTHING)
-    shown = dice[away | (dice["region"] == dice["dataset"].map(lesions))].assign(refused="")
-    order = {name: rank for rank, name in enumerate(dict.fromkeys([*dice.loc[~away, "dataset"], *evidence.transfers]))}
+    shown = dice[external | (dice["region"] == dice["dataset"].map(lesions))].assign(refused="")
+    order = {
+        name: rank for rank, name in enumerate(dict.fromkeys([*dice.loc[~external, "dataset"], *evidence.transfers]))
+    }
     table = pd.DataFrame([*shown.to_dict("records"), *refused])
     table = table.sort_values("dataset", key=lambda names: names.map(order), kind="stable")
     return looks.grouped(table[[*looks.PLACE, "trained_on", "model", *parts.STATISTICS, "refused"]], evidence)
 
 
-def _refused(evidence: Evidence, dice: pd.DataFrame, homes: list[str]) -> list[dict[str, str]]:
+def _refused(evidence: Evidence, dice: pd.DataFrame, trained_datasets: list[str]) -> list[dict[str, str]]:
     tested = set(zip(dice["trained_on"], dice["dataset"], strict=True))
     return [
-        {"dataset": name, "region": "", "trained_on": home, "model": evidence.compare_with}
-        | {"refused": refusal(evidence.datasets[home], evidence.datasets[name]) or UNTOLD}
-        for home in homes
+        {"dataset": name, "region": "", "trained_on": trained_on, "model": evidence.compare_with}
+        | {"refused": refusal(evidence.datasets[trained_on], evidence.datasets[name]) or NOT_TESTED}
+        for trained_on in trained_datasets
         for name in evidence.transfers
-        if name != home and (home, name) not in tested
+        if name != trained_on and (trained_on, name) not in tested
     ]
 
 
@@ -63,14 +69,16 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw a bar per model and dataset with the interval of the mean, one panel per dataset of the training.
 
     Args:
-        table: as returned by `data`.
+        table: from `data`.
     """
     shown, refused = table[table["refused"] == ""], table[table["refused"] != ""]
-    found = [rows for _, rows in shown.groupby("trained_on", sort=False)]
-    room_in = parts.room_for(shown["model"])
-    bars = max(rows["model"].nunique() * (rows["dataset"].nunique() + 1) for rows in found)
-    figure, grid = parts.lines(len(found), 1, width_in=4.2, height_in=0.8 + BAR_IN * bars, margin_in=1.6 + room_in)
-    for (axes,), rows in zip(grid, found, strict=True):
+    panels = [rows for _, rows in shown.groupby("trained_on", sort=False)]
+    name_width_in = parts.room_for(shown["model"])
+    bars = max(rows["model"].nunique() * (rows["dataset"].nunique() + 1) for rows in panels)
+    figure, grid = parts.lines(
+        len(panels), 1, width_in=4.2, height_in=0.8 + BAR_IN * bars, margin_in=1.6 + name_width_in
+    )
+    for (axes,), rows in zip(grid, panels, strict=True):
         _draw_panel(axes, rows)
         parts.legend(figure, axes, "right", handlelength=1.6)
     reasons = _reasons(refused.to_dict("records"))  # type: ignore[arg-type]
@@ -79,7 +87,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
-    home = rows["trained_on"].iloc[0]
+    trained_on = rows["trained_on"].iloc[0]
     models = list(dict.fromkeys(rows.sort_values(["group", "member"], kind="stable")["model"]))
     datasets = list(dict.fromkeys(rows["dataset"]))
     height = 1 / (len(datasets) + 1)
@@ -87,14 +95,14 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
         bars = rows[rows["dataset"] == dataset]
         y = bars["model"].map(models.index) + (number - (len(datasets) - 1) / 2) * height
         color, hatch = looks.COLORS[number % len(looks.COLORS)], HATCHES[number % len(HATCHES)]
-        label = f"{'at home' if dataset == home else 'transfer'}: {parts.place_of(bars)}"
+        label = f"{'in-domain' if dataset == trained_on else 'transfer'}: {parts.place_of(bars)}"
         fill: dict[str, Any] = {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
         axes.barh(y, bars["mean"], 0.9 * height, label=label, **fill)
         axes.errorbar(bars["mean"], y, xerr=parts.intervals(bars), linestyle="none", ecolor=INK, elinewidth=0.8)
-        for place, row in zip(y, bars.to_dict("records"), strict=True):
+        for position, row in zip(y, bars.to_dict("records"), strict=True):
             end = max(row["mean"], row["mean_high"]) if row["mean_high"] == row["mean_high"] else row["mean"]
-            axes.text(end + 0.015, place, f"n={row['patients']:.0f}", va="center", fontsize=6)
+            axes.text(end + 0.015, position, f"n={row['patients']:.0f}", va="center", fontsize=6)
     axes.set_yticks(range(len(models)), models)
     axes.set_ylim(len(models) - 0.45, -0.55)
-    axes.set_xlabel(f"Dice, trained on {home}")
+    axes.set_xlabel(f"Dice, trained on {trained_on}")
     parts.unit_axis(axes, "x")

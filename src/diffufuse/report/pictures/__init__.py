@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from diffufuse.report.pictures import condition, extremes, gallery, overlay, uncertainty
 
-# Prepared cases, folders of predictions, tables of metrics, and the settings that `study.pictures` gives → the picture.
+# (prepared cases, folders of predictions, tables of metrics, settings from `study.pictures`) → the picture.
 PICTURES: dict[str, Callable[..., Figure]] = {
     "gallery": gallery.picture,
     "conditions": condition.picture,

@@ -1,4 +1,4 @@
-"""What a condition does to a case: as acquired, under the condition, and the difference; modalities down."""
+"""Effect of a condition on a case: before, after and their difference, one row per modality."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ WHOLE = 10
 
 @dataclass(frozen=True)
 class Pair:
-    """One case twice, on one grid.
+    """A case before and after a condition, on one grid.
 
     Attributes:
         before: without the condition.
-        after: under it.
-        labels: (X, Y, Z) boolean, what the case is looked at for.
+        after: with the condition.
+        labels: (X, Y, Z) boolean, any label.
         spacing_mm: voxel size.
-        normalized: whether both are as a network reads them, and not in physical units.
+        normalized: whether both are normalized, instead of in physical units.
     """
 
     before: Scan
@@ -70,11 +70,11 @@ class Pair:
         Args:
             case: the case.
             condition: a block of `config/conditions.yaml`; if it acts after normalization, both scans are normalized,
-                with the case's own constants in place of its cohort's.
+                with constants of the case instead of the cohort.
             modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` and `normalization`
                 are read.
-            study_seed: the study's one seed.
-            names: what the randomness belongs to: dataset, case, condition, as for the predictions.
+            study_seed: seed of the study.
+            names: dataset, case and condition, which determine the random numbers, as for the predictions.
         """
         stage, before = condition.get("after", "acquisition"), case.scan
         if stage == "normalization":
@@ -94,13 +94,13 @@ class Pair:
 
     @cached_property
     def difference(self) -> Scan:
-        """What the condition added, 0 and absent where one of both is absent."""
-        there = self.before.presence & self.after.presence
-        return Scan(np.where(there, self.after.images - self.before.images, np.float32(0)), there, self.before.body)
+        """After minus before; 0 and absent where either is absent."""
+        present = self.before.presence & self.after.presence
+        return Scan(np.where(present, self.after.images - self.before.images, np.float32(0)), present, self.before.body)
 
     @property
     def coronal(self) -> "Pair":
-        """The same with y and z swapped, so that its axial slices are the coronal ones."""
+        """The pair with y and z swapped, so that its axial slices are the coronal ones."""
         x, y, z = self.spacing_mm
         before, after = (
             Scan(*(part.swapaxes(-1, -2) for part in (scan.images, scan.presence, scan.body)))
@@ -110,13 +110,13 @@ class Pair:
 
 
 def draw(pair: Pair, *, title: str, modalities: Mapping[str, Kind]) -> Figure:
-    """Draw every modality before and after, and what was added, in an axial and a coronal slice.
+    """Draw every modality before, after and their difference, in an axial and a coronal slice.
 
-    Both images of a modality share one gray scale. The difference has a scale of its own, with its sign: red is more,
-    blue is less, white is no change. Hatched is what is absent or was not acquired. The patient's right is on the left.
+    Both images of a modality share one gray scale. The difference has its own diverging scale: red is more,
+    blue is less, white is no change. Absent voxels are hatched. The patient's right is on the left.
 
     Args:
-        pair: the case; the slices go through the most of its labels, or through the middle.
+        pair: the case; the slices are those with the largest label area, or the middle ones.
         title: of the figure.
         modalities: name → kind, in the order of the scans' images.
 
@@ -124,14 +124,14 @@ def draw(pair: Pair, *, title: str, modalities: Mapping[str, Kind]) -> Figure:
         A figure with one row per modality; three axial and three coronal columns.
 
     Raises:
-        ValueError: the two scans differ in their form, or do not hold these modalities.
+        ValueError: the two scans differ in shape, or do not have these modalities.
     """
     expected = (len(modalities), *pair.labels.shape)
     if not modalities or any(scan.images.shape != expected for scan in (pair.before, pair.after)):
-        found = " and ".join(str(scan.images.shape) for scan in (pair.before, pair.after))
-        raise ValueError(f"pair: expected images of shape {expected}, got {found}")
+        shapes = " and ".join(str(scan.images.shape) for scan in (pair.before, pair.after))
+        raise ValueError(f"pair: expected images of shape {expected}, got {shapes}")
     planes = [pair, pair.coronal]
-    views = [view_of([each.before], shown_slice(each.labels, []), each.spacing_mm) for each in planes]
+    views = [view_of([plane.before], shown_slice(plane.labels, []), plane.spacing_mm) for plane in planes]
     width_mm, height_mm = (max(view.size_mm[axis] for view in views) for axis in (0, 1))
     with house_style():
         figure = new_figure(6 * PANEL_IN + 1.6, 0.8 + PANEL_IN * height_mm / width_mm * len(modalities))
@@ -139,10 +139,12 @@ def draw(pair: Pair, *, title: str, modalities: Mapping[str, Kind]) -> Figure:
         grid = figure.subplots(len(modalities), 6, squeeze=False, gridspec_kw={"width_ratios": widths})
         for channel, (name, kind) in enumerate(modalities.items()):
             _draw_modality(grid[channel], planes, views, channel, name=name, kind=kind)
-        for place, axes in enumerate(grid[0]):
-            axes.set_title(f"{('axial', 'coronal')[place // 3]}, {COLUMNS[place % 3]}", fontsize=7, fontweight="normal")
-        for place, view in ((0, views[0]), (3, views[1])):
-            draw_orientation(grid[0, place], view)
+        for column, axes in enumerate(grid[0]):
+            axes.set_title(
+                f"{('axial', 'coronal')[column // 3]}, {COLUMNS[column % 3]}", fontsize=7, fontweight="normal"
+            )
+        for column, view in ((0, views[0]), (3, views[1])):
+            draw_orientation(grid[0, column], view)
         figure.suptitle(title, fontsize=9, fontweight="bold")
     return figure
 
@@ -161,7 +163,7 @@ def _draw_modality(
 
 
 def _reach(changes: Sequence[np.ndarray]) -> float:
-    """The end of a difference's scale: nearly the largest change that is shown; 0 where nothing changed."""
+    """Upper end of the scale of a difference: a high percentile of the shown changes; 0 if nothing changed."""
     change = np.abs(np.concatenate([part.ravel() for part in changes]))
     return float(np.percentile(change[change > 0], DIFFERENCE_PERCENTILE)) if change.any() else 0.0
 
@@ -171,10 +173,10 @@ def _draw_plane(
 ) -> None:
     draw_image(row[0], pair.before, channel, view, limits, kind)
     draw_image(row[1], pair.after, channel, view, limits, kind)
-    change = pair.difference
-    draw_image(row[2], change, channel, view, (-(reach or 1), reach or 1), kind)
+    difference = pair.difference
+    draw_image(row[2], difference, channel, view, (-(reach or 1), reach or 1), kind)
     row[2].images[0].set_cmap(DIVERGING)
-    if view.cut(change.presence[channel]).any() and not view.cut(change.images[channel]).any():
+    if view.cut(difference.presence[channel]).any() and not view.cut(difference.images[channel]).any():
         row[2].text(0.5, 0.06, "no change", transform=row[2].transAxes, ha="center", fontsize=7)
     for axes in row:
         draw_contour(axes, pair.labels, view, color=LABELS, width_pt=0.6)
@@ -211,17 +213,17 @@ def picture(
     condition: Mapping[str, Any],
     study_seed: int,
 ) -> Figure:
-    """What a condition does to one case, with the same random numbers as in its prediction.
+    """Effect of a condition on one case, with the same random numbers as in its prediction.
 
     Args:
         cases: the case.
         predictions: not used.
         metrics: not used.
-        dataset: to which the random numbers belong.
+        dataset: name of the dataset, for the random numbers.
         modalities: name to its block of `config/datasets.yaml`; `kind` and `normalization` are read.
         name: of the condition.
         condition: its block of `config/conditions.yaml`.
-        study_seed: the study's one seed.
+        study_seed: seed of the study.
     """
     [case] = cases
     names = (dataset, case.name, name)

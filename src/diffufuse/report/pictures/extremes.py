@@ -1,4 +1,4 @@
-"""The cases on which a model did best, as usual, and worst."""
+"""The best, median and worst case of a model by Dice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ RANKS = {"best": 0.0, "median": 0.5, "worst": 1.0}
 
 @dataclass(frozen=True)
 class Ranked:
-    """A case and what a model made of it.
+    """A case and its prediction.
 
     Attributes:
-        row: its images, prediction and scores; the condition is the case's rank and name.
+        row: images, prediction and scores; `condition` holds rank and name of the case.
         reference: (X, Y, Z) boolean.
         spacing_mm: voxel size.
     """
@@ -36,7 +36,7 @@ class Ranked:
 
 
 def ranked_cases(metrics: pd.DataFrame) -> dict[str, str]:
-    """The best, the median and the worst case by Dice, the mean over seeds; ties go to the name that comes first.
+    """The best, the median and the worst case by Dice, the mean over seeds; ties are broken by name.
 
     Args:
         metrics: in the schema `METRICS`, of one dataset, model, condition and region.
@@ -46,20 +46,23 @@ def ranked_cases(metrics: pd.DataFrame) -> dict[str, str]:
     """
     dice = metrics[metrics["metric"] == "dice"].groupby("case")["value"].mean().sort_index()
     order = list(dice.sort_values(ascending=False, kind="stable").index)
-    places = {rank: round(share * (len(order) - 1)) for rank, share in RANKS.items()} if order else {}
-    return {rank: order[place] for place, rank in {place: rank for rank, place in places.items()}.items()}
+    rank_positions = {rank: round(share * (len(order) - 1)) for rank, share in RANKS.items()} if order else {}
+    return {
+        rank: order[position]
+        for position, rank in {position: rank for rank, position in rank_positions.items()}.items()
+    }
 
 
 def draw(cases: Sequence[Ranked], *, title: str, modalities: Mapping[str, Kind]) -> Figure:
-    """Draw one row per case, the axial slice with most reference, one column per modality, with both contours.
+    """Draw the axial slice with the largest reference area, one row per case, one column per modality, with contours.
 
     Args:
-        cases: each on a grid of its own, in the order of the rows.
+        cases: in the order of the rows; their grids may differ.
         title: model and dataset.
         modalities: name → kind, in the order of the scans' images.
     """
     views = [
-        view_of([each.row.scan], shown_slice(each.reference, [each.row.prediction]), each.spacing_mm) for each in cases
+        view_of([case.row.scan], shown_slice(case.reference, [case.row.prediction]), case.spacing_mm) for case in cases
     ]
     heights_in = [PANEL_IN * view.size_mm[1] / view.size_mm[0] for view in views]
     with house_style():
@@ -67,11 +70,11 @@ def draw(cases: Sequence[Ranked], *, title: str, modalities: Mapping[str, Kind])
         grid = figure.subplots(
             len(cases), len(modalities), squeeze=False, gridspec_kw={"height_ratios": heights_in or None}
         )
-        for line, each, view in zip(grid, cases, views, strict=True):
+        for line, case, view in zip(grid, cases, views, strict=True):
             for channel, (axes, kind) in enumerate(zip(line, modalities.values(), strict=True)):
-                draw_image(axes, each.row.scan, channel, view, window([each.row.scan], channel, kind), kind)
-                draw_contours(axes, each.reference, each.row.prediction, view)
-            draw_score(line[0], each.row)
+                draw_image(axes, case.row.scan, channel, view, window([case.row.scan], channel, kind), kind)
+                draw_contours(axes, case.reference, case.row.prediction, view)
+            draw_score(line[0], case.row)
             draw_orientation(line[0], view)
         for axes, modality in zip(grid[0], modalities, strict=True):
             axes.set_title(modality, fontweight="normal")
@@ -89,11 +92,11 @@ def picture(
     modalities: Mapping[str, Mapping[str, Any]],
     regions: Mapping[str, list[int]],
 ) -> Figure:
-    """The test cases on which a model did best, as usual, and worst, under `clean`; for its first region.
+    """The best, median and worst test case of a model under `clean`, for its first region.
 
     Args:
         cases: all test cases.
-        predictions: a folder per fold; each case is in one of them.
+        predictions: one folder per fold; each case is in one of them.
         metrics: tables in the schema `METRICS`, one per fold.
         dataset: for the title.
         model: likewise.
@@ -103,13 +106,13 @@ def picture(
     region, values = next(iter(regions.items()))
     table = read_tables(metrics, METRICS)
     folders = {name: folder for folder in predictions for name in _cases_in(folder, region)}
-    named, shown = {case.name: case for case in cases}, []
+    by_name, ranked = {case.name: case for case in cases}, []
     for rank, name in ranked_cases(table[table["region"] == region]).items():
-        case, reference = named[name], reference_of(named[name], values)
+        case, reference = by_name[name], reference_of(by_name[name], values)
         row = row_of(f"{rank}: {name}", case.scan, case, folders[name], region=region, reference=reference)
-        shown.append(Ranked(row, reference, case.spacing_mm))
+        ranked.append(Ranked(row, reference, case.spacing_mm))
     title = f"{model} on {dataset}, {region}: best, median and worst of {len(cases)} by Dice"
-    return draw(shown, title=title, modalities=kinds_of(modalities))
+    return draw(ranked, title=title, modalities=kinds_of(modalities))
 
 
 def _cases_in(folder: str, region: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A glance at a whole dataset as it was prepared: cases down, modalities across, body and labels outlined."""
+"""Overview of a prepared dataset: one row per case, one column per modality, with contours of body and labels."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ BODY, LABELS = PALETTE[4], (PALETTE[1], PALETTE[5], PALETTE[2], PALETTE[3], PALE
 
 @dataclass(frozen=True)
 class Shown:
-    """One case, read once.
+    """One case, in memory.
 
     Attributes:
         name: of the case.
@@ -54,9 +54,9 @@ class Shown:
 
 
 def draw(cases: Sequence[Shown], *, dataset: str, modalities: Mapping[str, Kind], labels: Mapping[str, int]) -> Figure:
-    """Draw the axial slice with most label of every case.
+    """Draw the axial slice with the largest label area of every case.
 
-    An image that is upside down, misplaced, in the wrong unit or under a wrong mask is seen at once.
+    It reveals images with a wrong orientation, position, unit or mask.
 
     Args:
         cases: in the order of the rows.
@@ -122,7 +122,7 @@ def picture(
     modalities: Mapping[str, Mapping[str, Any]],
     labels: Mapping[str, int],
 ) -> Figure:
-    """Cases of a dataset as they were prepared.
+    """Prepared cases of a dataset.
 
     Args:
         cases: in the order of the rows.

@@ -1,4 +1,4 @@
-"""What a model saw of one case and what it made of it: modalities across, conditions down."""
+"""Input and prediction of one case: one row per condition, one column per modality."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +24,10 @@ PANEL_IN = 1.9
 
 
 def draw(rows: Sequence[Row], reference: Volume, *, case: str, modalities: Mapping[str, Kind]) -> Figure:
-    """Draw the axial slice with most reference under every condition, with both contours.
+    """Draw the axial slice with the largest reference area under every condition, with both contours.
 
-    A modality keeps its gray scale over all conditions, so that a corruption shows as what it is. Where a modality is
-    absent or outside its field of view, the panel is hatched. The patient's right is on the left.
+    A modality has the same gray scale under all conditions. Where a modality is absent or outside its field of view,
+    the panel is hatched. The patient's right is on the left.
 
     Args:
         rows: one per condition, all on the reference's grid.
@@ -92,19 +92,19 @@ def picture(
         cases: the case.
         predictions: folder of predictions for each condition, in their order.
         metrics: not used.
-        dataset: to which the conditions' random numbers belong.
-        model: stands in the folder's path alone.
+        dataset: name of the dataset, for the random numbers.
+        model: not used.
         modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
         regions: region to the label values that it joins.
         conditions: name to its block of `config/conditions.yaml`.
-        study_seed: the study's one seed.
+        study_seed: seed of the study.
     """
     [case], (region, values) = cases, next(iter(regions.items()))
     reference = reference_of(case, values)
-    drawn: dict[str, Any] = {"modalities": modalities, "spacing_mm": case.spacing_mm, "study_seed": study_seed}
+    settings: dict[str, Any] = {"modalities": modalities, "spacing_mm": case.spacing_mm, "study_seed": study_seed}
     rows = []
     for (name, block), folder in zip(conditions.items(), predictions, strict=True):
-        scan = apply_condition(case.scan, block, names=(dataset, case.name, name), **drawn)
+        scan = apply_condition(case.scan, block, names=(dataset, case.name, name), **settings)
         rows.append(row_of(name, scan, case, folder, region=region, reference=reference))
     title = f"{case.name}, {region}"
     return draw(rows, Volume(reference, case.affine), case=title, modalities=kinds_of(modalities))

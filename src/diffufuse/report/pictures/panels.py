@@ -1,4 +1,4 @@
-"""What figures of a case are made of: one axial slice of one modality, its gray scale, contours and sides."""
+"""Panels of pictures of a case: an axial slice of one modality, its gray scale, contours and orientation."""
 
 import math
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ BAR_MM = 50.0
 
 @dataclass(frozen=True)
 class View:
-    """The part of the volume that is shown.
+    """The displayed part of a volume.
 
     Attributes:
         level: index of the axial slice.
-        box: the part of it, along x and y.
-        size_mm: width and height of that part.
+        box: its displayed part, along x and y.
+        size_mm: width and height of this part.
     """
 
     level: int
@@ -40,12 +40,12 @@ class View:
     size_mm: tuple[float, float]
 
     def cut(self, volume: np.ndarray) -> Float[np.ndarray, "y x"]:
-        """The shown part of a volume, as rows from posterior to anterior."""
+        """The displayed part of a volume, as rows from posterior to anterior."""
         return volume[self.box[0], self.box[1], self.level].T
 
 
 def shown_slice(reference: Mask, predictions: Sequence[Mask]) -> int:
-    """Index of the axial slice with most reference; without one, with most prediction; without any, the middle."""
+    """Index of the axial slice with the largest reference area, else prediction area, else the middle slice."""
     for masks in ([reference], predictions):
         area = np.sum([mask.sum(axis=(0, 1)) for mask in masks], axis=0)
         if area.any():
@@ -54,7 +54,7 @@ def shown_slice(reference: Mask, predictions: Sequence[Mask]) -> int:
 
 
 def window(scans: Sequence[Scan], channel: int, kind: Kind) -> tuple[float, float]:
-    """The values shown as the two ends of the gray scale, from the first scan that has the modality.
+    """Limits of the gray scale, from the first scan that has the modality.
 
     Args:
         scans: one case, under one or several conditions.
@@ -75,21 +75,21 @@ def window(scans: Sequence[Scan], channel: int, kind: Kind) -> tuple[float, floa
 
 
 def view_of(scans: Sequence[Scan], level: int, spacing_mm: Spacing) -> View:
-    """The body's surroundings on an axial slice, 5 mm beyond it."""
+    """View of the body on an axial slice, with a margin of 5 mm."""
     body = np.any([scan.body[:, :, level] for scan in scans], axis=0)
     x, y = (_span(body.any(axis=1 - axis), math.ceil(MARGIN_MM / spacing_mm[axis])) for axis in (0, 1))
     return View(level, (x, y), ((x.stop - x.start) * spacing_mm[0], (y.stop - y.start) * spacing_mm[1]))
 
 
 def _span(occupied: np.ndarray, margin: int) -> slice:
-    where = np.flatnonzero(occupied)
-    if not where.size:
+    indices = np.flatnonzero(occupied)
+    if not indices.size:
         return slice(0, occupied.size)
-    return slice(max(0, int(where[0]) - margin), min(occupied.size, int(where[-1]) + margin + 1))
+    return slice(max(0, int(indices[0]) - margin), min(occupied.size, int(indices[-1]) + margin + 1))
 
 
 def draw_image(axes: Axes, scan: Scan, channel: int, view: View, limits: tuple[float, float], kind: Kind) -> None:
-    """Show one modality, hatched where it is absent or was not acquired; the patient's right is on the left."""
+    """Draw one modality, hatched where it is absent or was not acquired; the patient's right is on the left."""
     present = view.cut(scan.presence[channel])
     shown = np.ma.masked_where(~present, view.cut(scan.images[channel]))
     width, height = view.size_mm
@@ -111,7 +111,7 @@ def draw_image(axes: Axes, scan: Scan, channel: int, view: View, limits: tuple[f
 
 
 def draw_contour(axes: Axes, mask: Mask, view: View, *, color: str, width_pt: float) -> None:
-    """Outline a mask; the rim of background closes it where it reaches the edge."""
+    """Draw the contour of a mask, closed at the edge of the view."""
     area = np.pad(view.cut(mask).astype(float), 1)
     if area.any():
         y, x = ((np.arange(n) - 0.5) * mm / (n - 2) for n, mm in zip(area.shape, view.size_mm[::-1], strict=True))
@@ -119,7 +119,7 @@ def draw_contour(axes: Axes, mask: Mask, view: View, *, color: str, width_pt: fl
 
 
 def draw_orientation(axes: Axes, view: View) -> None:
-    """Name the patient's sides and draw a bar of 5 cm."""
+    """Label the patient's sides and draw a scale bar of 5 cm."""
     halo = [withStroke(linewidth=1.5, foreground="black")]
     width, height = view.size_mm
     for x, side, align in ((0.03, "R", "left"), (0.97, "L", "right")):

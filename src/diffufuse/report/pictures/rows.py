@@ -1,4 +1,4 @@
-"""A case beside one of its predictions: a row of a picture."""
+"""Rows of pictures: a case with one of its predictions."""
 
 import math
 import os
@@ -27,11 +27,11 @@ REFERENCE, PREDICTION = PALETTE[4], PALETTE[5]
 
 @dataclass(frozen=True)
 class Row:
-    """One condition of the case.
+    """A case under one condition, with its prediction.
 
     Attributes:
-        condition: its name.
-        scan: the images as the model met them.
+        condition: name of the condition.
+        scan: the images as given to the model.
         prediction: (X, Y, Z) boolean.
         dice: of the prediction, 0..1 or NaN.
         hd95_mm: of the prediction, mm or NaN.
@@ -50,11 +50,11 @@ def row_of(
     """A row of a case.
 
     Args:
-        title: stands beside the row.
-        scan: the case as the model met it.
+        title: label of the row.
+        scan: the case as given to the model.
         case: the prepared case.
         predictions: folder that holds its prediction.
-        region: which region is shown.
+        region: name of the region.
         reference: (X, Y, Z) boolean.
     """
     mask = read_volume(Path(predictions) / f"{case.name}_{region}.nii.gz").array > 0
@@ -74,23 +74,23 @@ def kinds_of(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
 
 
 def draw_contours(axes: Axes, reference: Mask, prediction: Mask, view: View) -> None:
-    """Outline the reference, and above it the prediction."""
+    """Draw the contours of the reference and, on top, of the prediction."""
     draw_contour(axes, reference, view, color=REFERENCE, width_pt=1.8)
     draw_contour(axes, prediction, view, color=PREDICTION, width_pt=0.9)
 
 
 def draw_score(axes: Axes, row: Row) -> None:
-    """Write beside a row what it is and what the prediction is worth."""
+    """Label a row with its condition and the scores of the prediction."""
     dice = "undefined" if math.isnan(row.dice) else f"{row.dice:.3f}"
     hd95 = "undefined" if math.isnan(row.hd95_mm) else f"{row.hd95_mm:.1f} mm"
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7}
     axes.annotate(row.condition, (0, 0.5), (-6, 3), va="bottom", fontweight="bold", **place)
-    remark = "" if row.prediction.any() else "\nnothing predicted"
-    axes.annotate(f"Dice {dice}\nHD95 {hd95}{remark}", (0, 0.5), (-6, 0), va="top", **place)
+    note = "" if row.prediction.any() else "\nnothing predicted"
+    axes.annotate(f"Dice {dice}\nHD95 {hd95}{note}", (0, 0.5), (-6, 0), va="top", **place)
 
 
 def draw_legend(figure: Figure, title: str) -> None:
-    """Write above what is shown, and below what the outlines are."""
+    """Add a title, and a legend of the contours."""
     figure.suptitle(title, fontsize=8, fontweight="bold")
     lines = [
         Line2D([], [], color=REFERENCE, linewidth=1.8, label="reference"),

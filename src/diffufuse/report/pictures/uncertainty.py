@@ -1,4 +1,4 @@
-"""Where a model is uncertain about a case: its images, its probability, and the entropy of that probability."""
+"""Uncertainty of a prediction: images, probability and predictive entropy of a case."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from diffufuse.store.scan import Scan
 from diffufuse.types import Image, Mask, Spacing
 
 PANEL_IN = 2.0
-PROBABILITY_COLORS = "cividis"  # even steps of lightness, told apart with any color vision
+PROBABILITY_COLORS = "cividis"  # perceptually uniform and color-blind safe
 UNCERTAINTY_COLORS = "magma"
 
 
@@ -32,15 +32,15 @@ def draw(
     case: str,
     modalities: Mapping[str, Kind],
 ) -> Figure:
-    """Draw the axial slice with most reference: every modality, then probability and uncertainty.
+    """Draw the axial slice with the largest reference area: every modality, then probability and uncertainty.
 
     Args:
-        scan: the images as the model met them.
+        scan: the images as given to the model.
         reference: boolean, (X, Y, Z).
         probability: 0..1.
         uncertainty_bits: entropy of the probability, 0..1 bit.
         spacing_mm: voxel size.
-        case: what is shown, for the title.
+        case: text for the title.
         modalities: name → kind, in the order of the scan's images.
 
     Returns:
@@ -95,13 +95,13 @@ def picture(
     modalities: Mapping[str, Mapping[str, Any]],
     regions: Mapping[str, list[int]],
 ) -> Figure:
-    """Where a model is uncertain about one test case, under `clean`; for its first region.
+    """Uncertainty of a model on one test case under `clean`, for its first region.
 
     Args:
         cases: the case.
         predictions: the folder of its prediction.
         metrics: not used.
-        dataset: stands in the folder's path alone.
+        dataset: not used.
         model: for the title.
         modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
         regions: region to the label values that it joins.

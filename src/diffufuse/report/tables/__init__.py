@@ -1,4 +1,4 @@
-"""What a study reports: a name under `tables` in `config/config.yaml` is a key of `TABLES`."""
+"""The tables of the report: a name under `tables` in `config/config.yaml` is a key of `TABLES`."""
 
 from diffufuse.report.evidence import Table
 from diffufuse.report.patients import QUANTITY, patient_statistics, per_patient, summarize
@@ -20,7 +20,7 @@ __all__ = ["QUANTITY", "TABLES", "patient_statistics", "per_patient", "summarize
 TABLES = {
     "segmentation": Table(
         segmentation,
-        "Mean over patients [95 % bootstrap interval]; n is told where undefined values were left out, and missed, "
+        "Mean over patients [95 % bootstrap interval]; n is given where undefined values were left out, and missed, "
         "spurious and both_empty count patients. Two intervals that overlap do not show that two rows are equal. A "
         "model that only scales another's probabilities has the same masks and no row. The costs are those of one "
         "training: GMACs (10^9 multiply-accumulates, half of what torch's FlopCounterMode counts) for the logits of a "
@@ -32,8 +32,8 @@ TABLES = {
         "The method without one of its parts, under `clean`: mean over n patients [95 % bootstrap interval], and the "
         "difference to the full model on the same patients, positive where the row has more. `no ...` was trained "
         "anew without the part; uniform gates are switched at test time, on the weights of the full model: two "
-        "different questions. The CNN backbone alone is the Multi-Encoder CNN. Whether a difference is shown, the "
-        "table of comparisons tells.",
+        "different questions. The CNN backbone alone is the Multi-Encoder CNN. For the significance of differences, "
+        "see the table of comparisons.",
     ),
     "robustness": Table(
         robustness,
@@ -48,14 +48,15 @@ TABLES = {
         "model to its left; the gain of gates is Dice with them minus Dice without, in points, positive where gates "
         "help. The averages give every subset of so many modalities the same weight. More modalities, worse: of the "
         "pairs of subsets of which one holds all modalities of the other and more, the share in which the larger has "
-        "the smaller mean Dice; 0 is as it should be. What the paper reports is of DiffuFuseMed.",
+        "the smaller mean Dice; 0 is ideal. What the paper reports is of DiffuFuseMed.",
     ),
     "transfer": Table(
         transfer,
         "Trained on one dataset and tested on n patients of another, whom no training saw, in the modalities that "
         "both have and in the one region that each calls the lesion; without any adaptation, under `clean`. Mean over "
-        "patients [95 % bootstrap interval]; the change is there minus home, of different patients, so it is not "
-        "paired. It is a stress test: the lesions are of different diseases. A pair without a meaning is refused.",
+        "patients [95 % bootstrap interval]; the change is external minus in-domain, of different patients, so it is "
+        "not paired. It is a stress test: the lesions are of different diseases. A pair without a meaning is "
+        "refused.",
     ),
     "efficiency": Table(
         efficiency,
@@ -69,33 +70,32 @@ TABLES = {
         calibration,
         "Under `clean`: mean over patients [95 % bootstrap interval], then, pooled, of the voxels of all patients "
         "together. Near: voxels within 10 mm of reference or prediction; body: all voxels of the body, most of them "
-        "background that nobody doubts. ECE is blind to whether probabilities separate anything; Brier and NLL are "
-        "not, and depend on the prevalence: always saying a prevalence of 10 % has a Brier score of 0.090 and an NLL "
-        "of 0.325. T divides the logits; it was fitted on validation patients of each fold, and its mean over folds "
-        "stands here.",
+        "unambiguous background. ECE does not measure discrimination; Brier and NLL include it and depend on the "
+        "prevalence: a constant forecast of a prevalence of 10 % has a Brier score of 0.090 and an NLL of 0.325. T "
+        "divides the logits; it was fitted on validation patients of each fold, and its mean over folds stands here.",
     ),
     "coverage": Table(
         coverage,
         "Under `clean`: mean over patients [95 % bootstrap interval] of the share of voxels whose prediction set "
-        "holds the truth, in all, inside and outside the reference; 0.95 is aimed at, and more is not better, as sets "
-        "that hold both answers always cover. The set size is 1 where the model is sure and 2 where it says nothing. "
-        "The threshold is that of the fold's validation patients. Volumes: share of patients whose true volume lies "
-        "in the 95 % interval of several samples, and its width. AURC: mean loss of Dice of the patients that the "
-        "model doubts least, over all numbers of them; random is doubt that tells nothing, best is doubt that orders "
-        "the patients as their Dice does.",
+        "holds the true class, in all, inside and outside the reference; 0.95 is ideal, and more is not better, as "
+        "sets that hold both classes always cover. The set size is 1 if the model is certain and 2 if it is "
+        "uninformative. The threshold is that of the fold's validation patients. Volumes: share of patients whose "
+        "true volume lies in the 95 % interval of several samples, and its width. AURC: mean of 1 - Dice over the "
+        "least uncertain patients, averaged over all numbers of them; random is uninformative uncertainty, best is "
+        "uncertainty that orders the patients as their Dice does.",
     ),
     "comparison": Table(
         comparison,
-        "Each model minus the model it stands against, patient by patient: mean difference [95 % bootstrap interval], "
-        "the Hodges-Lehmann estimate, the matched-pairs rank-biserial correlation as effect size (1 if every patient "
-        "who differs has more, -1 if every one has less), and Wilcoxon's signed-rank p (zero differences by Pratt), "
-        "adjusted by Holm over the models of one metric and one condition. Left out are patients without a value "
-        "under one of the two. Where a test is refused, the note says why.",
+        "Each model minus the model it is compared with, patient by patient: mean difference [95 % bootstrap "
+        "interval], the Hodges-Lehmann estimate, the matched-pairs rank-biserial correlation as effect size (1 if "
+        "every patient who differs has more, -1 if every one has less), and Wilcoxon's signed-rank p (zero "
+        "differences by Pratt), adjusted by Holm over the models of one metric and one condition. Left out are "
+        "patients without a value under one of the two. Where a test is refused, the note gives the reason.",
     ),
     "seeds": Table(
         seeds,
-        "Two sources of chance, apart, under `clean`. Between seeds: how far the mean over patients moves if the "
-        "model is trained again. Between patients: how much patients differ. The intervals of the other tables know "
-        "of the patients alone.",
+        "Two sources of variation, separately, under `clean`. Between seeds: how far the mean over patients moves if "
+        "the model is trained again. Between patients: how much patients differ. The intervals of the other tables "
+        "reflect the patients alone.",
     ),
 }

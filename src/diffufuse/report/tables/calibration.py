@@ -1,4 +1,4 @@
-"""Whether the probabilities of every model mean what they say."""
+"""Calibration and discrimination of every model."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import Forecast
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
-from diffufuse.report.selection import asked_of, home_statistics
+from diffufuse.report.selection import asked_of, in_domain_statistics
 
 SHOWN = ("ece", "ace", "mce", "ece_equal_mass", "brier", "nll", "prevalence", "auc", "ap")
 POOLED = {"ece": ece, "brier": brier, "nll": nll}
@@ -19,27 +19,28 @@ def calibration(evidence: Evidence) -> pd.DataFrame:
     """Calibration and discrimination of every model under `clean`: near the region, and in the whole body.
 
     Returns:
-        Text: one row per model, region and scope. First the means over patients of what the study asked for, then the
-        same of the voxels of all patients together. A model with scaled probabilities has the mean of its folds'
-        temperatures; T = 1 is a model as it is. One row that says so if nothing is known.
+        Text: one row per model, region and scope. First the means over patients of the reported metrics, then metrics
+            of
+        the pooled voxels of all patients. A model with scaled probabilities has the mean of its folds' temperatures; T
+        = 1 is an unscaled model. A one-row note if there is nothing to report.
     """
-    statistics = home_statistics(evidence, models=evidence.models)
+    statistics = in_domain_statistics(evidence, models=evidence.models)
     pooled = pooled_forecasts(evidence)
     keys = dict.fromkeys([*(key[:3] for key in statistics), *(key[:3] for key in pooled)])
     asked = {scope: asked_of(evidence, [name + ending for name in SHOWN]) for scope, ending in SCOPES.items()}
     rows = []
     for dataset, region, model in keys:
         for scope, names in asked.items():
-            found = {name: statistics.get((dataset, region, model, name)) for name in names}
-            known = [row for row in found.values() if row]
-            together = pooled.get((dataset, region, model, scope))
-            if known or together:
+            by_metric = {name: statistics.get((dataset, region, model, name)) for name in names}
+            defined = [row for row in by_metric.values() if row]
+            forecast = pooled.get((dataset, region, model, scope))
+            if defined or forecast:
                 rows.append(
                     {"dataset": dataset, "region": region, "model": model}
                     | _scaling(evidence, dataset, region, model)
-                    | {"voxels": scope, "patients": str(known[0]["patients"]) if known else ""}
-                    | {_heading(name): cells.mean(row) for name, row in found.items()}
-                    | {f"pooled {_heading(name)}": _of(name, together) for name in POOLED}
+                    | {"voxels": scope, "patients": str(defined[0]["patients"]) if defined else ""}
+                    | {_heading(name): cells.mean(row) for name, row in by_metric.items()}
+                    | {f"pooled {_heading(name)}": _of(name, forecast) for name in POOLED}
                 )
     if not rows:
         return cells.sentence(NOTHING)
@@ -49,20 +50,20 @@ def calibration(evidence: Evidence) -> pd.DataFrame:
 
 
 def pooled_forecasts(evidence: Evidence) -> dict[tuple[str, str, str, str], Forecast]:
-    """(dataset, region, model, scope) → what was forecast of all voxels under `clean`, of models at home."""
+    """(dataset, region, model, scope) → in-domain forecast of all voxels under `clean`."""
     frame = evidence.forecasts
-    kept = frame[(frame["dataset"] == frame["trained_on"]) & (frame["condition"] == CLEAN)]
+    selected = frame[(frame["dataset"] == frame["trained_on"]) & (frame["condition"] == CLEAN)]
     return {
         (str(key[0]), str(key[1]), str(key[2]), str(key[3])): Forecast(
             *(counts[name].to_numpy("int64") for name in ("level", "inside", "outside"))
         )
-        for key, group in kept.groupby(["dataset", "region", "model", "scope"], sort=False)
+        for key, group in selected.groupby(["dataset", "region", "model", "scope"], sort=False)
         for counts in [group.groupby("level", as_index=False)[["inside", "outside"]].sum()]
     }
 
 
 def calibrations_of(evidence: Evidence, dataset: str, region: str, model: str) -> pd.DataFrame:
-    """What the validation patients of a model's runs say: one row per fold and seed."""
+    """Calibration of a model's runs on validation patients: one row per fold and seed."""
     frame = evidence.calibrations
     own = frame[(frame["dataset"] == dataset) & (frame["region"] == region)]
     names = [model, evidence.models.get(model, {}).get("predictions_of")]
@@ -70,7 +71,7 @@ def calibrations_of(evidence: Evidence, dataset: str, region: str, model: str) -
 
 
 def validation_patients(calibrations: pd.DataFrame) -> str:
-    """How many patients each run was validated on: one number, or the fewest and the most."""
+    """Number of validation patients per run: one number, or a range."""
     counts = sorted(set(calibrations["patients"]))
     return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
 
@@ -78,10 +79,10 @@ def validation_patients(calibrations: pd.DataFrame) -> str:
 def _scaling(evidence: Evidence, dataset: str, region: str, model: str) -> dict[str, str]:
     if evidence.models[model].get("scaling") != "temperature":
         return {"T": "1", "T fitted on": ""}
-    found = calibrations_of(evidence, dataset, region, model)
+    fitted = calibrations_of(evidence, dataset, region, model)
     return {
-        "T": cells.plain(float(found["temperature"].mean()), 2),
-        "T fitted on": f"{validation_patients(found)} patients a fold",
+        "T": cells.plain(float(fitted["temperature"].mean()), 2),
+        "T fitted on": f"{validation_patients(fitted)} patients a fold",
     }
 
 

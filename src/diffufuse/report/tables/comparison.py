@@ -1,4 +1,4 @@
-"""Every model against one, on the same patients."""
+"""Paired comparisons of every model with one, on the same patients."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from diffufuse.report.statistics import (
 from diffufuse.seeds import seed_of
 
 COMPARED = ("dice", "iou", "hd95", "ece")
-ON_CLEAN_ALONE = ("iou",)  # it orders pairs as Dice does, and is asked for beside the paper's
+ON_CLEAN_ALONE = ("iou",)  # it orders pairs as Dice does, and is reported for comparison with the paper
 FAMILY = ["dataset", "trained_on", "region", "metric", "unit", "condition"]
 NOTHING = f"Nothing to compare: the study has one model, or none of the metrics {', '.join(COMPARED)}."
 COUNTS = ("patients", "left_out", "zero")
@@ -30,24 +30,24 @@ NAN = float("nan")
 
 
 def compare(evidence: Evidence) -> pd.DataFrame:
-    """Paired differences over patients: every other model minus `compare_with`, on each of `COMPARED` that was asked.
+    """Paired differences over patients: every other model minus `compare_with`, on each reported metric of `COMPARED`.
 
     A patient counts once, by the mean over its examinations and the seeds of a model; a pair with an undefined member
-    is left out. Models are compared on the dataset that they were trained on. Of masks, one with the scaled
-    probabilities of another is no second model.
+    is left out. Models are compared in-domain. Mask metrics of a model that only scales the probabilities of another
+    are left out.
 
     Returns:
         Columns of `FAMILY`, model, patients (pairs), left_out, zero, difference (mean), low, high (95 % bootstrap
         interval of the mean), hodges_lehmann, rank_biserial, p (Wilcoxon signed-rank; NaN where it is refused), refusal
-        (a sentence, or empty) and p_holm, adjusted over the models of one row of `FAMILY`. By metric, then condition,
-        then model, in the study's order; IoU under `clean` alone. Empty if there is one model or nothing was asked.
+        (its reason, or empty) and p_holm, adjusted over the models of one row of `FAMILY`. By metric, then condition,
+        then model, in the study's order; IoU under `clean` alone. Empty if there is one model or no such metric.
     """
-    compared, found = asked_of(evidence, COMPARED), evidence.at_home
-    of_masks = [name for name in compared if METRICS[name].reads in ("mask", "surface")]
-    repeated = found["metric"].isin(of_masks) & ~found["model"].isin(with_own_masks(evidence))
-    repeated |= found["metric"].isin(ON_CLEAN_ALONE) & (found["condition"] != CLEAN)
-    values = per_patient(found[found["metric"].isin(compared) & ~repeated], evidence.patients)
-    order = values["metric"].map({name: place for place, name in enumerate(compared)}).argsort(kind="stable")
+    metrics, metrics_table = asked_of(evidence, COMPARED), evidence.in_domain
+    of_masks = [name for name in metrics if METRICS[name].reads in ("mask", "surface")]
+    redundant = metrics_table["metric"].isin(of_masks) & ~metrics_table["model"].isin(with_own_masks(evidence))
+    redundant |= metrics_table["metric"].isin(ON_CLEAN_ALONE) & (metrics_table["condition"] != CLEAN)
+    values = per_patient(metrics_table[metrics_table["metric"].isin(metrics) & ~redundant], evidence.patients)
+    order = values["metric"].map({name: rank for rank, name in enumerate(metrics)}).argsort(kind="stable")
     families = [
         _family(group, evidence, dict(zip(FAMILY, map(str, key), strict=True)))
         for key, group in values.iloc[order].groupby(FAMILY, sort=False, observed=True)
@@ -56,9 +56,9 @@ def compare(evidence: Evidence) -> pd.DataFrame:
 
 
 def comparison(evidence: Evidence) -> pd.DataFrame:
-    """The comparisons as text; one row that says so if there is nothing to compare."""
-    found = compare(evidence)
-    if found.empty:
+    """The comparisons as text; a one-row note if there is nothing to compare."""
+    comparisons = compare(evidence)
+    if comparisons.empty:
         return cells.sentence(NOTHING)
     rows = [
         {name: row[name] for name in ("dataset", "region", "condition")}
@@ -72,7 +72,7 @@ def comparison(evidence: Evidence) -> pd.DataFrame:
             "p (Holm)": cells.probability(row["p_holm"]),
             "note": row["refusal"],
         }
-        for row in found.to_dict("records")
+        for row in comparisons.to_dict("records")
     ]
     return cells.without_empty(pd.DataFrame(rows), "note")
 
@@ -81,18 +81,18 @@ def paired(values: pd.DataFrame, model: str, against: str, *, study_seed: int) -
     """One model minus another, patient by patient.
 
     Args:
-        values: of one row of `FAMILY`, as `per_patient` has them.
-        model: name of the one.
-        against: name of the other.
-        study_seed: the study's one seed, for the bootstrap; the same pair has one interval in every table.
+        values: of one row of `FAMILY`, from `per_patient`.
+        model: name of the model.
+        against: name of the model to subtract.
+        study_seed: seed of the study, for the bootstrap; a pair has the same interval in every table.
 
     Returns:
-        As `compare`, without p_holm. Two models that were not tested on the same patients are refused: all is NaN.
+        As `compare`, without p_holm. All NaN for two models that were not tested on the same patients.
     """
     one, other = (values[values["model"] == name].set_index("patient")["value"] for name in (model, against))
-    refused = not_paired(model, list(one.index), against, list(other.index))
+    not_comparable = not_paired(model, list(one.index), against, list(other.index))
     pairs = (one - other).to_numpy(float)
-    differences = np.array([]) if refused else pairs[~np.isnan(pairs)]
+    differences = np.array([]) if not_comparable else pairs[~np.isnan(pairs)]
     seed = seed_of(study_seed, "bootstrap", *map(str, values.iloc[0][FAMILY]), model, against)
     low, high = bootstrap_interval(differences, seed=seed)
     return {
@@ -105,7 +105,7 @@ def paired(values: pd.DataFrame, model: str, against: str, *, study_seed: int) -
         "hodges_lehmann": hodges_lehmann(differences),
         "rank_biserial": rank_biserial(differences),
         "p": signed_rank_p(differences),
-        "refusal": refused or refusal(differences) or "",
+        "refusal": not_comparable or refusal(differences) or "",
     }
 
 
@@ -116,7 +116,7 @@ def _family(values: pd.DataFrame, evidence: Evidence, family: dict[str, str]) ->
         return []
     rows: list[dict[str, Any]] = []
     for model in others:
-        found = paired(values, model, evidence.compare_with, study_seed=evidence.study_seed)
-        rows.append(family | {"model": model} | found)
+        statistics = paired(values, model, evidence.compare_with, study_seed=evidence.study_seed)
+        rows.append(family | {"model": model} | statistics)
     adjusted = holm(np.array([row["p"] for row in rows]))
     return [row | {"p_holm": p} for row, p in zip(rows, adjusted.tolist(), strict=True)]

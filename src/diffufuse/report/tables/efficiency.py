@@ -1,4 +1,4 @@
-"""What a trained model costs where it is used."""
+"""Inference cost of trained models."""
 
 import pandas as pd
 
@@ -11,11 +11,10 @@ NOTHING = "No latency was measured in this study."
 
 
 def efficiency(evidence: Evidence) -> pd.DataFrame:
-    """Size, work, time and memory of every trained model on every machine and with every batch that was timed.
+    """Size, operations, latency and memory of every trained model, per machine and batch size.
 
     Returns:
-        Text: one row per model, machine and batch; one row that says so if nothing was timed. Latencies are of a whole
-        batch.
+        Text: one row per model, machine and batch; a one-row note if nothing was timed. Latencies are per batch.
     """
     sizes = {tuple(row[name] for name in MACHINE): row for row in evidence.efficiency.to_dict("records")}
     rows = [
@@ -28,15 +27,15 @@ def efficiency(evidence: Evidence) -> pd.DataFrame:
 
 
 def _size(row: cells.Row) -> dict[str, str]:
-    known = {
+    values = {
         name: float(row.get(name, "nan")) for name in ("parameters", "voxels", "macs", "file_mb", "peak_memory_mb")
     }
     return {
-        "parameters (M)": cells.plain(known["parameters"] / 1e6, 2),
-        "file (MB)": cells.plain(known["file_mb"], 1),
-        "voxels": cells.plain(known["voxels"], 0),
-        "GMACs": cells.three_digits(known["macs"] / 1e9),
-        "peak memory (MB)": cells.plain(known["peak_memory_mb"], 0, unknown="unknown"),
+        "parameters (M)": cells.plain(values["parameters"] / 1e6, 2),
+        "file (MB)": cells.plain(values["file_mb"], 1),
+        "voxels": cells.plain(values["voxels"], 0),
+        "GMACs": cells.three_digits(values["macs"] / 1e9),
+        "peak memory (MB)": cells.plain(values["peak_memory_mb"], 0, unknown="unknown"),
     }
 
 

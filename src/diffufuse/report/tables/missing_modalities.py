@@ -1,4 +1,4 @@
-"""What Dice a model loses where modalities are withheld, and whether more of them ever make it worse."""
+"""Dice under missing modalities, averages by number of modalities, and the counter-intuitive rate."""
 
 from collections.abc import Mapping, Sequence
 from itertools import permutations
@@ -21,10 +21,10 @@ def missing_modalities(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Text: `mean (change)` over patients, the change in points against `clean` on the patients that have both, and
-        `unseen` where the model's training never withheld a modality. A model with uniform gates stands beside the one
-        whose weights it uses, and beside both the gain of the gates in points. Below the conditions stand the averages
-        over the subsets with as many modalities present, and the share of pairs of subsets, one within the other, of
-        which the larger scores worse. One row that says so if the study withholds no modality.
+        `unseen` where the model's training never withheld a modality. A model with uniform gates follows the one
+        whose weights it uses, and then the gain of the gates in points. The last rows are the averages over the subsets
+        of equal size, and the share of nested pairs of subsets of which the larger scores worse. A one-row note if the
+        study withholds no modality.
     """
     withheld = [name for name, block in evidence.conditions.items() if withholds(block)]
     if not withheld:
@@ -35,27 +35,28 @@ def missing_modalities(evidence: Evidence) -> pd.DataFrame:
         modalities = list(evidence.datasets[place["dataset"]].get("modalities", ()))
         subsets = {name: present(evidence.conditions[name], modalities) for name in conditions}
         for name in conditions:
-            told = [modality for modality in modalities if modality in subsets[name]]
+            available = [modality for modality in modalities if modality in subsets[name]]
             row = {model: drop(evidence, place, wide, model, name) for model in wide}
-            rows.append(place | {"condition": name, "present": ", ".join(told)} | _gains(evidence, wide, row, name))
+            rows.append(
+                place | {"condition": name, "present": ", ".join(available)} | _gains(evidence, wide, row, name)
+            )
         rows += [place | row for row in _over_subsets(wide, subsets, len(modalities))] if modalities else []
     return cells.without_empty(pd.DataFrame(rows).fillna(""), "present")
 
 
 def present(condition: Mapping[str, Any], modalities: Sequence[str]) -> Subset:
-    """The modalities of a dataset that a condition leaves."""
+    """The modalities of a dataset that a condition keeps."""
     return frozenset(modalities) - frozenset(withheld(condition, modalities))
 
 
 def counterintuitive(means: Mapping[Subset, float]) -> tuple[int, int]:
-    """How often more modalities score worse.
+    """Count nested pairs of modality subsets of which the larger scores worse.
 
     Args:
-        means: Dice by the modalities that are present.
+        means: Dice by present modalities.
 
     Returns:
-        Of the pairs of subsets of which one lies within the other: those in which the larger has the smaller mean, and
-        all.
+        Number of nested pairs in which the larger subset has the smaller mean, and number of all nested pairs.
 
     Source:
         The counter-intuitive rate of SimMLM, Li et al. 2025, arXiv:2507.19264.
@@ -65,49 +66,49 @@ def counterintuitive(means: Mapping[Subset, float]) -> tuple[int, int]:
 
 
 def _beside_their_weights(evidence: Evidence) -> list[str]:
-    """The models with masks of their own, those with uniform gates right after those whose weights they use."""
+    """The models with own masks, those with uniform gates right after those whose weights they use."""
     models, blocks = with_own_masks(evidence), evidence.models
-    moved = [name for name in models if gates_off(blocks[name]) and blocks[name]["weights_of"] in models]
+    uniform = [name for name in models if gates_off(blocks[name]) and blocks[name]["weights_of"] in models]
     ordered: list[str] = []
-    for name in (name for name in models if name not in moved):
-        ordered += [name, *(other for other in moved if blocks[other]["weights_of"] == name)]
+    for name in (name for name in models if name not in uniform):
+        ordered += [name, *(other for other in uniform if blocks[other]["weights_of"] == name)]
     return ordered
 
 
 def _gains(evidence: Evidence, wide: Wide, row: Mapping[str, str], condition: str) -> dict[str, str]:
-    """The row, with the gain of the gates after each model that has them uniform, on the same patients."""
-    told: dict[str, str] = {}
+    """The row, with the gain of the gates after each model with uniform gates, on the same patients."""
+    cells_by_column: dict[str, str] = {}
     for model, text in row.items():
-        told[model] = text
+        cells_by_column[model] = text
         block = evidence.models[model]
         if gates_off(block) and block["weights_of"] in wide:
             gates, uniform = wide[block["weights_of"]], wide[model]
-            known = condition in gates and condition in uniform
-            gain = (gates[condition] - uniform[condition]).mean() if known else float("nan")
-            told[f"{block['weights_of']}: gain of gates"] = cells.points(gain)
-    return told
+            defined = condition in gates and condition in uniform
+            gain = (gates[condition] - uniform[condition]).mean() if defined else float("nan")
+            cells_by_column[f"{block['weights_of']}: gain of gates"] = cells.points(gain)
+    return cells_by_column
 
 
 def _over_subsets(wide: Wide, subsets: Mapping[str, Subset], modalities: int) -> list[dict[str, str]]:
     """The averages by number of modalities present, most first, and the counter-intuitive rate."""
-    means = {model: _mean_by_subset(found, subsets) for model, found in wide.items()}
+    means = {model: _mean_by_subset(by_subset, subsets) for model, by_subset in wide.items()}
     rows = []
     for size in sorted({len(subset) for subset in subsets.values()}, reverse=True):
-        tested = len({subset for subset in subsets.values() if len(subset) == size})
+        count = len({subset for subset in subsets.values() if len(subset) == size})
         row = {
             "condition": f"average with {size} of {modalities} present",
-            "present": f"{tested} subset{'s' if tested > 1 else ''}",
+            "present": f"{count} subset{'s' if count > 1 else ''}",
         }
-        for model, found in means.items():
-            of_size = [mean for subset, mean in found.items() if len(subset) == size]
-            row[model] = f"{sum(of_size) / len(of_size):.3f}" if len(of_size) == tested else ""
+        for model, by_subset in means.items():
+            of_size = [mean for subset, mean in by_subset.items() if len(subset) == size]
+            row[model] = f"{sum(of_size) / len(of_size):.3f}" if len(of_size) == count else ""
         rows.append(row)
-    rates = {model: _rate(*counterintuitive(found)) for model, found in means.items()}
+    rates = {model: _rate(*counterintuitive(by_subset)) for model, by_subset in means.items()}
     return [*rows, {"condition": "more modalities, worse", "present": "pairs of subsets"} | rates]
 
 
 def _mean_by_subset(wide: pd.DataFrame, subsets: Mapping[str, Subset]) -> dict[Subset, float]:
-    """Two conditions that leave the same modalities are one subset, that of the first."""
+    """Mean Dice per subset; of several conditions with the same modalities the first counts."""
     means: dict[Subset, float] = {}
     for condition, subset in subsets.items():
         if condition in wide and wide[condition].notna().any():

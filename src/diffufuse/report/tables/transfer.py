@@ -1,4 +1,4 @@
-"""What a model is worth on a dataset that it was not trained on, or why it cannot be asked."""
+"""Transfer: models on external datasets without adaptation, or the reason why a pair cannot be scored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,56 +15,62 @@ NOT_TESTED = "It has not been tested."
 
 
 def transfer(evidence: Evidence) -> pd.DataFrame:
-    """Every model on every dataset that the study transfers to, beside the model at home; `clean`, the lesion alone.
+    """Every model on every external dataset, with its in-domain result; `clean`, the lesion alone.
 
     Returns:
         Text: one row per model and pair of datasets; of a pair that cannot be scored one row with the reason. The
-        change is there minus home, of different patients. One row that says so if the study has no transfers.
+        change is external minus in-domain, of different patients. A one-row note if the study has no transfers.
     """
-    pairs = [(home, there) for home in dict.fromkeys(evidence.at_home["dataset"]) for there in evidence.transfers]
+    pairs = [
+        (in_domain, external)
+        for in_domain in dict.fromkeys(evidence.in_domain["dataset"])
+        for external in evidence.transfers
+    ]
     if not pairs:
         return cells.sentence(NOTHING)
     rows: list[dict[str, str]] = []
-    for home, there in pairs:
-        reason = refusal(evidence.datasets[home], evidence.datasets[there])
-        names = {"trained on": home, "tested on": there}
-        if not reason and not (evidence.abroad["dataset"] == there).any():
+    for in_domain, external in pairs:
+        reason = refusal(evidence.datasets[in_domain], evidence.datasets[external])
+        names = {"trained on": in_domain, "tested on": external}
+        if not reason and not (evidence.external["dataset"] == external).any():
             reason = NOT_TESTED
         if reason:
             rows.append(names | {"model": "all", "refused": reason})
         else:
-            rows += [names | _scored(evidence, home, there, model) for model in with_own_masks(evidence)]
+            rows += [names | _scored(evidence, in_domain, external, model) for model in with_own_masks(evidence)]
     return cells.without_empty(pd.DataFrame(rows).fillna(""), "refused")
 
 
-def _scored(evidence: Evidence, home: str, there: str, model: str) -> dict[str, str]:
-    blocks = evidence.datasets[home], evidence.datasets[there]
-    before = _found(evidence.summary, home, home, model, blocks[0]["lesion"])
-    after = _found(evidence.summary, home, there, model, blocks[1]["lesion"])
-    if "dice" not in after:
+def _scored(evidence: Evidence, in_domain: str, external: str, model: str) -> dict[str, str]:
+    blocks = evidence.datasets[in_domain], evidence.datasets[external]
+    in_domain_rows = _rows_by_metric(evidence.summary, in_domain, in_domain, model, blocks[0]["lesion"])
+    external_rows = _rows_by_metric(evidence.summary, in_domain, external, model, blocks[1]["lesion"])
+    if "dice" not in external_rows:
         return {"model": model, "refused": NOT_TESTED}
     row = {
         "model": model,
-        "n": str(after["dice"]["patients"]),
+        "n": str(external_rows["dice"]["patients"]),
         "modalities shared": _shared(blocks[0]["modalities"], blocks[1]["modalities"]),
-        "dice home": cells.mean(before.get("dice")),
-        "dice there": cells.mean(after["dice"]),
-        "dice change (points)": cells.points(_change(before, after, "dice")),
+        "dice home": cells.mean(in_domain_rows.get("dice")),
+        "dice there": cells.mean(external_rows["dice"]),
+        "dice change (points)": cells.points(_change(in_domain_rows, external_rows, "dice")),
     }
-    if "hd95" in after:
-        row["hd95 there (mm)"] = cells.mean(after["hd95"])
-        row["hd95 increase (mm)"] = cells.difference(_change(before, after, "hd95"), "mm")
+    if "hd95" in external_rows:
+        row["hd95 there (mm)"] = cells.mean(external_rows["hd95"])
+        row["hd95 increase (mm)"] = cells.difference(_change(in_domain_rows, external_rows, "hd95"), "mm")
     return row
 
 
-def _found(summary: pd.DataFrame, home: str, there: str, model: str, region: str) -> dict[str, cells.Row]:
-    kept = {"trained_on": home, "dataset": there, "model": model, "region": region, "condition": CLEAN}
-    rows = summary[(summary[list(kept)] == list(kept.values())).all(axis=1)]
+def _rows_by_metric(
+    summary: pd.DataFrame, trained_on: str, tested_on: str, model: str, region: str
+) -> dict[str, cells.Row]:
+    selection = {"trained_on": trained_on, "dataset": tested_on, "model": model, "region": region, "condition": CLEAN}
+    rows = summary[(summary[list(selection)] == list(selection.values())).all(axis=1)]
     return {row["metric"]: row for row in rows.to_dict("records")}
 
 
-def _change(before: Mapping[str, cells.Row], after: Mapping[str, cells.Row], metric: str) -> float:
-    return after[metric]["mean"] - before[metric]["mean"] if metric in before else float("nan")
+def _change(in_domain_rows: Mapping[str, cells.Row], external_rows: Mapping[str, cells.Row], metric: str) -> float:
+    return external_rows[metric]["mean"] - in_domain_rows[metric]["mean"] if metric in in_domain_rows else float("nan")
 
 
 def _shared(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> str:

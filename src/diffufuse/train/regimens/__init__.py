@@ -1,4 +1,4 @@
-"""The regimens: what a training step does. A `training.regimen` in `config/models.yaml` is a key here."""
+"""Training regimens. A `training.regimen` in `config/models.yaml` is a key here."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -13,12 +13,12 @@ from diffufuse.train.regimens.supervised import Supervised
 
 
 class Regimen(Protocol):
-    """The networks of a training and what a step does to them; `loop.fit` does what all trainings share.
+    """The networks of a training and its training step; `loop.fit` is common to all regimens.
 
     Attributes:
-        sample: what a batch consists of, for messages.
-        samples_per_step: how many of them a step learns from.
-        parts: name to what changes while it trains: networks, optimizers, averages, batches.
+        sample: unit of a batch (slice, volume) in messages.
+        samples_per_step: number of samples per optimizer step.
+        parts: name → stateful object: networks, optimizers, averages, batches.
     """
 
     sample: str
@@ -26,32 +26,32 @@ class Regimen(Protocol):
     parts: Mapping[str, Stateful]
 
     def estimate(self) -> Budget:
-        """What the training will cost; changes nothing."""
+        """Estimate the cost of the training; changes nothing."""
 
     def step(
         self, step: int, *, progress: float, random_state: RandomState, pace: Pace, watch: Watch
     ) -> dict[str, Tensor]:
-        """Learn from the next batches.
+        """One training step on the next batches.
 
         Args:
             step: number of the step, from 1.
-            progress: share of the training that is done, 0..1.
+            progress: completed share of the training, 0..1.
             random_state: of augmentation and objective.
-            pace: told while the step waits for data.
-            watch: asked whether values are finite and the loss steady.
+            pace: records the time spent waiting for data.
+            watch: checks for divergence.
 
         Returns:
             Scalars for the curves, `loss` among them.
 
         Raises:
-            Diverged: as the watch says.
+            Diverged: raised by the watch.
         """
 
     def validate(self) -> dict[str, float]:
-        """What the validation cases say of the networks as they would be kept now, quantity to value."""
+        """Validation metrics of the current networks, quantity → value."""
 
     def trained(self) -> nn.Module:
-        """The network that is kept, on the CPU, in evaluation mode."""
+        """The final network, on the CPU, in evaluation mode."""
 
 
 REGIMENS: dict[str, Callable[..., Regimen]] = {"supervised": Supervised}

@@ -1,4 +1,4 @@
-"""Supervised training: one network, one objective, AdamW, and the average of the last weights is kept."""
+"""Supervised training: one network, one objective, AdamW, and an exponential moving average of the weights."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -16,19 +16,19 @@ from diffufuse.train.divergence import Watch
 from diffufuse.train.prefetch import Prefetcher
 from diffufuse.train.random_state import RandomState
 
-if TYPE_CHECKING:  # a batch is known by its tensors; its stores load slowly
+if TYPE_CHECKING:  # the import of batches is slow
     from diffufuse.train.batches import Batch
 
 
 class Supervised:
     """AdamW, linear warm-up, polynomial decay (power 0.9), gradients clipped to norm 1.
 
-    Nothing is chosen on the validation cases, they are watched.
+    Validation cases are only monitored; no model selection depends on them.
 
     Attributes:
-        sample: what a batch consists of.
-        samples_per_step: how many of them a step learns from.
-        parts: what changes while it trains.
+        sample: unit of a batch in messages.
+        samples_per_step: number of samples per optimizer step.
+        parts: name → stateful object.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Supervised:
 
         Args:
             network: maps images and presence to logits; its weights are changed.
-            draw: gives a batch for a size and a generator, its only source of randomness.
-            augment: gives a batch for a batch and `generator`, likewise.
-            objective: gives `loss`, with a gradient, and its terms for a network, a batch, `progress` in 0..1 and
-                `generator`. It runs in the training's precision.
-            validate: gives Dice per region, pooled as the caller says, for a network.
+            draw: (size, generator) → batch; the generator is the only source of randomness.
+            augment: (batch, `generator`) → batch, likewise.
+            objective: (network, batch, `progress` in 0..1, `generator`) → `loss`, with gradient, and its terms. It
+                runs in the precision of the training.
+            validate: network → Dice per region.
             settings: `batch` (samples at once), `accumulate` (batches per step), `learning_rate`, `weight_decay`,
                 `steps`, `warmup_steps`, `ema` (decay of the average, 0 for none).
-            seed: decides batches; the initial weights are the caller's.
-            fabric: where to train, and in which precision.
+            seed: of the batches; the initial weights are the caller's.
+            fabric: device and precision of the training.
         """
         self.network, self.settings, self.fabric = network, settings, fabric
         self.objective, self.augment, self.score = objective, augment, validate
@@ -70,7 +70,7 @@ class Supervised:
         self.batches = Prefetcher(
             lambda generator: draw(settings["batch"], generator),
             np.random.default_rng(seed_of(seed, "slices")),
-            threaded=fabric.device.type == "cuda",  # on a CPU it would take the cores that learn
+            threaded=fabric.device.type == "cuda",  # on a CPU it would take cores from the training
         )
         self.trial = lambda: draw(settings["batch"], np.random.default_rng(seed)).to(fabric.to_device)
         self.parts: Mapping[str, Stateful] = {
@@ -82,7 +82,7 @@ class Supervised:
         }
 
     def estimate(self) -> Budget:
-        """What the training will cost, from passes of a copy of the network over a batch of its own."""
+        """Estimate the cost from passes of a copy of the network over a batch of its own."""
         trial = self.trial()
         with self.fabric.autocast():
             return estimate(self.network, trial, self.objective, settings=self.settings)
@@ -90,7 +90,7 @@ class Supervised:
     def step(
         self, step: int, *, progress: float, random_state: RandomState, pace: Pace, watch: Watch
     ) -> dict[str, Tensor]:
-        """Learn from `accumulate` batches; see `Regimen.step`."""
+        """One optimizer step on `accumulate` batches; see `Regimen.step`."""
         accumulate, losses = self.settings["accumulate"], dict[str, Tensor]()
         self.wrapped.train()
         self.optimizer.zero_grad()
