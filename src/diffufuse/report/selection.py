@@ -9,7 +9,6 @@ from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.patients import per_patient
 
 SIZES = ("tiny", "small", "paper")
-HOME = ["dataset", "region"]
 
 
 def stem(model: str) -> str:

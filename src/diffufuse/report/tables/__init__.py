@@ -1,7 +1,6 @@
 """The tables of the report: a name under `tables` in `config/config.yaml` is a key of `TABLES`."""
 
 from diffufuse.report.evidence import Table
-from diffufuse.report.patients import QUANTITY, patient_statistics, per_patient, summarize
 from diffufuse.report.tables.ablation import ablation
 from diffufuse.report.tables.calibration import calibration
 from diffufuse.report.tables.comparison import comparison
@@ -12,10 +11,6 @@ from diffufuse.report.tables.robustness import robustness
 from diffufuse.report.tables.seeds import seeds
 from diffufuse.report.tables.segmentation import segmentation
 from diffufuse.report.tables.transfer import transfer
-from diffufuse.report.writing import write_csv
-
-__all__ = ["QUANTITY", "TABLES", "patient_statistics", "per_patient", "summarize", "write_csv"]
-
 
 TABLES = {
     "segmentation": Table(
