@@ -1,1 +1,1 @@
-"""The circumstances under which a case is predicted: corruptions, and modalities that are withheld."""
+"""Test conditions: image corruptions and withheld modalities."""

@@ -1,4 +1,4 @@
-"""Under which circumstances a case is predicted: unchanged, corrupted, or with modalities withheld."""
+"""Apply a test condition to a scan: a corruption, or withheld modalities."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -15,21 +15,21 @@ Stage = Literal["acquisition", "normalization"]
 
 
 def withheld(condition: Mapping[str, Any], modalities: Iterable[str]) -> list[str]:
-    """The modalities that a condition withholds, as if they had never been acquired.
+    """Return the modalities that a condition withholds.
 
     Args:
-        condition: a block of `config/conditions.yaml`: `absent` names what is withheld, `present` what is not.
+        condition: a block of `config/conditions.yaml`: `absent` lists the withheld modalities, or `present` the others.
         modalities: of a dataset.
 
     Returns:
-        A part of `modalities`, in their order; empty for a condition that withholds nothing.
+        A subset of `modalities`, in their order; empty for a condition that withholds none.
     """
     absent, present = condition.get("absent", ()), condition.get("present")
     return [name for name in modalities if name in absent or (present is not None and name not in present)]
 
 
 def corrupts(condition: Mapping[str, Any], modality: str, kind: str) -> bool:
-    """Whether a condition's corruption applies to a modality.
+    """Return whether a condition's corruption applies to a modality.
 
     Args:
         condition: a block of `config/conditions.yaml`; `modalities` and `kinds`, if given, must both allow it.
@@ -37,7 +37,7 @@ def corrupts(condition: Mapping[str, Any], modality: str, kind: str) -> bool:
         kind: its kind: pet, ct or mr.
 
     Returns:
-        False too for a condition without a corruption and for a modality that the condition withholds.
+        False also for a condition without corruption and for a withheld modality.
     """
     return (
         "corruption" in condition
@@ -57,45 +57,44 @@ def apply_condition(
     names: tuple[str, ...],
     after: Stage = "acquisition",
 ) -> Scan:
-    """The scan under a condition; the same voxels whatever the order, process or machine.
+    """Apply a condition to a scan; the result is deterministic and independent of order, process and machine.
 
     Args:
         scan: a prepared case.
-        condition: a block of `config/conditions.yaml`: `absent` or `present` tells which modalities to withhold;
+        condition: a block of `config/conditions.yaml`: `absent` or `present` defines the withheld modalities;
             `corruption` with `settings` is applied to the `modalities` and `kinds` listed, or to all, in physical units
             or `after: normalization`.
         modalities: names of the scan's images, in order, to their blocks of `config/datasets.yaml`; `kind` is read.
         spacing_mm: voxel size of the scan.
-        study_seed: the study's one seed.
-        names: what the randomness belongs to: dataset, case, condition. A modality's numbers depend on its own name
-            beside these, not on the other modalities.
-        after: what was done to the scan so far. A corruption that acts after something else leaves it as it is, so a
-            condition is applied after both.
+        study_seed: seed of the study.
+        names: dataset, case and condition, from which the random seed is derived with the name of the modality; it does
+            not depend on the other modalities.
+        after: current stage of the scan. A corruption of another stage is not applied, so this function is called at
+            both stages.
 
     Returns:
-        A new scan; a withheld modality has presence False and value 0 throughout, and so has what a corruption removed.
+        A new scan; withheld modalities and voxels removed by a corruption have presence False and value 0.
 
     Raises:
-        BadInput: the condition has a corruption and no modality is one that it applies to: the result would bear the
-            name of a corruption that never was.
+        BadInput: the condition has a corruption that applies to none of the modalities.
     """
     corrupted = [name for name, block in modalities.items() if corrupts(condition, name, block["kind"])]
     if "corruption" in condition and not corrupted:
-        found = ", ".join(f"{name} ({block['kind']})" for name, block in modalities.items())
-        raise BadInput(f"condition: {condition['corruption']} applies to none of {found}; leave it out.")
+        names_and_kinds = ", ".join(f"{name} ({block['kind']})" for name, block in modalities.items())
+        raise BadInput(f"condition: {condition['corruption']} applies to none of {names_and_kinds}; leave it out.")
     images, presence = scan.images.copy(), scan.presence.copy()
     for channel, modality in enumerate(modalities):
         if withheld(condition, [modality]):
             presence[channel] = False
         elif modality in corrupted and condition.get("after", "acquisition") == after:
             inside, name = scan.body & presence[channel], condition["corruption"]
-            drawn = {
+            arguments = {
                 "settings": condition["settings"],
                 "spacing_mm": spacing_mm,
                 "generator": np.random.default_rng(seed_of(study_seed, *names, modality)),
             }
             if name in REMOVALS:
-                presence[channel] &= REMOVALS[name](inside, **drawn)
+                presence[channel] &= REMOVALS[name](inside, **arguments)
             else:
-                images[channel] = CORRUPTIONS[name](images[channel], inside, **drawn)
+                images[channel] = CORRUPTIONS[name](images[channel], inside, **arguments)
     return Scan(np.where(presence, images, np.float32(0)), presence, scan.body)

@@ -1,1 +1,1 @@
-"""DICOM in and out: image series, SUV, contours. Only this folder imports pydicom."""
+"""Reading of DICOM image series, structure sets and segmentations, and SUV conversion."""

@@ -1,4 +1,4 @@
-"""Which series is which modality: rules on tags, written down in the catalogue, and a report of what they matched."""
+"""Select the DICOM series of each modality by rules on its tags, and report the selection."""
 
 import logging
 import re
@@ -22,11 +22,11 @@ Rule = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The series that the rules mean.
+    """The series selected by the rules.
 
     Attributes:
-        series: the one that matched.
-        sequence: `sequence` of the first rule that it matched; None where that rule names none.
+        series: the matching series.
+        sequence: `sequence` of the first rule that it matched; None where that rule sets none.
     """
 
     series: Series
@@ -34,24 +34,25 @@ class Chosen:
 
 
 def choose_series(candidates: Sequence[Series], rules: Sequence[Rule], *, required: str | None = None) -> Chosen | None:
-    """The one series among the candidates that matches a rule.
+    """Return the one candidate series that matches a rule.
 
-    A rule maps keywords of DICOM tags to regular expressions. It matches a series if each is found in the tag's text,
-    upper and lower case alike, in the header of the series' first file; several values are joined by a backslash, an
-    absent tag is empty text. `without`, a mapping of the same form, excludes a series that matches all of it;
-    `sequence` is a name to be recorded. All rules compete: two different series that match two rules are one too many.
+    A rule maps keywords of DICOM tags to regular expressions. A series matches if every expression is found, ignoring
+    case, in the tags of its first file's header; multiple values are joined by a backslash, and an absent tag is empty
+    text. `without`, a mapping of the same form, excludes a series that matches all of it; `sequence` is a name to
+    record. Only one series may match, whichever of the rules it matches.
 
     Args:
         candidates: all series of the case.
-        rules: the first that a series matches names its sequence.
-        required: what the rules look for, for the message; None where it may be absent.
+        rules: in order of priority; the first rule that a series matches sets its sequence.
+        required: name of the series for the error message; None where the series is optional.
 
     Returns:
-        None where nothing matches and nothing is required.
+        The matching series; None where none matches and `required` is None.
 
     Raises:
-        BadInput: two series match, or none where one is required (the candidates are listed by modality, size and the
-            imaging words of their description), or a rule names an unknown tag or no regular expression.
+        BadInput: more than one series matches, or a required one is missing (the message lists the candidates by
+            modality, size and the imaging terms of their description), or a rule has an unknown tag or an invalid
+            expression.
     """
     matched = [(series, rule) for series in candidates if (rule := _rule_of(series, rules)) is not None]
     if len(matched) > 1:
@@ -71,32 +72,38 @@ def choose_series(candidates: Sequence[Series], rules: Sequence[Rule], *, requir
 
 
 def choice_report(candidates: Sequence[Series], chosen: Mapping[str, Chosen | None]) -> list[dict[str, Any]]:
-    """What was chosen for every modality, and what was left over.
+    """Return a table of the series chosen for each modality and of the remaining series.
 
     Args:
         candidates: all series of the case.
-        chosen: by modality; None where it is absent.
+        chosen: modality to its series; None where it is absent.
 
     Returns:
-        A row for each modality, then one for each series that none took: `modality` (empty for what was left),
-        `sequence`, `kind` (DICOM's modality), `words` (of imaging, from the description), `files`, `rows`, `columns`.
+        One row per modality, then one per remaining series: `modality` (empty for a remaining series), `sequence`,
+        `kind` (DICOM modality), `words` (imaging terms of the description), `files`, `rows`, `columns`.
     """
     taken = {choice.series.uid for choice in chosen.values() if choice}
     rows = [
         {"modality": name, "sequence": choice.sequence or "" if choice else ""}
-        | (_shown(choice.series) if choice else dict.fromkeys(("kind", "words"), "") | _size(None))
+        | (_summary(choice.series) if choice else dict.fromkeys(("kind", "words"), "") | _size(None))
         for name, choice in chosen.items()
     ]
-    left = [series for series in candidates if series.uid not in taken]
-    log.info("Chosen: %s; left over: %s.", ", ".join(name for name in chosen if chosen[name]), _listed(left) or "none")
-    return rows + [{"modality": "", "sequence": "", **_shown(series)} for series in left]
+    unused = [series for series in candidates if series.uid not in taken]
+    log.info(
+        "Chosen: %s; left over: %s.", ", ".join(name for name in chosen if chosen[name]), _listed(unused) or "none"
+    )
+    return rows + [{"modality": "", "sequence": "", **_summary(series)} for series in unused]
 
 
 def first_match(rules: Sequence[Rule], text_of: Callable[[str], str]) -> Rule | None:
-    """The first rule that matches, given the text of any tag.
+    """Return the first rule that matches, or None.
+
+    Args:
+        rules: as in `choose_series`.
+        text_of: returns a tag's text by its keyword.
 
     Raises:
-        BadInput: a rule names an unknown tag or no regular expression.
+        BadInput: a rule has an unknown tag or an invalid regular expression.
     """
     return next((rule for rule in rules if _matches(rule, text_of)), None)
 
@@ -107,14 +114,14 @@ def _rule_of(series: Series, rules: Sequence[Rule]) -> Rule | None:
 
 
 def _matches(rule: Rule, text_of: Callable[[str], str]) -> bool:
-    wanted = {keyword: pattern for keyword, pattern in rule.items() if keyword not in (SEQUENCE, WITHOUT)}
-    unwanted = rule.get(WITHOUT) or {}
-    if not wanted:
+    required = {keyword: pattern for keyword, pattern in rule.items() if keyword not in (SEQUENCE, WITHOUT)}
+    excluded = rule.get(WITHOUT) or {}
+    if not required:
         raise BadInput("Series rule: expected at least one DICOM keyword with a pattern, got none; add one.")
-    return _all_found(wanted, text_of) and not (unwanted and _all_found(unwanted, text_of))
+    return _all_match(required, text_of) and not (excluded and _all_match(excluded, text_of))
 
 
-def _all_found(patterns: Mapping[str, Any], text_of: Callable[[str], str]) -> bool:
+def _all_match(patterns: Mapping[str, Any], text_of: Callable[[str], str]) -> bool:
     return all(_pattern(keyword, pattern).search(text_of(keyword)) for keyword, pattern in patterns.items())
 
 
@@ -148,12 +155,12 @@ def _listed(candidates: Sequence[Series]) -> str:
     return "; ".join(
         f"{row['kind']} '{row['words']}' of {row['files']} files"
         + (f" {row['rows']}x{row['columns']}" if row["rows"] else "")
-        for row in map(_shown, candidates)
+        for row in map(_summary, candidates)
     )
 
 
-def _shown(series: Series) -> dict[str, Any]:
-    """What may be told of a series without naming anyone."""
+def _summary(series: Series) -> dict[str, Any]:
+    """Describe a series without text that could identify a person."""
     return {"kind": modality_code(series.modality), "words": imaging_words(series.description)} | _size(series)
 
 

@@ -1,4 +1,4 @@
-"""One DICOM file: its header without pixels, and its pixels as stored numbers."""
+"""Read the header and the stored pixel values of a DICOM file."""
 
 import os
 import struct
@@ -29,12 +29,12 @@ config.settings.reading_validation_mode = config.IGNORE  # its warnings quote va
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A parsed file, whose pixels can be fetched without parsing it again.
+    """A parsed DICOM file whose pixels can be read without parsing it again.
 
     Attributes:
-        path: where it lies.
-        header: everything before the pixels.
-        pixels_at: byte at which the element with the pixels begins; of use for uncompressed files only.
+        path: path of the file.
+        header: all elements before the pixel data.
+        pixels_at: byte offset of the pixel data element; used for uncompressed files only.
     """
 
     path: Path
@@ -43,26 +43,26 @@ class DicomFile:
 
 
 def open_file(path: str | os.PathLike[str]) -> DicomFile:
-    """Parse everything in a DICOM file before its pixels.
+    """Parse all elements of a DICOM file before its pixel data.
 
     Raises:
-        BadInput: the file is not DICOM, is damaged, or names no series or modality.
+        BadInput: the file is not DICOM, is damaged, or has no SeriesInstanceUID or Modality.
     """
     path = Path(path)
     try:
         with path.open("rb") as stream:
             header = pydicom.dcmread(stream, stop_before_pixels=True)
-            found = DicomFile(path, header, stream.tell())
+            file = DicomFile(path, header, stream.tell())
     except UNREADABLE as error:
         raise unreadable(path, _kind(error)) from error
     header.filename = str(path)
     if not header.get("SeriesInstanceUID") or not header.get("Modality"):
         raise unreadable(path, "its header ends before series and modality are named")
-    return found
+    return file
 
 
 def unreadable(path: Path, reason: str) -> BadInput:
-    """The refusal of a damaged file, with its length in bytes."""
+    """Return the error for a damaged file, with its size in bytes."""
     size = path.stat().st_size if path.exists() else 0
     return BadInput(
         f"{path}: expected a whole DICOM file, but its {size} bytes cannot be read ({reason}); fetch it again."
@@ -70,38 +70,38 @@ def unreadable(path: Path, reason: str) -> BadInput:
 
 
 def numbers(dataset: pydicom.Dataset, keyword: str, count: int, path: Path) -> np.ndarray:
-    """A tag's `count` finite numbers.
+    """Return the `count` finite numbers of a tag.
 
     Args:
         dataset: a header, or an item of one of its sequences.
-        keyword: of the tag.
-        count: how many numbers it must hold.
-        path: the file, for the message.
+        keyword: keyword of the tag.
+        count: required number of values.
+        path: the file, for the error message.
 
     Raises:
         BadInput: the tag is absent or malformed.
     """
     try:
-        found = np.atleast_1d(np.asarray(dataset.get(keyword), float))
+        values = np.atleast_1d(np.asarray(dataset.get(keyword), float))
     except UNREADABLE:
-        found = np.array([np.nan])
-    if found.shape != (count,) or not np.isfinite(found).all():
+        values = np.array([np.nan])
+    if values.shape != (count,) or not np.isfinite(values).all():
         raise BadInput(
             f"{path}: expected {count} number(s) in {keyword}, which is missing or malformed; export it again."
         )
-    return found
+    return values
 
 
 def stored_values(file: DicomFile) -> np.ndarray:
-    """The numbers that the file stores, free of unused and overlay bits, before any rescaling.
+    """Return the stored pixel values, without unused and overlay bits, before rescaling.
 
-    Native data are read straight from their place in the file; compressed data through pydicom's plugins.
+    Native data are read directly from the file, compressed data through pydicom's plugins.
 
     Returns:
         (frames, rows, columns), integer.
 
     Raises:
-        BadInput: the pixels are absent, cut short, in color, inverted (MONOCHROME1), or packed in an unknown way.
+        BadInput: the pixels are absent, truncated, in color, inverted (MONOCHROME1), or in an unsupported encoding.
     """
     _require_gray(file)
     shape = frame_count(file), *(int(n) for n in (_count(file, "Rows"), _count(file, "Columns")))
@@ -110,18 +110,18 @@ def stored_values(file: DicomFile) -> np.ndarray:
 
 
 def frame_count(file: DicomFile) -> int:
-    """Number of frames; 1 for a file that does not say."""
+    """Return the number of frames, 1 where NumberOfFrames is absent."""
     return 1 if file.header.get("NumberOfFrames") in (None, "") else _count(file, "NumberOfFrames")
 
 
 def is_lossy(header: pydicom.FileDataset) -> bool:
-    """Whether the pixels ever went through lossy compression, by the header's word or by how they are stored."""
-    said, syntax = str(header.get("LossyImageCompression") or ""), _syntax(header)
-    return said == "01" or syntax in ALWAYS_LOSSY or (said != "00" and syntax in LOSSY_UNLESS_DENIED)
+    """Return whether the pixels were lossily compressed, by LossyImageCompression or the transfer syntax."""
+    declared, syntax = str(header.get("LossyImageCompression") or ""), _syntax(header)
+    return declared == "01" or syntax in ALWAYS_LOSSY or (declared != "00" and syntax in LOSSY_UNLESS_DENIED)
 
 
 def padding_values(file: DicomFile) -> tuple[int, int] | None:
-    """Least and largest stored number that marks a pixel outside the scanned field; None if the file names none."""
+    """Return the smallest and largest stored padding value; None where PixelPaddingValue is absent."""
     if file.header.get("PixelPaddingValue") in (None, ""):
         return None
     ends = [file.header.get(keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
@@ -134,7 +134,7 @@ def padding_values(file: DicomFile) -> tuple[int, int] | None:
 
 
 def _kind(error: Exception) -> str:
-    """The class of an error: its text may quote the file, and so the patient."""
+    """Return the class name of an error; its text may quote the file, and thus patient data."""
     return f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
 
 
@@ -143,7 +143,7 @@ def _syntax(header: pydicom.FileDataset) -> str:
 
 
 def _is_native(file: DicomFile) -> bool:
-    """Whether the pixels lie in the file as plain numbers; bytes in big-endian words are left to pydicom to unswap."""
+    """Return whether the pixels are stored uncompressed; pydicom unswaps bytes in big-endian words."""
     syntax = UID(_syntax(file.header))
     if not syntax:
         return True
@@ -165,33 +165,33 @@ def _require_gray(file: DicomFile) -> None:
     if header.get("SamplesPerPixel", 1) != 1:
         raise BadInput(f"{file.path}: expected one gray value per pixel, got several; leave color images out.")
     if header.get("PhotometricInterpretation") != "MONOCHROME2":
-        shown = "MONOCHROME1" if header.get("PhotometricInterpretation") == "MONOCHROME1" else "another one"
+        actual = "MONOCHROME1" if header.get("PhotometricInterpretation") == "MONOCHROME1" else "another one"
         raise BadInput(
-            f"{file.path}: expected pixels that grow with the signal (MONOCHROME2), got {shown}; export it again."
+            f"{file.path}: expected pixels that grow with the signal (MONOCHROME2), got {actual}; export it again."
         )
 
 
 def _native_values(file: DicomFile, shape: tuple[int, ...]) -> np.ndarray:
-    """Read the pixels from where the header ended."""
+    """Read uncompressed pixels at the offset where the header ended."""
     is_implicit, is_little = (bool(flag) for flag in file.header.original_encoding)
     bits = _count(file, "BitsAllocated")
     if bits not in (8, 16, 32):
         raise BadInput(f"{file.path}: expected 8, 16 or 32 bits per pixel, got {bits}; convert it to 16.")
     kind = np.dtype(f"{'<' if is_little else '>'}u{bits // 8}")
-    needed = kind.itemsize * int(np.prod(shape))
+    expected_bytes = kind.itemsize * int(np.prod(shape))
     with file.path.open("rb") as stream:
         stream.seek(file.pixels_at)
         length = _element_length(stream.read(8), stream.read(4) if not is_implicit else b"", is_little, file.path)
-        content = stream.read(needed)
-    if length < needed or len(content) < needed:
-        raise unreadable(file.path, f"pixels: {min(length, len(content))} bytes where {needed} are due")
-    if length > needed + needed % 2:
-        raise unreadable(file.path, f"pixels: {length} bytes where {needed} are due")
+        content = stream.read(expected_bytes)
+    if length < expected_bytes or len(content) < expected_bytes:
+        raise unreadable(file.path, f"pixels: {min(length, len(content))} bytes where {expected_bytes} are due")
+    if length > expected_bytes + expected_bytes % 2:
+        raise unreadable(file.path, f"pixels: {length} bytes where {expected_bytes} are due")
     return np.frombuffer(content, kind).reshape(shape)
 
 
 def _element_length(head: bytes, long_length: bytes, is_little: bool, path: Path) -> int:
-    """How many bytes of pixels follow, by the head of their element."""
+    """Return the number of pixel bytes, from the header of their element."""
     order = "<" if is_little else ">"
     explicit = bool(long_length)
     if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_TAG:
@@ -215,7 +215,7 @@ def _decompressed_values(file: DicomFile, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _true_bits(stored: np.ndarray, file: DicomFile) -> np.ndarray:
-    """The lowest BitsStored bits as signed or unsigned numbers; whatever the file keeps above them is dropped."""
+    """Return the lowest BitsStored bits as signed or unsigned numbers; the bits above are dropped."""
     bits, high = _count(file, "BitsStored"), int(numbers(file.header, "HighBit", 1, file.path)[0])
     if high != bits - 1 or bits > _count(file, "BitsAllocated"):
         raise BadInput(f"{file.path}: expected HighBit below BitsStored, got {high} and {bits}; export it again.")

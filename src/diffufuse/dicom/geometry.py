@@ -1,4 +1,4 @@
-"""The nine checks by which the Imaging Data Commons tells a regular volume from a pile of planes, under its names."""
+"""The nine checks of a regular volume of the Imaging Data Commons, under its names."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ REGULAR = "regularly_spaced_3d_volume"
 
 @dataclass(frozen=True)
 class GeometryReport:
-    """What the nine checks found.
+    """Results of the nine checks.
 
     Attributes:
-        verdicts: each check by its name; the last, `regularly_spaced_3d_volume`, holds if all others do.
-        reasons: one sentence for each check that failed, in the order of the checks.
+        verdicts: check name to its result; the last, `regularly_spaced_3d_volume`, is True if all others are.
+        reasons: one sentence per failed check, in the order of the checks.
         obliquity_degrees: angle between the slice normal and the nearest axis of the patient.
-        slice_spacing_mm: usual distance of neighboring slices along the normal; NaN for a single position.
+        slice_spacing_mm: median distance of neighboring slices along the normal; NaN for a single position.
     """
 
     verdicts: dict[str, bool]
@@ -34,7 +34,7 @@ class GeometryReport:
 
 
 def report_on(planes: Sequence[Plane]) -> GeometryReport:
-    """All nine verdicts.
+    """Run the nine geometry checks.
 
     Args:
         planes: at least one, in any order.
@@ -43,11 +43,11 @@ def report_on(planes: Sequence[Plane]) -> GeometryReport:
         volume_geometry_index of the Imaging Data Commons (its published query); tolerances as above.
     """
     ordered = in_order(planes)
-    found = {name: check(ordered) for name, check in CHECKS.items()}
-    reasons = tuple(reason for reason in found.values() if reason)
+    results = {name: check(ordered) for name, check in CHECKS.items()}
+    reasons = tuple(reason for reason in results.values() if reason)
     normal = np.abs(ordered[0].normal / np.linalg.norm(ordered[0].normal))
     return GeometryReport(
-        verdicts={name: not reason for name, reason in found.items()} | {REGULAR: not reasons},
+        verdicts={name: not reason for name, reason in results.items()} | {REGULAR: not reasons},
         reasons=reasons,
         obliquity_degrees=round(float(np.degrees(np.arccos(min(normal.max(), 1.0)))), 2),
         slice_spacing_mm=usual_gap_mm(ordered),
@@ -55,28 +55,28 @@ def report_on(planes: Sequence[Plane]) -> GeometryReport:
 
 
 def in_order(planes: Sequence[Plane]) -> list[Plane]:
-    """Sorted by position along the normal of the first plane; never by number, name or thickness."""
+    """Sort planes by position along the normal of the first; file name and slice number are ignored."""
     normal = planes[0].normal
     return sorted(planes, key=lambda plane: float(plane.position_mm @ normal))
 
 
 def along_mm(planes: Sequence[Plane]) -> np.ndarray:
-    """(N,), slice positions: ImagePositionPatient projected onto the normal of the first plane."""
+    """Return the slice positions (N,), mm: ImagePositionPatient projected onto the normal of the first plane."""
     return np.array([plane.position_mm for plane in planes]) @ planes[0].normal
 
 
 def usual_gap_mm(planes: Sequence[Plane]) -> float:
-    """Median distance of neighboring positions, copies of one position counted once; NaN where there is one only."""
+    """Return the median distance of distinct neighboring positions, mm; NaN for a single position."""
     gaps_mm = np.diff(along_mm(planes))
     apart = gaps_mm[gaps_mm > SAME_POSITION_MM]
     return float(np.median(apart)) if len(apart) else float("nan")
 
 
 def missing_slices(planes: Sequence[Plane]) -> np.ndarray | None:
-    """How many slices lack after each plane but the last.
+    """Return the number of missing slices after each plane but the last.
 
     Returns:
-        (N - 1,), integer; None where some gap is no multiple of the usual one.
+        (N - 1,), integer; None where a gap is not a multiple of the median one.
     """
     gaps, usual_mm = np.diff(along_mm(planes)), usual_gap_mm(planes)
     steps = np.rint(gaps / usual_mm)
@@ -86,12 +86,12 @@ def missing_slices(planes: Sequence[Plane]) -> np.ndarray | None:
 
 
 def single_orientation(planes: Sequence[Plane]) -> str:
-    """Reason why the planes do not face one way; empty if they do."""
+    """Return why the planes differ in orientation, or an empty string."""
     return _differing(planes, "one orientation", lambda plane: plane.cosines, COSINE_TOLERANCE)
 
 
 def orthogonal_orientation(planes: Sequence[Plane]) -> str:
-    """Reason why rows and columns are not unit directions at right angles; empty if they are."""
+    """Return why row and column directions are not orthonormal, or an empty string."""
     for plane in planes:
         if np.abs(plane.cosines @ plane.cosines.T - np.eye(2)).max() > ORTHONORMAL_TOLERANCE:
             return (
@@ -102,17 +102,17 @@ def orthogonal_orientation(planes: Sequence[Plane]) -> str:
 
 
 def consistent_pixel_spacing(planes: Sequence[Plane]) -> str:
-    """Reason why pixels are not of one size; empty if they are."""
+    """Return why the planes differ in pixel spacing, or an empty string."""
     return _differing(planes, "one pixel spacing", lambda plane: plane.spacing_mm, SPACING_TOLERANCE_MM)
 
 
 def consistent_image_dimensions(planes: Sequence[Plane]) -> str:
-    """Reason why images are not of one size; empty if they are."""
+    """Return why the planes differ in rows or columns, or an empty string."""
     return _differing(planes, "one number of rows and columns", lambda plane: np.array(plane.shape), 0)
 
 
 def unique_slice_positions(planes: Sequence[Plane]) -> str:
-    """Reason why two planes lie at one position; empty if none do."""
+    """Return why slice positions are not unique, or an empty string."""
     positions_mm, usual_mm = along_mm(planes), usual_gap_mm(planes)
     least_mm = SAME_POSITION_MM if np.isnan(usual_mm) else max(GAP_TOLERANCE * usual_mm, SAME_POSITION_MM)
     same = np.flatnonzero(np.diff(positions_mm) <= least_mm)
@@ -127,17 +127,17 @@ def unique_slice_positions(planes: Sequence[Plane]) -> str:
 
 
 def consistent_in_plane_row(planes: Sequence[Plane]) -> str:
-    """Reason why slices shift along their rows; empty if they do not."""
+    """Return why slices shift along their rows, or an empty string."""
     return _shifting(planes, 0, "rows")
 
 
 def consistent_in_plane_col(planes: Sequence[Plane]) -> str:
-    """Reason why slices shift along their columns; empty if they do not."""
+    """Return why slices shift along their columns, or an empty string."""
     return _shifting(planes, 1, "columns")
 
 
 def uniform_slice_spacing(planes: Sequence[Plane]) -> str:
-    """Reason why slices are not evenly spaced, with the first gap and its neighbors; empty if they are."""
+    """Return why slices are not evenly spaced, with the first gap and its neighbors, or an empty string."""
     if len(planes) < 2:
         return f"{planes[0].file.path}: expected a stack of slices, but the series has one; fetch the whole series."
     positions_mm, usual_mm = along_mm(planes), usual_gap_mm(planes)
@@ -175,8 +175,8 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def _differing(planes: Sequence[Plane], what: str, of: Callable[[Plane], np.ndarray], tolerance: float) -> str:
-    values = np.array([of(plane) for plane in planes])
+def _differing(planes: Sequence[Plane], noun: str, value: Callable[[Plane], np.ndarray], tolerance: float) -> str:
+    values = np.array([value(plane) for plane in planes])
     middle = np.median(values.reshape(len(planes), -1), axis=0).reshape(values.shape[1:])
     usual = int(np.abs(values - middle).reshape(len(planes), -1).max(axis=1).argmin())
     off = np.abs(values - values[usual]).reshape(len(planes), -1).max(axis=1)
@@ -184,13 +184,13 @@ def _differing(planes: Sequence[Plane], what: str, of: Callable[[Plane], np.ndar
         return ""
     other = planes[int(off.argmax())]
     return (
-        f"{other.file.path}: expected {what} in a series, got {of(other).tolist()} beside {values[usual].tolist()} in "
-        f"{planes[usual].name}; move the files that do not belong to the stack elsewhere."
+        f"{other.file.path}: expected {noun} in a series, got {value(other).tolist()} beside {values[usual].tolist()} "
+        f"in {planes[usual].name}; move the files that do not belong to the stack elsewhere."
     )
 
 
-def _shifting(planes: Sequence[Plane], axis: int, what: str) -> str:
-    """A shift that grows evenly is a lean of the whole stack (gantry tilt); any other is a slice off the line."""
+def _shifting(planes: Sequence[Plane], axis: int, axis_name: str) -> str:
+    """Return why slices shift along an axis: a linear shift is gantry tilt, any other a displaced slice."""
     shift_mm = np.array([plane.position_mm for plane in planes]) @ planes[0].cosines[axis]
     if np.ptp(shift_mm) < IN_PLANE_TOLERANCE_MM:
         return ""
@@ -200,17 +200,17 @@ def _shifting(planes: Sequence[Plane], axis: int, what: str) -> str:
     if np.ptp(shift_mm - per_mm * positions_mm) < IN_PLANE_TOLERANCE_MM:
         return (
             f"{planes[0].file.path.parent}: expected slices stacked along their normal, but they lean by "
-            f"{np.degrees(np.arctan(abs(per_mm))):.2f} degrees along their {what} (gantry tilt); resample the series "
-            "to an upright stack."
+            f"{np.degrees(np.arctan(abs(per_mm))):.2f} degrees along their {axis_name} (gantry tilt); resample the "
+            "series to an upright stack."
         )
     return (
         f"{planes[int(off_mm.argmax())].file.path}: expected slices on one line, but this one is {off_mm.max():.2f} mm "
-        f"off along its {what}; resample the series to a straight stack."
+        f"off along its {axis_name}; resample the series to a straight stack."
     )
 
 
 def _drifting(planes: Sequence[Plane], positions_mm: np.ndarray) -> str:
-    """Gaps may each be nearly right and yet add up."""
+    """Return why small gap errors accumulate beyond the tolerance, or an empty string."""
     even_mm = np.linspace(positions_mm[0], positions_mm[-1], len(planes))
     off_mm, usual_mm = np.abs(positions_mm - even_mm), (positions_mm[-1] - positions_mm[0]) / (len(planes) - 1)
     if off_mm.max() <= GAP_TOLERANCE * usual_mm:

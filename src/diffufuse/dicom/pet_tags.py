@@ -1,4 +1,4 @@
-"""What the headers of one PET series say, the same in all slices or a refusal."""
+"""Read tags of a PET series that must agree in all slices."""
 
 import math
 import re
@@ -17,30 +17,30 @@ INJECTION_TAGS = (
     "RadiopharmaceuticalStartTime",
     "RadiopharmaceuticalStartDateTime",
 )
-ASKED = (
+SUV_KEYWORDS = (
     *("Units", "SUVType", "CorrectedImage", "DecayCorrection", "PatientWeight", INJECTION, *INJECTION_TAGS),
     *("SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime", "TimezoneOffsetFromUTC"),
     *("DecayFactor", "FrameReferenceTime", "ActualFrameDuration"),
 )
-ASKED_TAGS = tuple(tag_for_keyword(keyword) or 0 for keyword in ASKED)
+SUV_TAGS = tuple(tag_for_keyword(keyword) or 0 for keyword in SUV_KEYWORDS)
 PRIVATE_GROUPS = (0x0009, 0x0071, 0x7053)
 CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 
 
 def distinct(headers: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
-    """One header of each kind that differs from the others in a tag that SUV depends on.
+    """Return the headers that differ in a tag on which SUV depends, one of each kind.
 
-    The 100s of slices of a series mostly say the same; told apart by their undecoded bytes, they are asked once.
+    Most slices of a series agree; headers are compared by their undecoded bytes, so that each value is parsed once.
     """
-    found: dict[tuple[Any, ...], pydicom.Dataset] = {}
+    headers_by_values: dict[tuple[Any, ...], pydicom.Dataset] = {}
     for header in headers:
         private = tuple(tag for tag in header.keys() if tag >> 16 in PRIVATE_GROUPS)  # noqa: SIM118
-        found.setdefault(_undecoded(header, ASKED_TAGS + private), header)
-    return list(found.values())
+        headers_by_values.setdefault(_undecoded(header, SUV_TAGS + private), header)
+    return list(headers_by_values.values())
 
 
 def one_of(headers: Sequence[pydicom.Dataset], keyword: str) -> str:
-    """A tag's value as text, empty if it is absent.
+    """Return a tag's value as text, empty if it is absent.
 
     Raises:
         BadInput: slices differ in it, or it cannot be read.
@@ -52,7 +52,7 @@ def one_of(headers: Sequence[pydicom.Dataset], keyword: str) -> str:
 
 
 def text_of(header: pydicom.Dataset, keyword: str) -> str:
-    """One header's value of a tag as text, empty if it is absent.
+    """Return a tag's value in one header as text, empty if it is absent.
 
     Raises:
         BadInput: it cannot be read.
@@ -65,13 +65,13 @@ def text_of(header: pydicom.Dataset, keyword: str) -> str:
 
 
 def private_of(headers: Sequence[pydicom.Dataset], group: int, element: int, creator: str) -> str:
-    """A vendor's own tag as text, empty if it is absent.
+    """Return a private tag as text, empty if it is absent.
 
     Args:
-        headers: of every slice.
-        group: of the tag.
-        element: of the tag within its creator's block.
-        creator: who reserved the block.
+        headers: headers of all slices.
+        group: group of the tag.
+        element: element of the tag within its creator's block.
+        creator: private creator that reserved the block.
 
     Raises:
         BadInput: slices differ in it.
@@ -85,65 +85,65 @@ def private_of(headers: Sequence[pydicom.Dataset], group: int, element: int, cre
 
 
 def injection_of(headers: Sequence[pydicom.Dataset]) -> dict[str, str]:
-    """The one injection that every slice describes, by keyword.
+    """Return the injection tags, keyword to text, which must agree in all slices.
 
-    Some exporters lift the tags out of their sequence to the top of the header. They mean the same there, so that they
-    are taken from either place as long as the places do not contradict each other.
+    Some exporters move the tags from their sequence to the top level of the header. They are read from both places,
+    which must not contradict each other.
 
     Raises:
-        BadInput: several radiopharmaceuticals, none, or slices or places that differ.
+        BadInput: there are no or several radiopharmaceuticals, or slices or places differ.
     """
-    found: list[list[pydicom.Dataset]] = [[*_items(header, headers), header] for header in headers]
-    given = {keyword: _agreed(found, keyword, headers) for keyword in INJECTION_TAGS}
-    if not any(given.values()):
+    datasets: list[list[pydicom.Dataset]] = [[*_items(header, headers), header] for header in headers]
+    injection = {keyword: _agreed(datasets, keyword, headers) for keyword in INJECTION_TAGS}
+    if not any(injection.values()):
         raise refusal(headers, f"expected one item in {INJECTION}, which is missing or empty; export it with its tags")
-    return given
+    return injection
 
 
 def number_within(
     text: str, limits: tuple[float, float], what: str, headers: Sequence[pydicom.Dataset], *, hint: str = ""
 ) -> float:
-    """A tag's text as a number.
+    """Return a tag's text as a number within plausible limits.
 
     Args:
-        text: of the tag.
-        limits: the least and the greatest that is plausible.
-        what: keyword and unit, for the message.
-        headers: for the file's name in the message.
-        hint: what an implausible number may be.
+        text: text of the tag.
+        limits: smallest and largest plausible value.
+        what: keyword and unit, for the error message.
+        headers: provide the file name for the error message.
+        hint: explanation of an implausible number, appended to the message.
 
     Raises:
-        BadInput: it is no number or not plausible.
+        BadInput: the text is not a number, or the number is implausible.
     """
     number = number_of(text)
     if not limits[0] <= number <= limits[1]:
-        shown = "none" if math.isnan(number) else f"{number:g}{hint}"
+        value = "none" if math.isnan(number) else f"{number:g}{hint}"
         raise refusal(
-            headers, f"expected {what} between {limits[0]:g} and {limits[1]:g}, got {shown}; enter the measured value"
+            headers, f"expected {what} between {limits[0]:g} and {limits[1]:g}, got {value}; enter the measured value"
         )
     return number
 
 
 def number_of(text: str) -> float:
-    """A tag's text as a number, NaN if it is none."""
+    """Return a tag's text as a number, NaN if it is not one."""
     try:
         return float(text)
     except ValueError:
         return math.nan
 
 
-def shown(code: str) -> str:
-    """A coded value as messages may show it: free text in its place may name a person."""
+def code_for_message(code: str) -> str:
+    """Return a coded value for messages; free text is withheld, as it may name a person."""
     return code if CODE.fullmatch(code) else "none" if not code else "free text"
 
 
 def refusal(headers: Sequence[pydicom.Dataset], reason: str) -> BadInput:
-    """The one sentence that a series is refused with."""
+    """Return the error for a series, naming its first file."""
     return BadInput(f"{getattr(headers[0], 'filename', 'PET header')}: {reason}.")
 
 
 def _undecoded(header: pydicom.Dataset, tags: Iterable[int]) -> tuple[Any, ...]:
-    """What a header says in some tags, and in all tags of their sequences' items, to be compared but not understood."""
+    """Return the undecoded values of tags, including those in sequence items, for comparison."""
     values = [(tag, getattr(header.get_item(tag), "value", None)) for tag in tags]
     return tuple(
         (tag, tuple(_undecoded(item, item.keys()) for item in value))
@@ -176,9 +176,9 @@ def _items(header: pydicom.Dataset, headers: Sequence[pydicom.Dataset]) -> list[
     return list(sequence)
 
 
-def _agreed(found: list[list[pydicom.Dataset]], keyword: str, headers: Sequence[pydicom.Dataset]) -> str:
-    """A tag's value in each slice, wherever it stands there; one for all slices."""
-    by_slice = [{text_of(place, keyword) for place in places} - {""} for places in found]
+def _agreed(datasets: list[list[pydicom.Dataset]], keyword: str, headers: Sequence[pydicom.Dataset]) -> str:
+    """Return the value of an injection tag, from either place in the header, which must agree in all slices."""
+    by_slice = [{text_of(dataset, keyword) for dataset in slice_datasets} - {""} for slice_datasets in datasets]
     if any(len(values) > 1 for values in by_slice):
         raise refusal(headers, f"expected one {keyword}, but the header and its {INJECTION} differ; correct the tag")
     values = {"".join(values) for values in by_slice}

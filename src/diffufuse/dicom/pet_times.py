@@ -1,4 +1,4 @@
-"""The moments of a PET examination: injection, scan start, and what the decay factors say of them."""
+"""Injection time, scan start and decay of a PET series, and their check by the decay factors."""
 
 import logging
 import math
@@ -18,15 +18,15 @@ LONGEST_DELAY_HALF_LIVES = 10.0
 LONGEST_DELAY_OVER_MIDNIGHT = timedelta(hours=6)
 CLOCK_TOLERANCE = timedelta(seconds=1)
 DECAY_FACTOR_TOLERANCE = 5e-3
-# Vendors' own record of the moment to which values are decay-corrected: group, element, private creator.
+# Private tags of the time to which values are decay-corrected: group, element, private creator.
 VENDOR_SCAN_START = ((0x0009, 0x0D, "GEMS_PETD_01"), (0x0071, 0x22, "SIEMENS MED PT"))
 
 
 def scan_start(headers: Sequence[pydicom.Dataset]) -> datetime:
-    """The moment to which the values are corrected when DecayCorrection is START.
+    """Return the time to which values are decay-corrected when DecayCorrection is START.
 
-    The vendor's own tag if there is one; else the series' start, unless that lies after the first acquisition (the time
-    of a later reconstruction), in which case it is the first acquisition.
+    It is the vendor's private tag if present; else the earlier of the series start and the first acquisition, as a
+    later series start is the time of a reconstruction.
 
     Raises:
         BadInput: a date or time is missing, malformed, or contradicts another.
@@ -43,17 +43,17 @@ def scan_start(headers: Sequence[pydicom.Dataset]) -> datetime:
     return min(start, first)
 
 
-def injection_time(given: Mapping[str, str], scan: datetime, headers: Sequence[pydicom.Dataset]) -> datetime:
-    """When the tracer was injected; a bare time is of the scan's day, or of the evening before an early scan.
+def injection_time(injection: Mapping[str, str], scan: datetime, headers: Sequence[pydicom.Dataset]) -> datetime:
+    """Return the time of injection; a time without date is on the day of the scan, or the evening before an early scan.
 
     Raises:
         BadInput: the time is missing or malformed, or two of them contradict each other.
     """
-    stamp, clock = given["RadiopharmaceuticalStartDateTime"], given["RadiopharmaceuticalStartTime"]
-    if not stamp:
-        return _on_the_day_of(clock, scan, headers)
-    moment = _moment(stamp, headers)
-    if clock and abs(_on_the_day_of(clock, moment, headers, evening_before=False) - moment) > CLOCK_TOLERANCE:
+    datetime_text, time_text = injection["RadiopharmaceuticalStartDateTime"], injection["RadiopharmaceuticalStartTime"]
+    if not datetime_text:
+        return _on_day_of(time_text, scan, headers)
+    moment = _moment(datetime_text, headers)
+    if time_text and abs(_on_day_of(time_text, moment, headers, evening_before=False) - moment) > CLOCK_TOLERANCE:
         raise refusal(
             headers,
             "expected one time of injection, but RadiopharmaceuticalStartTime and its DateTime differ; correct it",
@@ -62,7 +62,7 @@ def injection_time(given: Mapping[str, str], scan: datetime, headers: Sequence[p
 
 
 def decayed_share(injected: datetime, scan: datetime, half_life_s: float, headers: Sequence[pydicom.Dataset]) -> float:
-    """The share of the injected activity that is left at scan start, in (0, 1].
+    """Return the fraction of the injected activity that remains at scan start, in (0, 1].
 
     Raises:
         BadInput: the injection lies after the scan, or so long before it that a time or the half-life must be wrong.
@@ -85,56 +85,56 @@ def decayed_share(injected: datetime, scan: datetime, half_life_s: float, header
 def require_decay_factors(
     headers: Sequence[pydicom.Dataset], *, reference: datetime, scan: datetime, half_life_s: float
 ) -> None:
-    """Refuse a series whose DecayFactor says that its values were corrected to another moment.
+    """Raise if DecayFactor contradicts the reference time of the decay correction.
 
-    The factor of a slice is that of the time from the reference to its frame, where the frame's time is told by
-    AcquisitionTime or by FrameReferenceTime (from scan start), and counts from the frame's start or as the mean over
-    its duration; vendors differ in that, slices of a series do not. One of the four must fit every slice; where one of
-    the two times is the same for all slices, the other. A series without decay factors passes unchecked.
+    The factor of a slice covers the time from the reference to its frame. The frame's time is given by AcquisitionTime
+    or by FrameReferenceTime (from scan start), and refers to the frame's start or to the mean over its duration;
+    vendors differ in this, slices of a series do not. One of the four interpretations must fit all slices; a time that
+    is the same for all slices is ignored where the other varies. A series without decay factors is not checked.
 
     Args:
-        headers: of every slice.
-        reference: the moment to which the values are said to be corrected.
+        headers: headers of all slices.
+        reference: declared reference time of the decay correction.
         scan: scan start.
-        half_life_s: of the nuclide.
+        half_life_s: half-life of the nuclide.
 
     Raises:
-        BadInput: none of the four fits.
+        BadInput: none of the four interpretations fits.
 
     Source:
         DICOM PS3.3 C.8.9.4 (Decay Factor, Frame Reference Time).
     """
     factors = _numbers(headers, "DecayFactor")
-    readings = _readings(headers, reference, scan, half_life_s)
-    if np.isnan(factors).any() or not readings:
-        log.info("PET slices tell no decay factor with its time; the scan start cannot be cross-checked.")
+    candidates = _expected_factors(headers, reference, scan, half_life_s)
+    if np.isnan(factors).any() or not candidates:
+        log.info("PET slices have no decay factor with its time; the scan start cannot be cross-checked.")
         return
-    off = min(float(np.abs(factors / reading - 1).max()) for reading in readings)
-    log.info("Decay factors of %d slices fit the reference time to %.1e.", len(factors), off)
-    if not off <= DECAY_FACTOR_TOLERANCE:
+    error = min(float(np.abs(factors / expected - 1).max()) for expected in candidates)
+    log.info("Decay factors of %d slices fit the reference time to %.1e.", len(factors), error)
+    if not error <= DECAY_FACTOR_TOLERANCE:
         raise refusal(
             headers,
-            f"expected DecayFactor to fit the moment that DecayCorrection names, got it up to {100 * off:.1f} % off; "
+            f"expected DecayFactor to fit the moment that DecayCorrection names, got it up to {100 * error:.1f} % off; "
             "correct the times or choose another export",
         )
 
 
-def _readings(
+def _expected_factors(
     headers: Sequence[pydicom.Dataset], reference: datetime, scan: datetime, half_life_s: float
 ) -> list[np.ndarray]:
-    """Decay factor of each slice, (slices,), by every reading that the tags allow."""
+    """Return the expected decay factors, (slices,), by each interpretation that the tags allow."""
     elapsed_s = [_numbers(headers, "FrameReferenceTime") / 1000 + (scan - reference).total_seconds()]
     try:
         moments = [_dated(header, "Acquisition") for header in headers]
         elapsed_s.append(np.array([(moment - reference).total_seconds() for moment in moments]))
     except BadInput:
-        log.info("PET slices tell no time of acquisition.")
-    # A clock that stands still while the other runs was not read for each frame.
+        log.info("PET slices have no acquisition time.")
+    # A time that is constant while the other varies was not recorded per frame.
     elapsed_s = [seconds for seconds in elapsed_s if np.ptp(seconds) > 0] or elapsed_s
     decays = _numbers(headers, "ActualFrameDuration") / 1000 * math.log(2) / half_life_s
-    within = [np.ones(len(headers)), decays / -np.expm1(-np.where(decays > 0, decays, np.nan))]
-    found = [2 ** (seconds / half_life_s) * share for seconds in elapsed_s for share in within]
-    return [reading for reading in found if not np.isnan(reading).any()]
+    frame_means = [np.ones(len(headers)), decays / -np.expm1(-np.where(decays > 0, decays, np.nan))]
+    factors = [2 ** (seconds / half_life_s) * mean for seconds in elapsed_s for mean in frame_means]
+    return [factor for factor in factors if not np.isnan(factor).any()]
 
 
 def _numbers(headers: Sequence[pydicom.Dataset], keyword: str) -> np.ndarray:
@@ -142,25 +142,25 @@ def _numbers(headers: Sequence[pydicom.Dataset], keyword: str) -> np.ndarray:
 
 
 def _dated(header: pydicom.Dataset, event: str) -> datetime:
-    """SeriesDate with SeriesTime, or AcquisitionDate with AcquisitionTime."""
+    """Return SeriesDate with SeriesTime, or AcquisitionDate with AcquisitionTime."""
     date, time = (text_of(header, f"{event}{part}") for part in ("Date", "Time"))
     try:
-        return datetime.combine(DA(date), _clock(time))
+        return datetime.combine(DA(date), _time_of_day(time))
     except (ValueError, TypeError) as error:
         raise refusal([header], f"expected {event}Date and {event}Time; export the series with its times") from error
 
 
-def _clock(text: str) -> TM:
+def _time_of_day(text: str) -> TM:
     if len(text) < len("HHMM"):
         raise ValueError(f"text: expected a time of day with its minutes, got {len(text)} characters")
     return TM(text)
 
 
-def _on_the_day_of(
-    clock: str, event: datetime, headers: Sequence[pydicom.Dataset], *, evening_before: bool = True
+def _on_day_of(
+    time_text: str, event: datetime, headers: Sequence[pydicom.Dataset], *, evening_before: bool = True
 ) -> datetime:
     try:
-        moment = datetime.combine(event.date(), _clock(clock))
+        moment = datetime.combine(event.date(), _time_of_day(time_text))
     except (ValueError, TypeError) as error:
         raise refusal(headers, "expected RadiopharmaceuticalStartTime or its DateTime; export it again") from error
     yesterday = moment - timedelta(days=1)
@@ -170,7 +170,7 @@ def _on_the_day_of(
 
 
 def _moment(text: str, headers: Sequence[pydicom.Dataset]) -> datetime:
-    """A DICOM date-time as the clock in the room showed it."""
+    """Parse a DICOM date-time as local time."""
     try:
         moment = DT(text)
     except (ValueError, TypeError) as error:

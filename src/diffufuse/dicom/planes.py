@@ -1,4 +1,4 @@
-"""Image planes in the patient, one per file or one per frame of a multi-frame file."""
+"""Image planes in patient coordinates, one per file or per frame of a multi-frame file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from diffufuse.errors import BadInput
 
 NEEDS_RESCALE = ("CT", "PT")
 LOCALIZER = "LOCALIZER"
-OF_FRAME, OF_ALL = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
+PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one image lies in the patient, and how its stored numbers become physical ones.
+    """The position of one image in the patient, and its rescaling to physical values.
 
     Attributes:
-        file: the file that holds it.
-        frame: its index in that file.
+        file: the file that contains it.
+        frame: frame index in that file.
         position_mm: (3,), center of its first pixel, LPS.
         cosines: (2, 3), directions of a growing column index and of a growing row index, LPS.
         spacing_mm: (2,), between rows and between columns.
         shape: rows and columns.
-        slope: physical units per stored unit; None where stored numbers are all there is (MR).
+        slope: physical units per stored unit; None where there is no rescaling (MR).
         intercept: physical value of a stored 0.
-        is_localizer: whether its ImageType says so.
+        is_localizer: whether its ImageType contains LOCALIZER.
     """
 
     file: DicomFile
@@ -43,7 +43,7 @@ class Plane:
 
     @property
     def name(self) -> str:
-        """The file, with the number of the frame where it has several, as messages call it."""
+        """The file name, with the frame number of a multi-frame file, for messages."""
         several = frame_count(self.file) > 1
         return f"{self.file.path.name} frame {self.frame + 1}" if several else self.file.path.name
 
@@ -54,16 +54,16 @@ class Plane:
 
 
 def planes_of(file: DicomFile) -> list[Plane]:
-    """The planes of a file, in the order of its frames.
+    """Return the planes of a file, in the order of its frames.
 
-    Multi-frame files of the enhanced kind are read by their functional groups.
+    Enhanced multi-frame files are read by their functional groups.
 
     Raises:
-        BadInput: position, orientation, spacing, size or rescaling of a plane is missing or malformed; the frames
-            belong to several stacks or times, or say nothing of their places.
+        BadInput: position, orientation, spacing, size or rescaling of a plane is missing or malformed, or the frames
+            belong to several stacks or times.
     """
     header, frames = file.header, frame_count(file)
-    if OF_FRAME not in header and OF_ALL not in header:
+    if PER_FRAME not in header and SHARED not in header:
         if frames > 1:
             raise BadInput(f"{file.path}: expected a place for each frame, got {frames} without; export single slices.")
         return [_plane(file, 0, header, header, header, header, header)]
@@ -85,18 +85,18 @@ def planes_of(file: DicomFile) -> list[Plane]:
 
 @dataclass(frozen=True)
 class _Groups:
-    """The functional groups of one frame: its own, else those shared by all."""
+    """The functional groups of one frame: per-frame, else shared."""
 
     file: DicomFile
     frame: int
 
     def item(self, sequence: str) -> pydicom.Dataset:
-        """The group's one item; empty where neither the frame nor the file has it."""
+        """The first item of a functional group; empty where it is neither per-frame nor shared."""
         header = self.file.header
         try:
-            for place, index in ((OF_FRAME, self.frame), (OF_ALL, 0)):
-                if header.get(place) and header[place][index].get(sequence):
-                    return header[place][index][sequence][0]
+            for groups, index in ((PER_FRAME, self.frame), (SHARED, 0)):
+                if header.get(groups) and header[groups][index].get(sequence):
+                    return header[groups][index][sequence][0]
         except UNREADABLE as error:
             raise BadInput(
                 f"{self.file.path}: expected functional groups for every frame, got fewer than "
@@ -105,20 +105,20 @@ class _Groups:
         return pydicom.Dataset()
 
     def frame_type(self) -> pydicom.Dataset:
-        """What kind of image it is, under the name that single-frame files use."""
-        found = pydicom.Dataset()
+        """A dataset with the frame's ImageType, as in single-frame files."""
+        dataset = pydicom.Dataset()
         of_modality = {"CT": "CTImageFrameTypeSequence", "MR": "MRImageFrameTypeSequence", "PT": "PETFrameTypeSequence"}
         sequence = of_modality.get(str(self.file.header.get("Modality")))
         kind = self.item(sequence).get("FrameType") if sequence else None
-        found.ImageType = kind or self.file.header.get("ImageType")
-        return found
+        dataset.ImageType = kind or self.file.header.get("ImageType")
+        return dataset
 
 
 def _require_one_stack(groups: Sequence[_Groups], path: Path) -> None:
-    for keyword, what in (("StackID", "stack"), ("TemporalPositionIndex", "time")):
-        found = {str(group.item("FrameContentSequence").get(keyword) or "") for group in groups}
-        if len(found) > 1:
-            raise BadInput(f"{path}: expected frames of one {what}, got {len(found)}; split the file by {keyword}.")
+    for keyword, noun in (("StackID", "stack"), ("TemporalPositionIndex", "time")):
+        values = {str(group.item("FrameContentSequence").get(keyword) or "") for group in groups}
+        if len(values) > 1:
+            raise BadInput(f"{path}: expected frames of one {noun}, got {len(values)}; split the file by {keyword}.")
 
 
 def _plane(
@@ -151,7 +151,7 @@ def _plane(
 
 
 def _rescale(transformation: pydicom.Dataset, modality: str, path: Path) -> tuple[float | None, float]:
-    """Slope and intercept of this plane; only MR may come without."""
+    """Return slope and intercept of a plane; only MR may lack them."""
     if transformation.get("RescaleSlope") is None and modality not in NEEDS_RESCALE:
         return None, 0.0
     slope, intercept = (float(numbers(transformation, tag, 1, path)[0]) for tag in ("RescaleSlope", "RescaleIntercept"))

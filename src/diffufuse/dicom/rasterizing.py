@@ -1,4 +1,4 @@
-"""The voxels whose centers lie inside contours."""
+"""Rasterize contours onto the voxel grid of an image."""
 
 import logging
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ MM3_PER_ML = 1000.0
 
 @dataclass(frozen=True)
 class Placed:
-    """Contours in the voxels of a grid.
+    """Contours in voxel coordinates of a grid.
 
     Attributes:
         polygons: each (N, 2), continuous voxel coordinates within its slice, along `rows` and `columns`.
-        slices: (polygons,), the slice of each.
-        axis: of the grid, across which the slices are stacked.
-        off_slices: the greatest distance of a contour from the slice that it is put in, in slices.
+        slices: (polygons,), slice index of each polygon.
+        axis: grid axis across which the slices are stacked.
+        off_slices: largest distance of a contour from its slice, in slices.
     """
 
     polygons: tuple[np.ndarray, ...]
@@ -37,30 +37,30 @@ class Placed:
 
 
 def rasterize(contours: Contours, grid: Volume, *, frame_of_reference: str | None) -> Mask:
-    """The voxels whose centers lie inside an odd number of the contours of their slice.
+    """Rasterize contours: a voxel is inside if its center lies in an odd number of contours of its slice.
 
-    A ring inside a ring is therefore a hole, an island inside the hole is inside again, and the two sides of a
-    keyhole's channel cancel. An edge belongs to the voxels on its far side only, so that regions that share an edge
-    neither overlap nor leave a gap. Coordinates stay continuous: no vertex is rounded to a voxel.
+    By this even-odd rule a ring inside a ring is a hole, an island in the hole is inside again, and the two sides of a
+    keyhole's channel cancel. Regions that share an edge neither overlap nor leave a gap. Vertices are not rounded to
+    voxels.
 
     Args:
         contours: drawn in planes of the grid, along any of its three axes.
         grid: the image on which they were drawn.
-        frame_of_reference: that image's FrameOfReferenceUID; None if it is unknown, which is accepted with a warning.
+        frame_of_reference: FrameOfReferenceUID of the image; None if unknown, which is accepted with a warning.
 
     Returns:
         (X, Y, Z), True inside.
 
     Raises:
-        BadInput: the frames of reference differ, or the contours do not lie in the slices of this grid: oblique,
-            outside, midway between two slices, two planes in one slice, none in every second slice, or twice the same.
+        BadInput: the frames of reference differ, or the contours do not fit the slices of this grid: oblique, outside,
+            midway between two slices, two planes in one slice, none in every second slice, or duplicated.
         ValueError: there are no contours.
     """
     return fill(place(contours, grid, frame_of_reference=frame_of_reference), grid)
 
 
 def place(contours: Contours, grid: Volume, *, frame_of_reference: str | None) -> Placed:
-    """Find the slice of each contour; arguments and refusals are those of `rasterize`."""
+    """Assign each contour to its slice; arguments and exceptions are those of `rasterize`."""
     if not contours.polygons:
         raise ValueError(f"contours: expected at least one polygon of ROI {contours.roi}, got none")
     require_frame(contours.name, contours.frame_of_reference, frame_of_reference)
@@ -78,11 +78,11 @@ def place(contours: Contours, grid: Volume, *, frame_of_reference: str | None) -
 
 
 def fill(placed: Placed, grid: Volume) -> Mask:
-    """The voxels whose centers lie inside an odd number of the contours of their slice, (X, Y, Z)."""
-    found = [_crossings(points[:, 0], points[:, 1]) for points in placed.polygons]
+    """Return the mask (X, Y, Z) of voxels whose centers lie in an odd number of contours of their slice."""
+    crossings_by_polygon = [_crossings(points[:, 0], points[:, 1]) for points in placed.polygons]
     mask = np.zeros(grid.shape, bool)
-    planes = np.repeat(placed.slices, [len(row) for row, _ in found])
-    crossings = np.stack([planes, *(np.concatenate(part) for part in zip(*found, strict=True))])
+    planes = np.repeat(placed.slices, [len(row) for row, _ in crossings_by_polygon])
+    crossings = np.stack([planes, *(np.concatenate(part) for part in zip(*crossings_by_polygon, strict=True))])
     if crossings.shape[1] == 0:
         return mask
     low, high = crossings.min(axis=1), crossings.max(axis=1)
@@ -97,27 +97,27 @@ def fill(placed: Placed, grid: Volume) -> Mask:
 
 
 def drawn_ml(placed: Placed, grid: Volume) -> float:
-    """The volume inside the contours themselves, by the shoelace formula, ml; holes count as holes.
+    """Return the volume enclosed by the contours, ml, by the shoelace formula; holes are subtracted.
 
-    Right for contours that do not cross each other or themselves.
+    Exact for contours that do not intersect each other or themselves.
     """
     areas = 0.0
     for index in np.unique(placed.slices):
-        polygons = [points for points, at in zip(placed.polygons, placed.slices, strict=True) if at == index]
-        for number, points in enumerate(polygons):
-            others = polygons[:number] + polygons[number + 1 :]
+        polygons = [points for points, z in zip(placed.polygons, placed.slices, strict=True) if z == index]
+        for position, points in enumerate(polygons):
+            others = polygons[:position] + polygons[position + 1 :]
             depth = sum(_encloses(other, points[0]) for other in others)
             areas += (-1) ** depth * abs(_signed_area(points))
     return areas * float(np.prod(grid.spacing_mm)) / MM3_PER_ML
 
 
 def require_frame(name: str, drawn_in: str, frame_of_reference: str | None) -> None:
-    """Refuse what was drawn in another coordinate system than the image's.
+    """Raise if contours and image have different frames of reference.
 
     Args:
         name: file and region, for messages.
-        drawn_in: FrameOfReferenceUID of the drawing.
-        frame_of_reference: that of the image; None if it is unknown, which is accepted with a warning.
+        drawn_in: FrameOfReferenceUID of the contours.
+        frame_of_reference: that of the image; None if unknown, which is accepted with a warning.
 
     Raises:
         BadInput: they differ, or the image's is empty.
@@ -134,7 +134,7 @@ def require_frame(name: str, drawn_in: str, frame_of_reference: str | None) -> N
 
 
 def _crossings(row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where a closed polygon's edges cross the lines of voxel centers.
+    """Return the crossings of a closed polygon with the lines of voxel centers.
 
     Args:
         row: (N,), row coordinate of each vertex, in voxels.
@@ -156,11 +156,11 @@ def _crossings(row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _encloses(polygon: np.ndarray, point: np.ndarray) -> bool:
-    """Whether a point lies inside a polygon, by the parity of crossings ahead of it."""
-    here, ahead = polygon, np.roll(polygon, -1, axis=0)
-    crossed = (here[:, 0] <= point[0]) != (ahead[:, 0] <= point[0])
-    start, step = here[crossed], (ahead - here)[crossed]
-    return bool(np.count_nonzero(start[:, 1] + (point[0] - start[:, 0]) * step[:, 1] / step[:, 0] > point[1]) % 2)
+    """Return whether a point lies inside a polygon, by the parity of crossings."""
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    crossing = (start[:, 0] <= point[0]) != (end[:, 0] <= point[0])
+    origin, step = start[crossing], (end - start)[crossing]
+    return bool(np.count_nonzero(origin[:, 1] + (point[0] - origin[:, 0]) * step[:, 1] / step[:, 0] > point[1]) % 2)
 
 
 def _signed_area(polygon: np.ndarray) -> float:
@@ -169,14 +169,14 @@ def _signed_area(polygon: np.ndarray) -> float:
 
 
 def _indices_of(polygons: Sequence[np.ndarray], grid: Volume) -> list[np.ndarray]:
-    """RAS coordinates in mm as continuous voxel indices, each (N, 3)."""
+    """Convert RAS coordinates in mm to continuous voxel indices, each (N, 3)."""
     to_index = np.linalg.inv(grid.affine)
     points = np.round(np.concatenate(polygons) @ to_index[:3, :3].T + to_index[:3, 3], INDEX_DECIMALS)
     return np.split(points, np.cumsum([len(polygon) for polygon in polygons])[:-1])
 
 
 def _slice_axis(indices: list[np.ndarray], contours: Contours) -> int:
-    """The grid's axis across which all contours are flat."""
+    """Return the grid axis across which all contours are flat."""
     spread = np.max([np.ptp(points, axis=0) for points in indices], axis=0)
     axis = int(spread.argmin())
     if spread[axis] > PLANE_TOLERANCE:
@@ -198,7 +198,7 @@ def _require_inside(indices: list[np.ndarray], grid: Volume, contours: Contours)
 
 
 def _slices(positions: np.ndarray, contours: Contours) -> np.ndarray:
-    """The slice of each contour, by its position along the axis."""
+    """Return the slice index of each contour, by its position along the axis."""
     slices = np.round(positions).astype(int)
     off = np.abs(positions - slices)
     if off.max() > HALF_A_SLICE:
@@ -213,7 +213,7 @@ def _slices(positions: np.ndarray, contours: Contours) -> np.ndarray:
 
 
 def _require_same_planes(positions: np.ndarray, slices: np.ndarray, contours: Contours) -> None:
-    """Refuse contours of a finer stack, which would punch holes into each other, and of a coarser, which leave gaps."""
+    """Raise for contours of a finer stack, which would cancel each other, or of a coarser one, which leaves gaps."""
     used = np.unique(slices)
     apart = max(np.ptp(positions[slices == index]) for index in used)
     if apart > PLANE_TOLERANCE:
@@ -229,7 +229,7 @@ def _require_same_planes(positions: np.ndarray, slices: np.ndarray, contours: Co
 
 
 def _require_distinct(placed: Placed, contours: Contours) -> None:
-    """Refuse a contour that stands twice: by the parity rule the two would cancel each other."""
+    """Raise for duplicate contours, which would cancel by the even-odd rule."""
     pairs = zip(placed.slices, placed.polygons, strict=True)
     copies = len(placed.polygons) - len({(index, points[np.lexsort(points.T)].tobytes()) for index, points in pairs})
     if copies:

@@ -1,4 +1,4 @@
-"""Contours drawn by a clinician, as a structure set tells them."""
+"""Read the contours of a DICOM structure set (RTSTRUCT)."""
 
 import logging
 import os
@@ -28,12 +28,12 @@ class Contours:
     """The closed contours of one region of interest.
 
     Attributes:
-        roi: name of the region as messages may show it.
-        frame_of_reference: UID of the coordinate system in which it was drawn.
+        roi: name of the region, withheld if it may name a person.
+        frame_of_reference: FrameOfReferenceUID of the coordinates.
         polygons: each (N, 3), RAS, mm, N >= 3, the last point not repeated.
         path: the file, for messages.
-        skipped: how many contours enclose no area, by kind.
-        unreferenced: how many contours name no image, or one that is not among those asked about.
+        skipped: number of contours that enclose no area, by ContourGeometricType.
+        unreferenced: number of contours that reference no image, or one outside `image_uids`.
     """
 
     roi: str
@@ -45,44 +45,44 @@ class Contours:
 
     @property
     def name(self) -> str:
-        """File and region, as messages call them."""
+        """File and region, for messages."""
         return f"{self.path or 'contours'}, ROI {self.roi}"
 
 
 def shown_name(name: str) -> str:
-    """A region's name as messages and records may show it: free text in its place may name a person or a path."""
+    """Return a region's name for messages and records; free text is withheld, as it may name a person or a path."""
     return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
 
 
 def matching_name(names: Sequence[str], pattern: str, path: Path, *, optional: bool = False) -> int | None:
-    """Which one of a file's regions is meant.
+    """Return the index of the one region whose name matches a pattern.
 
     Args:
-        names: of all regions in the file.
-        pattern: regular expression, found anywhere in the name, upper and lower case alike; `^GTV$` is exact.
+        names: names of all regions in the file.
+        pattern: regular expression, searched in the name, ignoring case; `^GTV$` is exact.
         path: the file, for messages.
         optional: whether the region may be absent.
 
     Returns:
-        Its index; None if it is optional and absent.
+        The index; None if the region is optional and absent.
 
     Raises:
         BadInput: several names match, or none and it is not optional.
     """
-    found = [index for index, name in enumerate(names) if re.search(pattern, name, re.IGNORECASE)]
-    if len(found) == 1:
-        return found[0]
-    if optional and not found:
+    matches = [index for index, name in enumerate(names) if re.search(pattern, name, re.IGNORECASE)]
+    if len(matches) == 1:
+        return matches[0]
+    if optional and not matches:
         return None
-    listed = ", ".join(repr(shown_name(names[index])) for index in found or range(len(names))) or "no ROI at all"
+    listed = ", ".join(repr(shown_name(names[index])) for index in matches or range(len(names))) or "no ROI at all"
     raise BadInput(
-        f"{path}: expected one ROI that matches {pattern!r}, but {len(found)} of {len(names)} do "
-        f"({'these match' if found else 'the file has'}: {listed}); change the pattern."
+        f"{path}: expected one ROI that matches {pattern!r}, but {len(matches)} of {len(names)} do "
+        f"({'these match' if matches else 'the file has'}: {listed}); change the pattern."
     )
 
 
 def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
-    """A structure set's tags.
+    """Read the dataset of a structure set.
 
     Raises:
         BadInput: the file is not a readable RTSTRUCT.
@@ -95,14 +95,14 @@ def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
 
 
 def require_whole(structures: pydicom.Dataset, path: Path) -> None:
-    """Refuse a structure set that was cut short, of which pydicom reads in silence what there is.
+    """Raise for a truncated structure set, which pydicom reads without an error.
 
     Args:
-        structures: an RTSTRUCT's tags, before any of its sequences was asked for.
+        structures: dataset of an RTSTRUCT, before any of its sequences was accessed.
         path: the file, for messages.
 
     Raises:
-        BadInput: a value is shorter than its length says, or there are regions but no list of their contours.
+        BadInput: a value is shorter than its declared length, or there are regions without a contour sequence.
     """
     elements = [structures.get_item(tag) for tag in structures.keys()]  # noqa: SIM118
     cut = any(
@@ -118,12 +118,12 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
 
 
 def rois_of(structures: pydicom.Dataset) -> list[str]:
-    """Names of a structure set's regions, in its order."""
+    """Return the names of a structure set's regions, in file order."""
     return [str(item.get("ROIName") or "").strip() for item in structures.get("StructureSetROISequence") or []]
 
 
 def read_rois(path: str | os.PathLike[str]) -> list[str]:
-    """Names of the regions in an RTSTRUCT file, in its order; free text that may name a person.
+    """Read the names of the regions in an RTSTRUCT file, in file order; free text that may name a person.
 
     Raises:
         BadInput: the file is not a readable RTSTRUCT.
@@ -136,10 +136,10 @@ def read_contours(path: str | os.PathLike[str], roi_name_pattern: str) -> Contou
 
     Args:
         path: an RTSTRUCT file.
-        roi_name_pattern: regular expression, found anywhere in the name, upper and lower case alike; `^GTV$` is exact.
+        roi_name_pattern: regular expression, searched in the name, ignoring case; `^GTV$` is exact.
 
     Raises:
-        BadInput: the file is no readable RTSTRUCT, no or several names match, or the region has no closed contour.
+        BadInput: the file is not a readable RTSTRUCT, no or several names match, or the region has no closed contour.
     """
     structures = read_structure_set(path)
     index = matching_name(rois_of(structures), roi_name_pattern, Path(path))
@@ -150,10 +150,10 @@ def read_contours(path: str | os.PathLike[str], roi_name_pattern: str) -> Contou
 
 
 def require_area(contours: Contours) -> None:
-    """Refuse a region that encloses nothing.
+    """Raise for a region without area.
 
     Raises:
-        BadInput: it has no closed contour.
+        BadInput: the region has no closed contour.
     """
     if not contours.polygons:
         others = ", ".join(f"{count} {kind}" for kind, count in contours.skipped.items()) or "none of any type"
@@ -163,16 +163,16 @@ def require_area(contours: Contours) -> None:
 def contours_of(
     structures: pydicom.Dataset, index: int, *, path: Path, image_uids: Collection[str] | None = None
 ) -> Contours:
-    """The contours of one region; those that enclose no area are counted and left out.
+    """Return the contours of one region; those that enclose no area are counted and left out.
 
     Args:
-        structures: an RTSTRUCT's tags.
-        index: of the region among `rois_of`.
+        structures: dataset of an RTSTRUCT.
+        index: index of the region in `rois_of`.
         path: the file, for messages.
-        image_uids: SOPInstanceUIDs of the images at hand; None if they are not asked about.
+        image_uids: SOPInstanceUIDs of the available images; None to accept any reference.
 
     Raises:
-        BadInput: the region names no frame of reference, or its numbers are malformed.
+        BadInput: the region has no frame of reference, or its numbers are malformed.
     """
     entry = structures.StructureSetROISequence[index]
     roi, frame = shown_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
@@ -208,9 +208,9 @@ def _closed_polygons(items: Sequence[pydicom.Dataset], name: str) -> tuple[tuple
 
 
 def _refers(item: pydicom.Dataset, image_uids: Collection[str] | None) -> bool:
-    """Whether a contour names an image, and only images at hand."""
-    named = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
-    return any(named) and (image_uids is None or all(uid in image_uids for uid in named))
+    """Return whether a contour references an image, and only images in `image_uids`."""
+    referenced = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
+    return any(referenced) and (image_uids is None or all(uid in image_uids for uid in referenced))
 
 
 def _points(item: pydicom.Dataset, name: str) -> np.ndarray:
@@ -227,7 +227,7 @@ def _points(item: pydicom.Dataset, name: str) -> np.ndarray:
 
 
 def _numbers(item: pydicom.Dataset, keyword: str) -> np.ndarray:
-    """A tag's numbers, parsed in one go: pydicom would make an object of each of a structure's 10,000s of numbers."""
+    """Return a tag's numbers, parsed as one array; pydicom would create one object per number."""
     value = item.get_item(keyword).value if keyword in item else None
     if isinstance(value, bytes):
         value = value.strip(b" \0").split(b"\\") if value.strip(b" \0") else None

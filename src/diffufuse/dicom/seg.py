@@ -1,4 +1,4 @@
-"""DICOM segmentations as masks: every frame is put where its own position says, never where its number would."""
+"""Read DICOM segmentations as masks; frames are placed by their position, not by their number."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ class Segments:
 
     Attributes:
         path: the file, for messages.
-        file: as highdicom reads it.
+        file: the segmentation as read by highdicom.
     """
 
     path: Path
@@ -37,26 +37,26 @@ class Segments:
 
     @property
     def labels(self) -> list[str]:
-        """SegmentLabel of each segment, in the file's order; free text that may name a person."""
+        """SegmentLabel of each segment, in file order; free text that may name a person."""
         return [str(item.get("SegmentLabel") or "").strip() for item in self.file.SegmentSequence]
 
     def name_of(self, index: int) -> str:
-        """File and segment, as messages call them."""
+        """Return file and segment, for messages."""
         return f"{self.path}, segment {shown_name(self.labels[index])}"
 
     def mask_of(self, index: int, grid: Volume) -> tuple[Mask, int]:
-        """One segment on an image's grid; slices without a frame are empty.
+        """Return the mask of one segment on an image's grid; slices without a frame are empty.
 
         Args:
-            index: of the segment among `labels`.
-            grid: the image, on whose lattice of voxels the segment lies, on all of it or a part.
+            index: index of the segment in `labels`.
+            grid: the image; the segment covers all or part of its voxel grid.
 
         Returns:
-            (X, Y, Z), True inside, and how many frames it was made of.
+            (X, Y, Z), True inside, and the number of frames used.
 
         Raises:
-            BadInput: the segment lies on another lattice, reaches outside the image, leaves out every second slice, has
-                two frames in one slice or values between 0 and 1, or its pixels are damaged.
+            BadInput: the segment lies on another voxel grid, extends outside the image, has frames in every second
+                slice only, two frames in one slice or fractional values, or its pixels are damaged.
         """
         mask, frames, filled = np.zeros(grid.shape, bool), self._frames_of(index), []
         for pixels, frame in zip(self._pixels_of(frames, index), frames, strict=True):
@@ -74,20 +74,20 @@ class Segments:
         return mask, len(filled)
 
     def _frames_of(self, index: int) -> list[int]:
-        """Indices of the frames that tell of a segment; in a label map, of all."""
+        """Return the frame indices of a segment; in a label map, of all frames."""
         count = int(self.file.NumberOfFrames)
         if str(self.file.SegmentationType) == "LABELMAP":
             return list(range(count))
         number = int(self.file.SegmentSequence[index].SegmentNumber)
         with _refusing(self.path):
-            owners = [
+            segment_numbers = [
                 int(_group(self.file, frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
                 for frame in range(count)
             ]
-        return [frame for frame, owner in enumerate(owners) if owner == number]
+        return [frame for frame, segment_number in enumerate(segment_numbers) if segment_number == number]
 
     def _pixels_of(self, frames: Sequence[int], index: int) -> np.ndarray:
-        """(frames, rows, columns), True inside."""
+        """Return the masks of frames, (frames, rows, columns)."""
         if not frames:
             return np.zeros((0, 0, 0), bool)
         with _refusing(self.path):
@@ -104,7 +104,7 @@ class Segments:
         return stored == full
 
     def _plane_of(self, frame: int) -> np.ndarray:
-        """(4, 4), pixel index (column, row, 0) of a frame to RAS coordinate, mm."""
+        """Return the (4, 4) matrix from pixel index (column, row, 0) of a frame to RAS coordinate, mm."""
         with _refusing(self.path):
             position = _group(self.file, frame, "PlanePositionSequence").ImagePositionPatient
             cosines = _group(self.file, frame, "PlaneOrientationSequence").ImageOrientationPatient
@@ -120,10 +120,10 @@ def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | Non
 
     Args:
         path: a file of modality SEG.
-        frame_of_reference: the image's FrameOfReferenceUID; None if it is unknown, which is accepted with a warning.
+        frame_of_reference: FrameOfReferenceUID of the image; None if unknown, which is accepted with a warning.
 
     Raises:
-        BadInput: the file is no readable segmentation, or of another frame of reference.
+        BadInput: the file is not a readable segmentation, or has another frame of reference.
     """
     with _refusing(Path(path)):
         segments = Segments(Path(path), highdicom.seg.segread(path))
@@ -134,7 +134,7 @@ def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | Non
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Whatever highdicom meets in a damaged file is a refusal; its own words may quote the file's text."""
+    """Turn highdicom's errors in a damaged file into BadInput; their text may quote the file."""
     try:
         yield
     except UNREADABLE as error:
@@ -145,13 +145,13 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 def _group(file: Segmentation, frame: int, sequence: str) -> pydicom.Dataset:
-    """A functional group of a frame: its own, or the one that all frames share."""
+    """Return a functional group of a frame: per-frame, else shared."""
     own, shared = file.PerFrameFunctionalGroupsSequence[frame], file.SharedFunctionalGroupsSequence[0]
     return (own if sequence in own else shared)[sequence][0]
 
 
 def _lattice(plane: np.ndarray, grid: Volume, name: str) -> np.ndarray:
-    """(3, 4), pixel index (column, row, 0) of a frame to the grid's continuous index; steps are of one voxel."""
+    """Return the (3, 4) matrix from pixel index (column, row, 0) to the grid's continuous index."""
     matrix = (np.linalg.inv(grid.affine) @ plane)[:3]
     steps = np.sort(np.abs(matrix[:, :2]), axis=0)
     if np.abs(steps - [[0], [0], [1]]).max() > STEP_TOLERANCE:
@@ -163,7 +163,7 @@ def _lattice(plane: np.ndarray, grid: Volume, name: str) -> np.ndarray:
 
 
 def _voxels(pixels: np.ndarray, lattice: np.ndarray, grid: Volume, name: str) -> tuple[np.ndarray, ...]:
-    """The grid's voxels of a frame's pixels, as three arrays of indices."""
+    """Return the voxel indices of a frame's pixels, as three arrays."""
     row, column = np.nonzero(pixels)
     exact = lattice @ np.array([column, row, np.zeros_like(row), np.ones_like(row)])
     index = np.round(exact).astype(int)
@@ -179,12 +179,12 @@ def _voxels(pixels: np.ndarray, lattice: np.ndarray, grid: Volume, name: str) ->
 
 
 def _slice_of(lattice: np.ndarray) -> int:
-    """The slice of a frame, along the axis of the grid that its rows and columns leave."""
+    """Return the slice index of a frame, along the grid axis normal to it."""
     return int(np.round(lattice[np.abs(lattice[:, :2]).sum(axis=1).argmin(), 3]))
 
 
 def _require_neighbors(slices: Sequence[int], name: str) -> None:
-    """Refuse segments of a coarser stack, which would leave gaps."""
+    """Raise for segments of a coarser stack, which would leave gaps."""
     apart = np.diff(np.sort(slices))
     if len(apart) > 1 and apart.min() > 1:
         raise BadInput(

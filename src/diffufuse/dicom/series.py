@@ -1,4 +1,4 @@
-"""DICOM files become series, and a series becomes a volume or a sentence saying why not."""
+"""Group DICOM files into series, and read a series as a volume."""
 
 import gc
 import os
@@ -61,10 +61,10 @@ class Series:
     Attributes:
         uid: SeriesInstanceUID.
         modality: `CT`, `MR`, `PT`, `RTSTRUCT`, ...
-        description: SeriesDescription; free text that may name a person, never to be written anywhere.
+        description: SeriesDescription; free text that may name a person, and must not be written to disk.
         frame_of_reference: FrameOfReferenceUID, empty if the file has none.
         files: sorted by path.
-        opened: the files as parsed when the series was found, so that none is parsed twice; empty if they were not.
+        opened: the parsed files, if `find_series` has parsed them, so that none is parsed twice.
     """
 
     uid: str
@@ -76,10 +76,10 @@ class Series:
 
 
 def find_series(folder: str | os.PathLike[str]) -> list[Series]:
-    """All series below a folder, each header read once and no pixels.
+    """Return all series below a folder; each header is read once, pixels are not read.
 
     Args:
-        folder: searched with its subfolders; files whose name is clearly not DICOM's are passed over.
+        folder: searched recursively; files whose name is clearly not that of a DICOM file are skipped.
 
     Returns:
         Sorted by modality and UID.
@@ -99,16 +99,16 @@ def find_series(folder: str | os.PathLike[str]) -> list[Series]:
 
 
 def read_header(path: str | os.PathLike[str]) -> pydicom.FileDataset:
-    """Everything in a DICOM file before its pixels.
+    """Read all elements of a DICOM file before its pixel data.
 
     Raises:
-        BadInput: the file is not DICOM, is damaged, or names no series or modality.
+        BadInput: the file is not DICOM, is damaged, or has no SeriesInstanceUID or Modality.
     """
     return open_file(path).header
 
 
 def headers_of(series: Series) -> list[pydicom.FileDataset]:
-    """The header of every file, in the order of `series.files`, parsed at most once.
+    """Return the header of every file, in the order of `series.files`, parsed at most once.
 
     Raises:
         BadInput: a file is unreadable.
@@ -117,7 +117,7 @@ def headers_of(series: Series) -> list[pydicom.FileDataset]:
 
 
 def first_header(series: Series) -> pydicom.FileDataset:
-    """The header of the first file, which stands for the series where its files agree.
+    """Return the header of the first file.
 
     Raises:
         BadInput: the file is unreadable.
@@ -126,20 +126,20 @@ def first_header(series: Series) -> pydicom.FileDataset:
 
 
 def read_series(series: Series, *, fill_gaps: int = 0) -> Volume:
-    """The volume of `read_stack`, without the facts."""
+    """Return the volume of `read_stack`, without its facts."""
     return read_stack(series, fill_gaps=fill_gaps).volume
 
 
 def read_stack(series: Series, *, fill_gaps: int = 0) -> Stack:
-    """The series as one volume, or a refusal wherever the slices are not a regular stack.
+    """Read a series as one volume; its slices must form a regular stack.
 
     Slices are ordered by ImagePositionPatient along the slice normal; each is rescaled by its own slope and intercept.
-    Files may hold one slice each or be multi-frame, uncompressed or in any compression that a codec is there for.
-    Localizers are left out where they plainly are such.
+    Files may be single-slice or multi-frame, uncompressed or in any compression with an installed codec.
+    Localizers are left out where they are clearly identified.
 
     Args:
-        series: of images.
-        fill_gaps: how many missing slices may be interpolated, in all; none unless asked for.
+        series: an image series.
+        fill_gaps: maximum total number of missing slices to interpolate.
 
     Raises:
         BadInput: a file is unreadable or truncated; the files differ in patient, study or frame of reference; one of
@@ -149,23 +149,23 @@ def read_stack(series: Series, *, fill_gaps: int = 0) -> Stack:
 
 
 def check_geometry(series: Series) -> GeometryReport:
-    """The nine verdicts on all planes of a series, localizers included, without reading pixels.
+    """Run the nine geometry checks on all planes of a series, localizers included, without reading pixels.
 
     Raises:
-        BadInput: a file is unreadable or does not say where its images lie.
+        BadInput: a file is unreadable or lacks the position of its images.
     """
     return report_on(_planes(series))
 
 
 def sidecar_of(series: Series) -> dict[str, Any]:
-    """What may be told about a series: an allow-list of coded and numeric tags, free of names, dates and UIDs.
+    """Return the metadata of a series from an allow-list of coded and numeric tags, without names, dates and UIDs.
 
     Returns:
-        A flat record; tags that are absent or empty are left out.
+        A flat record without absent or empty tags.
     """
     header = first_header(series)
-    found = {name: header.get(tag) for tag, name in SIDECAR_TAGS.items() if header.get(tag) not in (None, "")}
-    record = {name: value if isinstance(value, str) else float(value) for name, value in found.items()}
+    values = {name: header.get(tag) for tag, name in SIDECAR_TAGS.items() if header.get(tag) not in (None, "")}
+    record = {name: value if isinstance(value, str) else float(value) for name, value in values.items()}
     if header.get("PixelSpacing"):
         spacing_mm = numbers(header, "PixelSpacing", 2, series.files[0])
         record["row_spacing_mm"], record["column_spacing_mm"] = spacing_mm.tolist()
@@ -174,7 +174,7 @@ def sidecar_of(series: Series) -> dict[str, Any]:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Headers are a great many small objects without cycles; looking for cycles among them took a third of the time."""
+    """Disable the garbage collector, which took a third of the time on many small headers without cycles."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -202,11 +202,11 @@ def _opened(series: Series) -> tuple[DicomFile, ...]:
 
 def _planes(series: Series) -> list[Plane]:
     files = _opened(series)
-    for keyword, what in SAME_IN_A_SERIES.items():
-        found = {str(file.header.get(keyword) or "") for file in files}
-        if len(found) > 1:
+    for keyword, noun in SAME_IN_A_SERIES.items():
+        values = {str(file.header.get(keyword) or "") for file in files}
+        if len(values) > 1:
             raise BadInput(
-                f"{files[0].path.parent}: expected one {what} in a series, got {len(found)} among {len(files)} files; "
+                f"{files[0].path.parent}: expected one {noun} in a series, got {len(values)} among {len(files)} files; "
                 "separate the examinations."
             )
     with _collector_paused():

@@ -1,4 +1,4 @@
-"""Planes become a volume: localizers set aside, gaps refused or filled, every value in its physical unit."""
+"""Stack image planes into a volume in physical units, without localizers and with optional gap filling."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +30,13 @@ LEAST_TURN = 0.5  # radians between a localizer's normal and that of the stack
 
 @dataclass(frozen=True)
 class Stack:
-    """A series as it was read.
+    """A series read as a volume.
 
     Attributes:
         volume: float32, RAS, in the series' own physical unit (HU, Bq/ml, arbitrary for MR).
-        facts: what a reader of the volume must know of how it was made, free of names, dates and UIDs:
-            `slice_spacing_mm` and `obliquity_degrees` always; `localizers_left_out`, `slices_filled`,
-            `voxels_padded` (numbers) and `lossy_compression` (true) where there was such a thing.
+        facts: metadata without names, dates and UIDs: `slice_spacing_mm` and `obliquity_degrees` always;
+            `localizers_left_out`, `slices_filled`, `voxels_padded` (counts) and `lossy_compression` (true) where they
+            apply.
     """
 
     volume: Volume
@@ -44,9 +44,7 @@ class Stack:
 
 
 def ras_from_lps(points: np.ndarray) -> np.ndarray:
-    """DICOM's patient coordinates (left, posterior, superior) as ours (right, anterior, superior).
-
-    The one place of this conversion; it is its own inverse.
+    """Convert DICOM patient coordinates (LPS) to RAS; the conversion is its own inverse.
 
     Args:
         points: (..., 3), positions or directions, mm.
@@ -55,11 +53,11 @@ def ras_from_lps(points: np.ndarray) -> np.ndarray:
 
 
 def stack_of(planes: Sequence[Plane], *, fill_gaps: int = 0) -> Stack:
-    """The planes of one series as one volume, or a refusal wherever they are not a regular stack.
+    """Stack the planes of one series into a volume; they must form a regular stack.
 
     Args:
         planes: in any order.
-        fill_gaps: how many missing slices may be interpolated linearly between their neighbors, in all.
+        fill_gaps: maximum total number of missing slices to interpolate linearly between their neighbors.
 
     Raises:
         BadInput: one of the nine checks fails, or pixels cannot be read.
@@ -75,17 +73,17 @@ def stack_of(planes: Sequence[Plane], *, fill_gaps: int = 0) -> Stack:
         "voxels_padded": padded,
         "lossy_compression": any(is_lossy(plane.file.header) for plane in kept),
     }
-    _tell(facts, kept)
-    volume = canonical(Volume(_filled(values, missing).transpose(2, 1, 0), _affine(kept, int(missing.sum()))))
+    _log_facts(facts, kept)
+    volume = canonical(Volume(_with_filled_gaps(values, missing).transpose(2, 1, 0), _affine(kept, int(missing.sum()))))
     geometric = ("slice_spacing_mm", "obliquity_degrees")
     return Stack(volume, {name: value for name, value in facts.items() if value or name in geometric})
 
 
 def _without_localizers(planes: Sequence[Plane]) -> tuple[list[Plane], GeometryReport]:
-    """The one regular stack among the planes, sorted, and its report.
+    """Return the one regular stack among the planes, sorted, and its report.
 
-    Planes of another orientation, spacing or size are set aside only where they are plainly localizers: so declared, or
-    few and turned against the stack.
+    Planes of another orientation, spacing or size are left out only if they are localizers: declared as such, or few
+    and rotated against the stack.
     """
     groups = sorted(_alike(planes), key=lambda group: (group[0].is_localizer, -len(group)))
     stack = in_order(groups[0])
@@ -100,7 +98,7 @@ def _without_localizers(planes: Sequence[Plane]) -> tuple[list[Plane], GeometryR
 
 
 def _alike(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Planes in groups of one orientation, spacing, size and kind."""
+    """Group planes by orientation, spacing, size and localizer flag."""
     groups: list[list[Plane]] = []
     for plane in planes:
         for group in groups:
@@ -129,7 +127,7 @@ def _is_localizer(group: Sequence[Plane], *, beside: Sequence[Plane]) -> bool:
 
 
 def _require_regular(planes: Sequence[Plane], report: GeometryReport, fill_gaps: int) -> np.ndarray:
-    """How many slices to fill in after each plane but the last; (N - 1,)."""
+    """Return the number of slices to interpolate after each plane but the last, (N - 1,)."""
     if not report.reasons:
         return np.zeros(len(planes) - 1, int)
     missing = missing_slices(planes) if len(planes) > 1 else None
@@ -139,7 +137,7 @@ def _require_regular(planes: Sequence[Plane], report: GeometryReport, fill_gaps:
     return missing
 
 
-def _tell(facts: dict[str, Any], planes: Sequence[Plane]) -> None:
+def _log_facts(facts: dict[str, Any], planes: Sequence[Plane]) -> None:
     folder = planes[0].file.path.parent
     if facts["localizers_left_out"]:
         log.warning("%s: %d localizers left out beside %d slices.", folder, facts["localizers_left_out"], len(planes))
@@ -152,9 +150,9 @@ def _tell(facts: dict[str, Any], planes: Sequence[Plane]) -> None:
 
 
 def _values(planes: Sequence[Plane]) -> tuple[np.ndarray, int]:
-    """Physical values, (slices, rows, columns), float32, and how many of them are padding.
+    """Return physical values, (slices, rows, columns), float32, and the number of padding voxels.
 
-    Padding becomes the lowest measured value (air) in CT, and no signal (0) elsewhere.
+    Padding becomes the lowest measured value (air) in CT, and 0 elsewhere.
     """
     values = np.empty((len(planes), *planes[0].shape), np.float32)
     is_padding: dict[int, np.ndarray] = {}
@@ -164,12 +162,12 @@ def _values(planes: Sequence[Plane]) -> tuple[np.ndarray, int]:
         if padding is not None:
             is_padding[index] = (stored >= padding[0]) & (stored <= padding[1])
     if is_padding:
-        _pad(values, is_padding, planes[0].file)
+        _set_padding(values, is_padding, planes[0].file)
     return values, sum(int(marked.sum()) for marked in is_padding.values())
 
 
 def _decoded(planes: Sequence[Plane]) -> Iterator[tuple[int, Plane, np.ndarray]]:
-    """Index, plane and its stored numbers; each file is decoded once, its frames being neighbors or not."""
+    """Yield index, plane and stored values; each file is decoded once, whatever the order of its frames."""
     by_file = sorted(range(len(planes)), key=lambda index: (str(planes[index].file.path), index))
     for _, indices in groupby(by_file, key=lambda index: planes[index].file.path):
         members = list(indices)
@@ -178,7 +176,7 @@ def _decoded(planes: Sequence[Plane]) -> Iterator[tuple[int, Plane, np.ndarray]]
             yield index, planes[index], frames[planes[index].frame]
 
 
-def _pad(values: np.ndarray, is_padding: Mapping[int, np.ndarray], file: DicomFile) -> None:
+def _set_padding(values: np.ndarray, is_padding: Mapping[int, np.ndarray], file: DicomFile) -> None:
     filler = 0.0
     if file.header.get("Modality") == "CT":
         measured = np.ones(values.shape, bool)
@@ -191,22 +189,22 @@ def _pad(values: np.ndarray, is_padding: Mapping[int, np.ndarray], file: DicomFi
         values[index][marked] = filler
 
 
-def _filled(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """With the missing slices drawn linearly between their neighbors."""
+def _with_filled_gaps(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return the slices with the missing ones interpolated linearly between their neighbors."""
     if not missing.any():
         return values
-    places = np.concatenate([[0], np.cumsum(missing + 1)])
-    filled = np.empty((places[-1] + 1, *values.shape[1:]), np.float32)
-    filled[places] = values
-    for before, after in pairwise(places):
-        for place in range(before + 1, after):
-            share = np.float32((place - before) / (after - before))
-            filled[place] = (1 - share) * filled[before] + share * filled[after]
+    positions = np.concatenate([[0], np.cumsum(missing + 1)])
+    filled = np.empty((positions[-1] + 1, *values.shape[1:]), np.float32)
+    filled[positions] = values
+    for before, after in pairwise(positions):
+        for position in range(before + 1, after):
+            share = np.float32((position - before) / (after - before))
+            filled[position] = (1 - share) * filled[before] + share * filled[after]
     return filled
 
 
 def _affine(planes: Sequence[Plane], filled: int) -> np.ndarray:
-    """Index (column, row, slice) to RAS coordinate; PixelSpacing names the row distance first."""
+    """Return the affine from index (column, row, slice) to RAS; PixelSpacing has the row distance first."""
     first, last = planes[0], planes[-1]
     row_mm, column_mm = first.spacing_mm
     step_mm = (last.position_mm - first.position_mm) / (len(planes) - 1 + filled)

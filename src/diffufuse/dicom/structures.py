@@ -1,4 +1,4 @@
-"""Regions of interest as masks on an image's grid, from a structure set or a DICOM segmentation alike."""
+"""Read regions of interest of a structure set or DICOM segmentation as masks on an image's grid."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -23,10 +23,10 @@ class Masks:
     """Regions on one grid.
 
     Attributes:
-        masks: (X, Y, Z) by label; an optional region that is absent or empty has none.
-        facts: by label, what was found: `drawn_ml` inside the contours or the segment itself, `mask_ml` inside the
-            mask, `contours` or `frames` used, `skipped` contours by kind, ...; and `rois_left_over`, how many regions
-            of the file nobody asked for. Regions go by our labels: their own names may hold a person's.
+        masks: label to mask (X, Y, Z); an optional region that is absent or empty has none.
+        facts: label to `drawn_ml`, the volume of the contours or segment, `mask_ml`, the volume of the mask, the
+            number of `contours` or `frames`, `skipped` contours by type, ...; and `rois_left_over`, the number of
+            unused regions in the file. Labels replace the regions' names, which may name a person.
     """
 
     masks: dict[str, Mask]
@@ -46,15 +46,15 @@ def read_masks(
 
     Args:
         series: of modality RTSTRUCT or SEG, one file.
-        patterns: for each label, the regular expression that one ROI's name or segment's label matches, found anywhere,
-            upper and lower case alike; `^GTV$` is exact.
+        patterns: label to the regular expression that matches one ROI name or segment label, searched ignoring case;
+            `^GTV$` is exact.
         grid: the image.
-        frame_of_reference: the image's FrameOfReferenceUID; None if it is unknown, which is accepted with a warning.
+        frame_of_reference: FrameOfReferenceUID of the image; None if unknown, which is accepted with a warning.
         optional: labels that a file may lack.
-        image_uids: SOPInstanceUIDs of the image, to count the contours drawn on others; None to leave that out.
+        image_uids: SOPInstanceUIDs of the image, to count contours on other images; None to skip the count.
 
     Returns:
-        The masks, and what there is to tell about them.
+        The masks and their facts.
 
     Raises:
         BadInput: the file is of another modality or damaged, a required label is absent or empty, a pattern matches
@@ -65,12 +65,12 @@ def read_masks(
             f"{series.files[0].parent}: expected one file in a {series.modality} series, got {len(series.files)}; "
             "choose one."
         )
-    ask = _Request(series, patterns, grid, frame_of_reference, optional, image_uids)
+    request = _Request(series, patterns, grid, frame_of_reference, optional, image_uids)
     if series.modality == "RTSTRUCT":
-        return _from_contours(ask)
+        return _from_contours(request)
     if series.modality == "SEG":
-        return _from_segments(ask)
-    raise BadInput(f"{ask.path}: expected modality RTSTRUCT or SEG, got {series.modality}; choose another series.")
+        return _from_segments(request)
+    raise BadInput(f"{request.path}: expected modality RTSTRUCT or SEG, got {series.modality}; choose another series.")
 
 
 @dataclass(frozen=True)
@@ -87,48 +87,50 @@ class _Request:
         return self.series.files[0]
 
     def chosen(self, names: list[str]) -> dict[str, int | None]:
-        """For each label, the index of its region among the file's; None where an optional one is absent."""
-        found = {
+        """Return label to the index of its region in the file; None where an optional one is absent."""
+        indices = {
             label: matching_name(names, pattern, self.path, optional=label in self.optional)
             for label, pattern in self.patterns.items()
         }
-        used = [index for index in found.values() if index is not None]
+        used = [index for index in indices.values() if index is not None]
         if len(set(used)) < len(used):
             raise BadInput(
-                f"{self.path}: expected one ROI for each label of {sorted(found)}, but two labels' patterns match the "
-                "same; change the patterns."
+                f"{self.path}: expected one ROI for each label of {sorted(indices)}, but two labels' patterns match "
+                "the same; change the patterns."
             )
-        return found
+        return indices
 
     def mask_ml(self, mask: Mask) -> float:
         return float(np.count_nonzero(mask) * np.prod(self.grid.spacing_mm) / MM3_PER_ML)
 
 
-def _from_contours(ask: _Request) -> Masks:
-    structures = headers_of(ask.series)[0]
-    require_whole(structures, ask.path)
+def _from_contours(request: _Request) -> Masks:
+    structures = headers_of(request.series)[0]
+    require_whole(structures, request.path)
     names = rois_of(structures)
-    masks, facts, chosen = {}, {}, ask.chosen(names)
+    masks, facts, chosen = {}, {}, request.chosen(names)
     for label, index in chosen.items():
         if index is None:
             continue
-        contours = contours_of(structures, index, path=ask.path, image_uids=ask.image_uids)
-        if contours.polygons or label not in ask.optional:
-            masks[label], facts[label] = _filled(contours, ask)
+        contours = contours_of(structures, index, path=request.path, image_uids=request.image_uids)
+        if contours.polygons or label not in request.optional:
+            masks[label], facts[label] = _rasterized(contours, request)
         else:
             facts[label] = _facts_of(contours, drawn=0.0, mask=0.0, off_slices=0.0)
     return Masks(masks, facts | {"rois_left_over": len(names) - len(set(chosen.values()) - {None})})
 
 
-def _filled(contours: Contours, ask: _Request) -> tuple[Mask, dict[str, Any]]:
+def _rasterized(contours: Contours, request: _Request) -> tuple[Mask, dict[str, Any]]:
     require_area(contours)
-    placed = place(contours, ask.grid, frame_of_reference=ask.frame_of_reference)
-    mask = fill(placed, ask.grid)
+    placed = place(contours, request.grid, frame_of_reference=request.frame_of_reference)
+    mask = fill(placed, request.grid)
     if not mask.any():
         raise BadInput(
             f"{contours.name}: expected contours around at least one voxel center, got none; choose a finer image."
         )
-    facts = _facts_of(contours, drawn=drawn_ml(placed, ask.grid), mask=ask.mask_ml(mask), off_slices=placed.off_slices)
+    facts = _facts_of(
+        contours, drawn=drawn_ml(placed, request.grid), mask=request.mask_ml(mask), off_slices=placed.off_slices
+    )
     log.info("%s: %.2f ml drawn, %.2f ml in the mask.", contours.name, facts["drawn_ml"], facts["mask_ml"])
     return mask, facts
 
@@ -144,20 +146,20 @@ def _facts_of(contours: Contours, *, drawn: float, mask: float, off_slices: floa
     }
 
 
-def _from_segments(ask: _Request) -> Masks:
+def _from_segments(request: _Request) -> Masks:
     # Few files are segmentations, and their library takes longer to load than a structure set to read.
     from diffufuse.dicom.seg import open_segments
 
-    segments = open_segments(ask.path, frame_of_reference=ask.frame_of_reference)
-    masks, facts, chosen = {}, {}, ask.chosen(segments.labels)
+    segments = open_segments(request.path, frame_of_reference=request.frame_of_reference)
+    masks, facts, chosen = {}, {}, request.chosen(segments.labels)
     for label, index in chosen.items():
         if index is None:
             continue
-        mask, frames = segments.mask_of(index, ask.grid)
-        if not mask.any() and label not in ask.optional:
+        mask, frames = segments.mask_of(index, request.grid)
+        if not mask.any() and label not in request.optional:
             raise BadInput(f"{segments.name_of(index)}: expected voxels in it, got none; choose another segment.")
         if mask.any():
             masks[label] = mask
-        volume_ml = ask.mask_ml(mask)
+        volume_ml = request.mask_ml(mask)
         facts[label] = {"drawn_ml": volume_ml, "mask_ml": volume_ml, "frames": frames, "skipped": {}}
     return Masks(masks, facts | {"rois_left_over": len(segments.labels) - len(set(chosen.values()) - {None})})

@@ -1,4 +1,4 @@
-"""Standardized uptake values by body weight, from a PET series' own tags or not at all.
+"""Standardized uptake values (SUV) by body weight, from the tags of a PET series.
 
 | Units | Decay correction | SUV = value times |
 |---|---|---|
@@ -9,9 +9,9 @@
 | any | NONE where a dose is needed | refused |
 | all others | any | refused |
 
-NONE would need the own moment of every slice, and no tag tells it reliably: General Electric writes one AcquisitionTime
-for all beds (real whole-body scans would be up to 14 % off) and counts FrameReferenceTime from the start of the frame,
-where DICOM asks for its middle.
+NONE would need the acquisition time of every slice, which no tag gives reliably: General Electric writes one
+AcquisitionTime for all beds (an error of up to 14 % in whole-body scans) and counts FrameReferenceTime from the start
+of the frame, where DICOM specifies its middle.
 """
 
 import logging
@@ -22,6 +22,7 @@ import numpy as np
 import pydicom
 
 from diffufuse.dicom.pet_tags import (
+    code_for_message,
     distinct,
     injection_of,
     number_of,
@@ -29,7 +30,6 @@ from diffufuse.dicom.pet_tags import (
     one_of,
     private_of,
     refusal,
-    shown,
 )
 from diffufuse.dicom.pet_times import decayed_share, injection_time, require_decay_factors, scan_start
 from diffufuse.dicom.series import Series, headers_of, read_stack
@@ -49,7 +49,7 @@ PHILIPS_TOLERANCE = 1e-2
 
 
 def to_suv(series: Series) -> Volume:
-    """The volume of `read_suv`, without the facts: SUV by body weight, float32, g/ml, RAS."""
+    """Return the volume of `read_suv`, without its facts: SUV by body weight, float32, g/ml, RAS."""
     return read_suv(series).volume
 
 
@@ -58,10 +58,10 @@ def read_suv(series: Series, *, fill_gaps: int = 0) -> Stack:
 
     Args:
         series: of modality PT.
-        fill_gaps: how many missing slices may be interpolated, in all; none unless asked for.
+        fill_gaps: maximum total number of missing slices to interpolate.
 
     Returns:
-        float32, g/ml, RAS; its facts gain `suv_factor`, g/ml per unit of the stored values.
+        The volume, float32, g/ml, RAS, and its facts with `suv_factor`, g/ml per unit of the rescaled values.
 
     Raises:
         BadInput: the series is not PET or not a regular stack, or a tag that SUV needs is missing or contradictory.
@@ -75,16 +75,16 @@ def read_suv(series: Series, *, fill_gaps: int = 0) -> Stack:
 
 
 def suv_factor(headers: Sequence[pydicom.Dataset]) -> float:
-    """The number by which rescaled PET values become SUV by body weight.
+    """Return the factor that converts rescaled PET values to SUV by body weight.
 
     Args:
-        headers: of every slice of one series, in any order.
+        headers: headers of all slices of one series, in any order.
 
     Returns:
         g/ml per unit of the stored values: for BQML, 1000 * weight_kg / (dose_bq * 2 ** (-delay_s / half_life_s)).
 
     Raises:
-        BadInput: a tag is missing, zero, implausible, contradicts another, or names a unit without a rule above.
+        BadInput: a tag is missing, zero, implausible or contradicts another, or the unit has no rule above.
 
     Source:
         DICOM PS3.3 C.8.9.1 (Units, SUV Type, Decay Correction) and the QIBA vendor-neutral SUV rules.
@@ -93,7 +93,9 @@ def suv_factor(headers: Sequence[pydicom.Dataset]) -> float:
     units = one_of(headers, "Units")
     rules = {"BQML": _factor_of_bqml, "CNTS": _factor_of_counts, "GML": _factor_of_gml}
     if units not in rules:
-        raise refusal(headers, f"expected Units BQML, CNTS or GML, got {shown(units)}; no rule turns it into SUV")
+        raise refusal(
+            headers, f"expected Units BQML, CNTS or GML, got {code_for_message(units)}; no rule turns it into SUV"
+        )
     corrections = one_of(headers, "CorrectedImage")
     if corrections and not ("DECY" in corrections and "ATTN" in corrections):
         raise refusal(headers, "expected DECY and ATTN in CorrectedImage; choose the corrected reconstruction")
@@ -101,17 +103,18 @@ def suv_factor(headers: Sequence[pydicom.Dataset]) -> float:
 
 
 def _factor_of_gml(headers: Sequence[pydicom.Dataset]) -> float:
-    """SUV already; DICOM says that an absent SUV type means body weight."""
+    """Return 1 for values that are SUV by body weight; by DICOM, an absent SUVType means body weight."""
     kind = one_of(headers, "SUVType") or "BW"
     if kind != "BW":
         raise refusal(
-            headers, f"expected SUV by body weight (SUVType BW), got {shown(kind)}; export the series in BQML"
+            headers,
+            f"expected SUV by body weight (SUVType BW), got {code_for_message(kind)}; export the series in BQML",
         )
     return 1.0
 
 
 def _factor_of_counts(headers: Sequence[pydicom.Dataset]) -> float:
-    """By the factors that Philips writes beside its counts."""
+    """Return the factor from the private tags that Philips writes with CNTS."""
     suv, bqml = (_philips(headers, element) for element in (PHILIPS_SUV, PHILIPS_BQML))
     if not suv and not bqml:
         raise refusal(headers, "expected Philips' factors (7053,xx00) or (7053,xx09) beside Units CNTS; export in BQML")
@@ -124,7 +127,7 @@ def _factor_of_counts(headers: Sequence[pydicom.Dataset]) -> float:
 
 
 def _philips(headers: Sequence[pydicom.Dataset], element: int) -> float:
-    """A factor of Philips, 0 where it is absent or written as zero."""
+    """Return a private Philips factor, 0 where it is absent or zero."""
     factor = number_of(private_of(headers, PHILIPS_GROUP, element, PHILIPS) or "0")
     if not 0 <= factor < math.inf:
         raise refusal(headers, f"expected a positive number in (7053,xx{element:02X}); export the series in BQML")
@@ -132,11 +135,11 @@ def _philips(headers: Sequence[pydicom.Dataset], element: int) -> float:
 
 
 def _require_same_suv(suv: float, bqml: float, headers: Sequence[pydicom.Dataset]) -> None:
-    """Refuse a Philips series that was given two SUVs, by its own factor and by its weight, dose and times."""
+    """Raise if Philips' SUV factor contradicts weight, dose and times."""
     try:
         by_tags = bqml * _factor_of_bqml(headers)
     except BadInput:
-        log.info("Philips' own SUV factor is taken; the tags beside it do not suffice to cross-check it.")
+        log.info("Philips' SUV factor is used; the other tags do not suffice to cross-check it.")
         return
     if abs(by_tags / suv - 1) > PHILIPS_TOLERANCE:
         raise refusal(
@@ -155,33 +158,35 @@ def _decay_correction(headers: Sequence[pydicom.Dataset]) -> str:
     decay = one_of(headers, "DecayCorrection")
     if decay not in ("START", "ADMIN"):
         raise refusal(
-            headers, f"expected DecayCorrection START or ADMIN, got {shown(decay)}; reconstruct with decay correction"
+            headers,
+            f"expected DecayCorrection START or ADMIN, got {code_for_message(decay)}; reconstruct with decay "
+            "correction",
         )
     return decay
 
 
 def _dose_at_reference_bq(headers: Sequence[pydicom.Dataset]) -> float:
-    """The injected dose, decayed to the moment to which the image's values were corrected, Bq."""
-    decay, given = _decay_correction(headers), injection_of(headers)
-    dose_bq = _dose_bq(given["RadionuclideTotalDose"], headers)
+    """Return the injected dose, decayed to the reference time of the decay correction, Bq."""
+    decay, injection = _decay_correction(headers), injection_of(headers)
+    dose_bq = _dose_bq(injection["RadionuclideTotalDose"], headers)
     if decay == "ADMIN":
-        _cross_check_admin(given, headers)
+        _cross_check_admin(injection, headers)
         return dose_bq
-    half_life_s = _half_life_s(given["RadionuclideHalfLife"], headers)
+    half_life_s = _half_life_s(injection["RadionuclideHalfLife"], headers)
     scan = scan_start(headers)
-    share = decayed_share(injection_time(given, scan, headers), scan, half_life_s, headers)
+    remaining = decayed_share(injection_time(injection, scan, headers), scan, half_life_s, headers)
     require_decay_factors(headers, reference=scan, scan=scan, half_life_s=half_life_s)
-    return dose_bq * share
+    return dose_bq * remaining
 
 
-def _cross_check_admin(given: dict[str, str], headers: Sequence[pydicom.Dataset]) -> None:
-    """Values corrected to the injection need no times; those that are there must not say otherwise."""
+def _cross_check_admin(injection: dict[str, str], headers: Sequence[pydicom.Dataset]) -> None:
+    """Check that the times of a series corrected to the injection, if present, agree with its decay factors."""
     try:
-        half_life_s = _half_life_s(given["RadionuclideHalfLife"], headers)
+        half_life_s = _half_life_s(injection["RadionuclideHalfLife"], headers)
         scan = scan_start(headers)
-        injected = injection_time(given, scan, headers)
+        injected = injection_time(injection, scan, headers)
     except BadInput:
-        log.info("PET slices do not tell all times; the correction to the injection cannot be cross-checked.")
+        log.info("PET slices lack some times; the correction to the injection cannot be cross-checked.")
         return
     require_decay_factors(headers, reference=injected, scan=scan, half_life_s=half_life_s)
 

@@ -1,4 +1,4 @@
-"""What may be shown of a series description: the words of imaging in it, and nothing that could name a person."""
+"""Reduce a series description to imaging terms, so that it cannot name a person."""
 
 import re
 
@@ -28,24 +28,24 @@ MODALITIES = frozenset(CODES.split())
 
 
 def imaging_words(description: str) -> str:
-    """The words of a description that belong to imaging, in lower case; all others as one ellipsis.
+    """Return the imaging terms of a description, in lower case, with an ellipsis for all other words.
 
-    A number of at most two digits is shown if it is the only one, so that no date can be put together.
+    A number of at most two digits is kept if it is the only one, so that no date can be reconstructed.
 
     >>> imaging_words("AX T1 Smith 12345")
     'ax t1 …'
     """
     tokens = [token.lower() for token in TOKEN.findall(description)]
     one_number = sum(token.isdigit() for token in tokens) == 1
-    shown: list[str] = []
+    words: list[str] = []
     for token in tokens:
         short_number = token.isdigit() and one_number and len(token) <= MOST_DIGITS
         word = token if token in WORDS or short_number else HIDDEN
-        if word != HIDDEN or shown[-1:] != [HIDDEN]:
-            shown.append(word)
-    return " ".join(shown)
+        if word != HIDDEN or words[-1:] != [HIDDEN]:
+            words.append(word)
+    return " ".join(words)
 
 
 def modality_code(modality: str) -> str:
-    """A modality as DICOM defines it; an ellipsis for anything else."""
+    """Return a DICOM modality code; an ellipsis for anything else."""
     return modality if modality in MODALITIES else HIDDEN

@@ -1,1 +1,1 @@
-"""From a source's raw files to one NIfTI file per image, in patient coordinates and physical units."""
+"""Convert raw files to one NIfTI file per image, in patient coordinates and physical units."""

@@ -1,4 +1,4 @@
-"""From a source's raw files to one NIfTI file per image, in patient coordinates and physical units."""
+"""Convert the raw files of a case to one NIfTI file per image, in patient coordinates and physical units."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,19 +23,19 @@ def ingest_case(
     folder: str | Path,
     record: str | Path,
 ) -> None:
-    """Write the images that a case has, their facts, its labels, and a record of what was written.
+    """Write the images and labels of a case, their metadata, and a record of the written files.
 
     Args:
-        format: reads the source's files.
-        manifest: of the dataset's raw files; the case's must be as it says.
+        format: reads the raw files.
+        manifest: of the dataset's raw files; those of the case must match it.
         case: name of the case.
-        block: of the dataset: `modalities`, `reference`, `annotation` and `labels`.
-        folder: receives `{case}_{modality}.nii.gz` and `.json` of each image that the case has, `{case}_labels` alike,
-            and `{case}_choice.tsv`, what was chosen for every modality and what was left.
-        record: JSON file; the SHA-256 of every file in the folder, so that what follows depends on content alone.
+        block: settings of the dataset: `modalities`, `reference`, `annotation` and `labels`.
+        folder: receives `{case}_{modality}.nii.gz` and `.json` of each image, the same for `{case}_labels`, and
+            `{case}_choice.tsv`, the files or series chosen for each modality and those left out.
+        record: JSON file with the SHA-256 of every file in the folder, so that later stages depend on content alone.
 
     Raises:
-        BadInput: the case is not there, lacks the reference modality, or a file is not as it was fetched.
+        BadInput: the case is missing, lacks the reference modality, or a file differs from the manifest.
     """
     with atomic_folder(folder) as partial:
         _write_case(format, manifest, case, block, partial)
@@ -48,9 +48,9 @@ def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[
     raw_case = format.open_case(raw, case, block)
     require_unchanged(manifest, raw_case.files, owns=raw_case.owns)
     for modality in block["modalities"]:
-        found = raw_case.read_image(modality)
-        if found is not None:
-            _write(found, folder / f"{case}_{modality}")
+        image = raw_case.read_image(modality)
+        if image is not None:
+            _write(image, folder / f"{case}_{modality}")
     if not (folder / f"{case}_{reference}.nii.gz").exists():
         raise BadInput(
             f"{raw}, case {case}: expected an image of the reference modality {reference}, but there is none; "
@@ -61,7 +61,7 @@ def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[
     _write(labels, folder / f"{case}_labels")
 
 
-def _write(found: tuple[Volume, dict[str, Any]], stem: Path) -> None:
-    volume, facts = found
+def _write(image: tuple[Volume, dict[str, Any]], stem: Path) -> None:
+    volume, facts = image
     write_volume(volume, stem.with_name(f"{stem.name}.nii.gz"))
     write_record(facts, stem.with_name(f"{stem.name}.json"))

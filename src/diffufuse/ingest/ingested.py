@@ -1,4 +1,4 @@
-"""An ingested case on disk: what `ingest` wrote and `prepare` reads."""
+"""Read an ingested case from disk."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ from diffufuse.space.volumes import Volume, read_volume
 
 
 def read_ingested(record: str | Path, *, modalities: Iterable[str]) -> tuple[dict[str, Volume], Volume]:
-    """The images that a case has, by modality, and its labels; its folder lies beside its record.
+    """Read the images of an ingested case, by modality, and its labels; its folder lies beside its record.
 
     Raises:
         BadInput: a file of the record is missing.

@@ -1,4 +1,4 @@
-"""The models: a name in `config/models.yaml` under `architecture` is a key here."""
+"""Registry of models; the keys are the values of `architecture` in `config/models.yaml`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,25 +23,25 @@ MODELS = {
 
 
 def build_model(block: Mapping[str, Any], *, modalities: int, outputs: int) -> nn.Module:
-    """The untrained network of a block of `config/models.yaml`.
+    """Build the untrained network of a block of `config/models.yaml`.
 
     Args:
-        block: its `architecture` names the class, its `settings` are the arguments.
+        block: `architecture`, a key of `MODELS`, and `settings`, the arguments of its class.
         modalities: number of input images M.
         outputs: number of output channels C.
 
     Returns:
         A module that maps images (B, M, X, Y, Z) and presence (B, M, X, Y, Z) to logits: (B, C, X, Y, 1) of the middle
-        slice where its `dims` is 2, (B, C, X, Y, Z) where it is 3. Patches are multiples of its `stride`.
+        slice where its `dims` is 2, (B, C, X, Y, Z) where it is 3. Patch sizes must be multiples of its `stride`.
     """
     return MODELS[block["architecture"]](modalities=modalities, outputs=outputs, **block["settings"])
 
 
 def learns_from_pairs(block: Mapping[str, Any]) -> bool:
-    """Whether a model's training compares corrupted images with clean ones."""
+    """Return whether a model is trained on pairs of corrupted and clean images."""
     return hasattr(MODELS[block["architecture"]], "trace")
 
 
 def works_slicewise(block: Mapping[str, Any]) -> bool:
-    """Whether a model answers for one slice at a time."""
+    """Return whether a model predicts slice by slice."""
     return getattr(MODELS[block["architecture"]], "dims", block["settings"].get("dims", 2)) == 2

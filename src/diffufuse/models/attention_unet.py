@@ -16,9 +16,10 @@ PER_CHANNEL = (nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNor
 
 
 class AttentionUNet(nn.Module):
-    """A U-Net whose skips pass an additive gate: alpha = sigmoid(psi(relu(W_x x + W_g g))), skip = alpha x.
+    """A U-Net with additive attention gates on its skip connections.
 
-    Here x is the encoder's map and g the upsampled map of the level below.
+    skip = alpha x with alpha = sigmoid(psi(relu(W_x x + W_g g))), where x is the encoder's feature map and g the
+    upsampled map of the next coarser level.
     """
 
     def __init__(
@@ -37,13 +38,13 @@ class AttentionUNet(nn.Module):
         Args:
             modalities: number of input images M.
             outputs: number of output channels C.
-            channels: width of each level, from fine to coarse; the first works at full resolution.
-            strides: between a level and the next, per axis; 2 everywhere by default.
-            groups: of channels that are normalized together, as many as divide a level's width.
-            dims: 2 for slice by slice, 3 for volumes.
-            slices: neighboring slices that a 2-D network reads as channels, odd.
+            channels: channels per level, from fine to coarse; the first is at full resolution.
+            strides: stride from each level to the next, per axis; 2 by default.
+            groups: number of groups of group normalization; reduced to a divisor of the channels.
+            dims: 2 for slices, 3 for volumes.
+            slices: number of neighboring slices that enter a 2-D network as channels, odd.
         """
-        from monai.networks.nets import AttentionUnet  # loads for seconds, which other models need not wait for
+        from monai.networks.nets import AttentionUnet  # imported here, as MONAI loads slowly
 
         super().__init__()
         steps = [tuple(step) for step in strides] if strides else [(2,) * dims] * (len(channels) - 1)
@@ -61,29 +62,29 @@ class AttentionUNet(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
     ) -> Float[Tensor, "batch channel x y slice"]:
-        """Logits of the middle slice in 2-D, of every slice in 3-D.
+        """Return the logits, of the middle slice in 2-D, of every slice in 3-D.
 
         Args:
             images: (B, M, X, Y, Z) normalized; X, Y and Z are multiples of `stride`, in 2-D Z is the number of slices.
-            presence: (B, M, X, Y, Z); where it is False the image's content has no influence.
+            presence: (B, M, X, Y, Z); where it is False the image is ignored.
         """
-        seen = torch.where(presence, images, 0.0)
-        pairs = torch.stack([seen, presence.to(images.dtype)], dim=2)  # (B, M, 2, X, Y, Z)
+        masked = torch.where(presence, images, 0.0)
+        pairs = torch.stack([masked, presence.to(images.dtype)], dim=2)  # (B, M, 2, X, Y, Z)
         if self.dims == 3:
             return self.network(rearrange(pairs, "b m two x y z -> b (m two) x y z"))  # (B, C, X, Y, Z)
         return self.network(rearrange(pairs, "b m two x y z -> b (m two z) x y"))[..., None]  # (B, C, X, Y, 1)
 
 
 def normalize_in_groups(module: nn.Module, *, groups: int) -> None:
-    """Replace, in place, every normalization that a batch of one or a constant channel would spoil.
+    """Replace batch and instance normalization by group normalization, in place.
 
-    MONAI's gates and convolutions use batch normalization, whose statistics differ between training and inference
-    when a batch holds one volume; its merging convolutions use instance normalization, which removes what is constant
-    over a patch, such as the presence of a modality. The single channel of psi has no normalization in the paper.
+    MONAI's gates and convolutions use batch normalization, whose statistics differ between training and inference for
+    a batch of one volume; its merging convolutions use instance normalization, which removes what is constant over a
+    patch, such as the presence of a modality. The single channel of psi has no normalization in the paper.
 
     Args:
         module: any module.
-        groups: of channels that are normalized together, as many as divide the number of channels.
+        groups: number of groups; reduced to a divisor of the channels.
     """
     for name, child in module.named_children():
         if isinstance(child, PER_CHANNEL):

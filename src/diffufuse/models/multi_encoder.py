@@ -1,8 +1,8 @@
 """Multi-encoder CNN: one encoder per modality, concatenation at every level, one decoder.
 
-The baseline that the DiffuFuseMed paper names and does not define; equal to DiffuFuseMed without diffusion, without
-cross-modal attention and without gates. Havaei et al., HeMIS, MICCAI 2016 (arXiv 1607.05194), fused such encoders by
-their mean and variance; here a learned token stands for an absent modality instead.
+A baseline that the DiffuFuseMed paper names but does not define; equal to DiffuFuseMed without diffusion, cross-modal
+attention and gates. Havaei et al., HeMIS, MICCAI 2016 (arXiv 1607.05194), fused such encoders by
+their mean and variance; here a learned token replaces an absent modality.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from diffufuse.models.pyramid import (
 
 
 class MultiEncoderCNN(nn.Module):
-    """Every modality has its own encoder; their maps are concatenated at each level, absent ones as learned tokens."""
+    """One encoder per modality; feature maps are fused at each level, with learned tokens for absent modalities."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class MultiEncoderCNN(nn.Module):
         Args:
             modalities: number of input images M.
             outputs: number of output channels C.
-            widths: channels of each level, from fine to coarse.
-            strides: between a level and the next, per axis; 2 everywhere by default.
-            dims: 2 for slice by slice, 3 for volumes.
-            slices: neighboring slices that a 2-D network reads, odd.
+            widths: channels per level, from fine to coarse.
+            strides: stride from each level to the next, per axis; 2 by default.
+            dims: 2 for slices, 3 for volumes.
+            slices: number of neighboring slices that enter a 2-D network as channels, odd.
         """
         super().__init__()
         steps = full_strides(strides, levels=len(widths), dims=dims)
@@ -57,13 +57,13 @@ class MultiEncoderCNN(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
     ) -> Float[Tensor, "batch channel x y slice"]:
-        """Logits per channel, of the middle slice in 2-D and of every slice in 3-D.
+        """Return the logits, of the middle slice in 2-D, of every slice in 3-D.
 
         Args:
             images: (B, M, X, Y, Z) normalized; X, Y and Z are multiples of `stride`.
-            presence: (B, M, X, Y, Z); where it is False the image's content has no influence.
+            presence: (B, M, X, Y, Z); where it is False the image is ignored.
         """
-        there = presence.flatten(2).any(dim=2)  # (B, M)
+        present = presence.flatten(2).any(dim=2)  # (B, M)
         levels = encode_all(self.encoders, encoder_inputs(images, presence, dims=self.dims))
-        logits = self.decoder([fusion(level, there) for fusion, level in zip(self.fusions, levels, strict=True)])
+        logits = self.decoder([fusion(level, present) for fusion, level in zip(self.fusions, levels, strict=True)])
         return logits[..., None] if self.dims == 2 else logits

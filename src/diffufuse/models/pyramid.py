@@ -1,8 +1,8 @@
-"""Encoder and decoder of a U-shaped network in parts, for networks with one encoder per modality.
+"""Building blocks of U-shaped networks with one encoder per modality.
 
 Ronneberger, Fischer, Brox: U-Net, MICCAI 2015 (arXiv 1505.04597); residual units as in He et al., CVPR 2016
 (arXiv 1512.03385); group normalization as in Wu and He, ECCV 2018 (arXiv 1803.08494), because instance normalization
-removes whatever is constant over a patch, and which modalities are absent is just that.
+removes what is constant over a patch, such as the presence of a modality.
 """
 
 import math
@@ -22,12 +22,12 @@ GROUPS = 4
 
 
 def group_norm(width: int) -> nn.GroupNorm:
-    """Normalization over four groups of features, of at least two features each."""
+    """Return group normalization with four groups of at least two features each."""
     return nn.GroupNorm(max(min(GROUPS, width // 2), 1), width)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3-wide convolutions with group normalization and a shortcut; the first may lower the resolution."""
+    """Residual block of two 3-wide convolutions with group normalization; the first may be strided."""
 
     def __init__(self, inputs: int, outputs: int, *, dims: int, stride: Sequence[int] | int = 1) -> None:
         super().__init__()
@@ -45,20 +45,20 @@ class ResidualBlock(nn.Module):
         self.activation = nn.LeakyReLU(LEAK, inplace=True)
 
     def forward(self, features: Float[Tensor, "batch inputs *grid"]) -> Float[Tensor, "batch outputs *coarser"]:
-        """Features at the block's width and resolution."""
+        """Return the features at the block's width and resolution."""
         return self.activation(self.body(features) + self.shortcut(features))
 
 
 class Encoder(nn.Module):
-    """From an image and its presence to features at every level, from fine to coarse."""
+    """Encoder: an image and its presence to features at every level, from fine to coarse."""
 
     def __init__(self, inputs: int, *, widths: Sequence[int], strides: Sequence[Sequence[int]], dims: int) -> None:
         """Build the encoder.
 
         Args:
             inputs: channels of the input.
-            widths: channels of each level; the first is at full resolution.
-            strides: between a level and the next, per axis.
+            widths: channels per level; the first is at full resolution.
+            strides: stride from each level to the next, per axis.
             dims: 2 or 3.
         """
         super().__init__()
@@ -67,7 +67,7 @@ class Encoder(nn.Module):
         self.levels = nn.ModuleList([stem, *(ResidualBlock(a, b, dims=dims, stride=by) for a, b, by in steps)])
 
     def forward(self, image: Float[Tensor, "batch inputs *grid"]) -> list[Tensor]:
-        """Features (B, C_l, *grid_l) of every level l."""
+        """Return the features (B, C_l, *grid_l) of every level l."""
         features = []
         for level in self.levels:
             image = level(image)
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From fused features at every level to logits at full resolution: upsample, concatenate, convolve (Eq. 19)."""
+    """Decoder: fused features of every level to logits at full resolution by upsampling and concatenation (Eq. 19)."""
 
     def __init__(self, outputs: int, *, widths: Sequence[int], strides: Sequence[Sequence[int]], dims: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Decoder(nn.Module):
         self.head = CONVOLUTION[dims](widths[0], outputs, 1)
 
     def forward(self, fused: Sequence[Tensor]) -> Float[Tensor, "batch outputs *grid"]:
-        """Logits from one map per level, from fine to coarse."""
+        """Return the logits from one feature map per level, from fine to coarse."""
         *finer, features = fused
         for up, block, skip in zip(self.up, self.blocks, reversed(finer), strict=True):
             features = block(torch.cat([up(features), skip], dim=1))
@@ -94,11 +94,11 @@ class Decoder(nn.Module):
 
 
 class Fusion(nn.Module):
-    """The maps of all modalities become one: sum over m of g_m W_m f_m, with W_m a 1-wide convolution of modality m.
+    """Fuse the feature maps of all modalities: sum over m of g_m W_m f_m, with W_m a 1-wide convolution of modality m.
 
-    An absent modality is a learned constant a_m in place of its map. A present one is weighed by g_m = n w_m, n being
-    the number of present modalities and w_m its gate; uniform gates therefore equal a plain concatenation followed by
-    a 1-wide convolution, whatever is absent.
+    The map of an absent modality is replaced by a learned constant a_m. A present one is weighted by g_m = n w_m, with
+    n the number of present modalities and w_m its gate; uniform gates thus equal a concatenation followed by a 1-wide
+    convolution.
     """
 
     def __init__(self, modalities: int, width: int, *, dims: int) -> None:
@@ -111,50 +111,50 @@ class Fusion(nn.Module):
     def forward(
         self,
         features: Float[Tensor, "batch modality width *grid"],
-        there: Bool[Tensor, "batch modality"],
+        present: Bool[Tensor, "batch modality"],
         gates: Float[Tensor, "batch modality"] | None = None,
     ) -> Float[Tensor, "batch width *grid"]:
-        """One map from the maps of all modalities.
+        """Return the fused feature map.
 
         Args:
-            features: one map per modality; where `there` is False its content has no influence.
-            there: which modalities are present.
+            features: one map per modality; ignored where `present` is False.
+            present: which modalities are present.
             gates: w_m, sum 1 over the present ones; None for uniform.
         """
         on_grid = (...,) + (None,) * (features.ndim - 3)
         if gates is not None:
-            features = features * (gates * there.sum(dim=1, keepdim=True))[..., None][on_grid]
-        shown = torch.where(there[..., None][on_grid], features, self.absent[on_grid])
-        return self.activation(self.norm(self.mix(rearrange(shown, "b m c ... -> b (m c) ..."))))
+            features = features * (gates * present.sum(dim=1, keepdim=True))[..., None][on_grid]
+        filled = torch.where(present[..., None][on_grid], features, self.absent[on_grid])
+        return self.activation(self.norm(self.mix(rearrange(filled, "b m c ... -> b (m c) ..."))))
 
 
 def encoder_inputs(
     images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"], *, dims: int
 ) -> Float[Tensor, "batch modality channel *grid"]:
-    """What the encoder of each modality reads: its image, 0 where absent, beside its presence.
+    """Return the input of each modality's encoder: its image, 0 where absent, and its presence.
 
     Returns:
-        (B, M, 2 Z, X, Y) in 2-D, the Z neighboring slices being channels; (B, M, 2, X, Y, Z) in 3-D.
+        (B, M, 2 Z, X, Y) in 2-D, with the Z neighboring slices as channels; (B, M, 2, X, Y, Z) in 3-D.
     """
-    seen = torch.where(presence, images, 0.0)
-    both = torch.stack([seen, presence.to(images.dtype)], dim=2)  # (B, M, 2, X, Y, Z)
-    return rearrange(both, "b m c x y z -> b m (c z) x y") if dims == 2 else both
+    masked = torch.where(presence, images, 0.0)
+    inputs = torch.stack([masked, presence.to(images.dtype)], dim=2)  # (B, M, 2, X, Y, Z)
+    return rearrange(inputs, "b m c x y z -> b m (c z) x y") if dims == 2 else inputs
 
 
 def encode_all(encoders: nn.ModuleList, inputs: Float[Tensor, "batch modality channel *grid"]) -> list[Tensor]:
-    """Features (B, M, C_l, *grid_l) of every level l, each modality by its own encoder."""
+    """Return the features (B, M, C_l, *grid_l) of every level l, with one encoder per modality."""
     per_modality = [encoder(inputs[:, m]) for m, encoder in enumerate(encoders)]
     return [torch.stack(level, dim=1) for level in zip(*per_modality, strict=True)]
 
 
 def full_strides(strides: Sequence[Sequence[int]] | None, *, levels: int, dims: int) -> list[tuple[int, ...]]:
-    """Strides between the levels: those given, or 2 along every axis."""
+    """Return the strides between levels: those given, or 2 along every axis."""
     if strides is None:
         return [(2,) * dims] * (levels - 1)
     return [tuple(step) for step in strides]
 
 
 def patch_multiple(strides: Sequence[Sequence[int]], *, dims: int) -> tuple[int, int, int]:
-    """What X, Y and Z of a patch must be multiples of."""
+    """Return the factors of which X, Y and Z of a patch must be multiples."""
     products = [math.prod(axis) for axis in zip(*strides, strict=True)]
     return products[0], products[1], products[2] if dims == 3 else 1

@@ -1,18 +1,18 @@
-"""TransBTS: a 3-D CNN whose coarsest maps pass a transformer.
+"""TransBTS: a 3-D CNN with a transformer on its coarsest feature maps.
 
-Wang et al.: TransBTS: Multimodal Brain Tumor Segmentation Using Transformer, MICCAI 2021 (arXiv 2103.04430); written
-from its description. At the published sizes (4 images, 4 outputs, patches of 128^3) the network without its presence
-channels has 32.99 million parameters, as published.
+Wang et al.: TransBTS: Multimodal Brain Tumor Segmentation Using Transformer, MICCAI 2021 (arXiv 2103.04430);
+implemented from its description. At the published sizes (4 images, 4 outputs, patches of 128^3) the network without its
+presence channels has 32.99 million parameters, as published.
 
-Given by the description: widths, depths and heads; pre-activation residual blocks with group normalization; stride-2
+Specified in the paper: widths, depths and heads; pre-activation residual blocks with group normalization; stride-2
 convolutions; learned positions; the convolution to the transformer's width and back; skips by concatenation.
 Inferred: numbers of residual blocks (1, 2, 2, 4; one per decoder level); an upsampling made of a 1x1x1 convolution, a
 transposed one, and a 1x1x1 one after concatenation; GELU; dropout of whole channels behind the first convolution; and
 a pointwise linear layer of the transformer's width behind the embedding convolution, without which 0.26 million
 parameters are missing (a linear layer on a convolution leaves what can be represented unchanged).
-Different on purpose: logits come out, where the published network applies a softmax inside and its predictor another;
-positions are interpolated, so that any patch that is a multiple of the stride can be read; group normalization in the
-decoder too, because batches are tiny; presence enters beside the images.
+Intended differences: the output is logits, where the published network applies a softmax and its predictor another;
+position embeddings are interpolated, so that any patch size that is a multiple of the stride is possible; the decoder
+also uses group normalization, because batches are small; presence is a further input.
 """
 
 import math
@@ -26,7 +26,7 @@ from torch.nn import functional
 
 
 class TransBTS(nn.Module):
-    """3-D CNN encoder, global context by a transformer on the coarsest maps, and a decoder with skips."""
+    """3-D CNN encoder, transformer on the coarsest feature maps, and decoder with skip connections."""
 
     dims = 3
 
@@ -51,20 +51,20 @@ class TransBTS(nn.Module):
         Args:
             modalities: number of input images M.
             outputs: number of output channels C.
-            channels: width of each level, from fine to coarse; multiples of `groups`.
-            strides: between a level and the next, along x, y and z.
-            blocks: residual blocks of each level of the encoder.
-            groups: of channels that are normalized together; fewer than there are channels.
-            positions: size of the grid of learned positions, best the training patch over the stride.
-            width: of a token.
-            layers: of the transformer.
-            heads: of its self-attention.
-            feed_forward: hidden width of its layers.
-            dropout: share of activations dropped in the transformer and behind the positions.
+            channels: channels per level, from fine to coarse; multiples of `groups`.
+            strides: stride from each level to the next, along x, y and z.
+            blocks: number of residual blocks per level of the encoder.
+            groups: number of groups of group normalization; less than the number of channels.
+            positions: grid size of the position embeddings, best the training patch size divided by the stride.
+            width: token dimension.
+            layers: number of transformer layers.
+            heads: number of attention heads.
+            feed_forward: hidden dimension of the feed-forward layers.
+            dropout: dropout rate in the transformer and after the position embeddings.
         """
         super().__init__()
         self.stride = tuple(math.prod(axis) for axis in zip(*strides, strict=True))
-        # Apart, so that the published parameters can be counted without those of presence.
+        # Separate, so that the published parameters can be counted without those of presence.
         self.image_stem = nn.Conv3d(modalities, channels[0], 3, padding=1)
         self.presence_stem = nn.Conv3d(modalities, channels[0], 3, padding=1, bias=False)
         self.stem_dropout = nn.Dropout3d(0.2)
@@ -91,14 +91,14 @@ class TransBTS(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
     ) -> Float[Tensor, "batch channel x y z"]:
-        """Logits of every slice.
+        """Return the logits of every slice.
 
         Args:
             images: (B, M, X, Y, Z) normalized; X, Y and Z are multiples of `stride`.
-            presence: (B, M, X, Y, Z); where it is False the image's content has no influence.
+            presence: (B, M, X, Y, Z); where it is False the image is ignored.
         """
-        seen = torch.where(presence, images, 0.0)
-        features = self.stem_dropout(self.image_stem(seen) + self.presence_stem(presence.to(images.dtype)))
+        masked = torch.where(presence, images, 0.0)
+        features = self.stem_dropout(self.image_stem(masked) + self.presence_stem(presence.to(images.dtype)))
         skips = []
         for level, down in zip(self.levels[:-1], self.downs, strict=True):
             skips.append(level(features))  # (B, 16, X, Y, Z), (B, 32, X/2, Y/2, Z/2), ...
@@ -110,10 +110,10 @@ class TransBTS(nn.Module):
 
 
 class ResidualBlock(nn.Sequential):
-    """Twice normalization, ReLU and convolution, added to the input (He et al., ECCV 2016, arXiv 1603.05027)."""
+    """Pre-activation residual block: twice normalization, ReLU and convolution (He et al., arXiv 1603.05027)."""
 
     def __init__(self, channels: int, *, groups: int) -> None:
-        """Build a block that keeps the number of channels; `groups` of them are normalized together."""
+        """Build a block that keeps the number of channels; `groups` is the number of normalization groups."""
         super().__init__(
             nn.GroupNorm(groups, channels),
             nn.ReLU(inplace=True),
@@ -124,15 +124,15 @@ class ResidualBlock(nn.Sequential):
         )
 
     def forward(self, features: Float[Tensor, "batch width x y z"]) -> Float[Tensor, "batch width x y z"]:
-        """Input plus its refinement."""
+        """Return the input plus the residual."""
         return features + super().forward(features)
 
 
 class Upsampling(nn.Module):
-    """From a coarse level to the next finer one, joined with that level's skip."""
+    """Upsample a level, and merge it with the skip connection of the next finer one."""
 
     def __init__(self, coarse: int, fine: int, *, stride: tuple[int, int, int]) -> None:
-        """Build the step from `coarse` to `fine` channels; `stride` is the ratio of the resolutions."""
+        """Build the layer from `coarse` to `fine` channels; `stride` is the ratio of the resolutions."""
         super().__init__()
         self.enlarge = nn.Sequential(nn.Conv3d(coarse, fine, 1), nn.ConvTranspose3d(fine, fine, stride, stride))
         self.merge = nn.Conv3d(2 * fine, fine, 1)
@@ -140,12 +140,12 @@ class Upsampling(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch coarse _ _ _"], skip: Float[Tensor, "batch fine x y z"]
     ) -> Float[Tensor, "batch fine x y z"]:
-        """The finer map."""
+        """Return the finer feature map."""
         return self.merge(torch.cat([skip, self.enlarge(features)], dim=1))
 
 
 class GlobalContext(nn.Module):
-    """Every voxel of the coarsest map becomes a token; a transformer relates all of them; then back to the width."""
+    """Transformer over all voxels of the coarsest feature map as tokens."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class GlobalContext(nn.Module):
         )
 
     def forward(self, features: Float[Tensor, "batch channel x y z"]) -> Float[Tensor, "batch channel x y z"]:
-        """The map with global context, of the same size."""
+        """Return the feature map with global context, of the same size."""
         embedded = self.embed(features)  # (B, 512, x, y, z)
         embedded = self.dropout(embedded + self._positions_of(embedded))
         tokens = self.transformer(rearrange(embedded, "b width x y z -> b (x y z) width"))
@@ -197,7 +197,7 @@ class GlobalContext(nn.Module):
         return self.back(rearrange(tokens, "b (x y z) width -> b width x y z", x=x, y=y, z=z))
 
     def _positions_of(self, embedded: Float[Tensor, "batch width x y z"]) -> Float[Tensor, "1 width x y z"]:
-        """The learned positions on this grid, interpolated if it is not their own."""
+        """Return the position embeddings, interpolated if the grid size differs."""
         grid = embedded.shape[2:]
         if grid == self.positions.shape[2:]:
             return self.positions

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 
 class UNet2D(nn.Module):
-    """All modalities enter one encoder as channels, each beside a channel that says where it was acquired.
+    """U-Net with all modalities and their presence masks as input channels of one encoder.
 
-    Groups of channels are normalized together, not single channels: instance normalization removes whatever is
-    constant over a patch, and the presence of a modality is just that.
+    It uses group normalization, as instance normalization removes what is constant over a patch, such as the presence
+    of a modality.
     """
 
     dims = 2
@@ -30,12 +30,12 @@ class UNet2D(nn.Module):
         Args:
             modalities: number of input images M.
             outputs: number of output channels C.
-            channels: width of each level, from fine to coarse; the first works at full resolution, every other one
-                halves it. Each is a multiple of `groups`.
-            groups: of channels that are normalized together; fewer than there are channels.
-            slices: neighboring slices that enter as channels, odd; the logits are those of the middle one.
+            channels: channels per level, from fine to coarse; the first is at full resolution, every other one halves
+                it. Multiples of `groups`.
+            groups: number of groups of group normalization; less than the number of channels.
+            slices: number of neighboring slices that enter as channels, odd; the logits are those of the middle one.
         """
-        from monai.networks.nets import DynUNet  # loads for seconds, which other models need not wait for
+        from monai.networks.nets import DynUNet  # imported here, as MONAI loads slowly
 
         super().__init__()
         steps = [2] * (len(channels) - 1)
@@ -51,19 +51,19 @@ class UNet2D(nn.Module):
             norm_name=("group", {"num_groups": groups}),
             res_block=True,
         )
-        # MONAI lists every block twice; a file of weights must hold it once.
+        # MONAI registers every block twice; the state dict must contain it once.
         self.network = nn.Sequential(network.skip_layers, network.output_block)
 
     def forward(
         self, images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
     ) -> Float[Tensor, "batch channel x y slice"]:
-        """Logits of the middle slice.
+        """Return the logits of the middle slice.
 
         Args:
             images: (B, M, X, Y, Z) normalized; X and Y are multiples of `stride`, Z is the number of slices.
-            presence: (B, M, X, Y, Z); where it is False the image's content has no influence.
+            presence: (B, M, X, Y, Z); where it is False the image is ignored.
         """
-        seen = torch.where(presence, images, 0.0)
-        pairs = torch.stack([seen, presence.to(images.dtype)], dim=2)  # (B, M, 2, X, Y, Z)
+        masked = torch.where(presence, images, 0.0)
+        pairs = torch.stack([masked, presence.to(images.dtype)], dim=2)  # (B, M, 2, X, Y, Z)
         logits = self.network(rearrange(pairs, "b m two x y z -> b (m two z) x y"))  # (B, C, X, Y)
         return logits[..., None]  # (B, C, X, Y, 1)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 
 class UNet3D(nn.Module):
-    """All modalities enter one encoder as channels, each beside a channel that says where it was acquired.
+    """U-Net with all modalities and their presence masks as input channels of one encoder.
 
-    Groups of channels are normalized together, not single channels: instance normalization removes whatever is
-    constant over a patch, and the presence of a modality is just that.
+    It uses group normalization, as instance normalization removes what is constant over a patch, such as the presence
+    of a modality.
     """
 
     dims = 3
@@ -37,13 +37,12 @@ class UNet3D(nn.Module):
         Args:
             modalities: number of input images M.
             outputs: number of output channels C.
-            channels: width of each level, from fine to coarse; the first works at full resolution. Each is a multiple
-                of `groups`.
-            strides: between a level and the next, along x, y and z; 2 everywhere by default. Slices that are thicker
-                than pixels are wide are halved less often.
-            groups: of channels that are normalized together; fewer than there are channels.
+            channels: channels per level, from fine to coarse; the first is at full resolution. Multiples of `groups`.
+            strides: stride from each level to the next, along x, y and z; 2 by default. Anisotropic images use fewer
+                strides along z.
+            groups: number of groups of group normalization; less than the number of channels.
         """
-        from monai.networks.nets import DynUNet  # loads for seconds, which other models need not wait for
+        from monai.networks.nets import DynUNet  # imported here, as MONAI loads slowly
 
         super().__init__()
         steps = [list(step) for step in strides] if strides else [[2, 2, 2]] * (len(channels) - 1)
@@ -59,18 +58,18 @@ class UNet3D(nn.Module):
             norm_name=("group", {"num_groups": groups}),
             res_block=True,
         )
-        # MONAI lists every block twice; a file of weights must hold it once.
+        # MONAI registers every block twice; the state dict must contain it once.
         self.network = nn.Sequential(network.skip_layers, network.output_block)
 
     def forward(
         self, images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
     ) -> Float[Tensor, "batch channel x y z"]:
-        """Logits of every slice.
+        """Return the logits of every slice.
 
         Args:
             images: (B, M, X, Y, Z) normalized; X, Y and Z are multiples of `stride`.
-            presence: (B, M, X, Y, Z); where it is False the image's content has no influence.
+            presence: (B, M, X, Y, Z); where it is False the image is ignored.
         """
-        seen = torch.where(presence, images, 0.0)
-        pairs = torch.stack([seen, presence.to(images.dtype)], dim=2)
+        masked = torch.where(presence, images, 0.0)
+        pairs = torch.stack([masked, presence.to(images.dtype)], dim=2)
         return self.network(rearrange(pairs, "b m two x y z -> b (m two) x y z"))  # (B, C, X, Y, Z)

@@ -1,4 +1,4 @@
-"""A cohort of made-up patients with a sarcoma of the thigh, written as DICOM, for which the truth is known."""
+"""Synthetic cohort of patients with a soft-tissue sarcoma of the thigh, written as DICOM, with ground truth."""
 
 from diffufuse.phantom.hospital import write_phantom_cohort, write_phantom_patient
 

@@ -1,4 +1,4 @@
-"""One patient of the phantom cohort: a thigh with a soft-tissue sarcoma, on a fine grid in the PET/CT frame."""
+"""Anatomy of a phantom patient: a thigh with a soft-tissue sarcoma, on a fine grid in the PET/CT frame."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,16 @@ MARGIN_MM = 24.0
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a patient is made of.
+    """Tissue maps of a patient.
 
     Attributes:
         grid: the fine grid in the PET/CT frame.
         kinds: values of `Kind`, uint8, (X, Y, Z).
         mass: the tumor, boolean, (X, Y, Z).
         mass_and_edema: the tumor with the edema around it, boolean, (X, Y, Z).
-        center_mm: RAS coordinate of the middle of the mass.
-        tissues: what each kind is to the scanners.
-        texture: small-scale unevenness, mean 0 and standard deviation 1, (X, Y, Z).
+        center_mm: RAS coordinate of the center of the mass.
+        tissues: tissue kind to its physical properties.
+        texture: small-scale variation, mean 0 and standard deviation 1, (X, Y, Z).
         log_uptake: logarithm of the factor on the uptake of FDG, (X, Y, Z).
         log_t2: logarithm of the factor on the transverse relaxation time, (X, Y, Z).
     """
@@ -43,26 +43,26 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Middle and half-axes of the tumor, mm."""
+class _Position:
+    """Center and half-axes of the tumor, mm."""
 
     center_mm: np.ndarray
     radii_mm: np.ndarray
 
 
 def draw_anatomy(traits: Traits, generator: np.random.Generator) -> Anatomy:
-    """A patient with the given tumor in a random thigh."""
+    """Draw the anatomy of a patient with given tumor traits in a random thigh."""
     grid = fine_grid()
     build = draw_build(generator)
-    place = _draw_place(traits, build, generator)
-    offset_mm = grid.points_mm - place.center_mm[:, None, None, None].astype(np.float32)
-    relative = np.sqrt(((offset_mm / place.radii_mm[:, None, None, None].astype(np.float32)) ** 2).sum(axis=0))
-    kinds = draw_thigh(grid, grid.points_mm - _push(offset_mm, relative, generator), build, generator)
+    position = _draw_position(traits, build, generator)
+    offset_mm = grid.points_mm - position.center_mm[:, None, None, None].astype(np.float32)
+    relative = np.sqrt(((offset_mm / position.radii_mm[:, None, None, None].astype(np.float32)) ** 2).sum(axis=0))
+    kinds = draw_thigh(grid, grid.points_mm - _mass_effect(offset_mm, relative, generator), build, generator)
     mass = _draw_mass(kinds, relative, grid, traits, generator)
-    near = _box(mass)
-    edema = _draw_edema(kinds, mass, near, grid, traits, generator)
+    box = _bounding_box(mass)
+    edema = _draw_edema(kinds, mass, box, grid, traits, generator)
     kinds[edema & (kinds == Kind.MUSCLE)] = Kind.EDEMA
-    kinds[mass] = _draw_inside(mass, near, grid, traits, generator)[mass]
+    kinds[mass] = _draw_tumor_tissues(mass, box, grid, traits, generator)[mass]
     texture = smooth_noise(grid, generator, scale_mm=3.0)
     return Anatomy(
         grid=grid,
@@ -77,8 +77,8 @@ def draw_anatomy(traits: Traits, generator: np.random.Generator) -> Anatomy:
     )
 
 
-def _draw_place(traits: Traits, build: Build, generator: np.random.Generator) -> _Place:
-    """A tumor in the soft tissue, so far from the femur that it touches it at most with its rim."""
+def _draw_position(traits: Traits, build: Build, generator: np.random.Generator) -> _Position:
+    """Draw position and size of a tumor in the soft tissue that at most touches the femur."""
     radius_mm = traits.diameter_mm / 2
     stretch = np.array([generator.uniform(0.85, 1.1), generator.uniform(0.85, 1.1), generator.uniform(1.0, 1.4)])
     radii_mm = np.minimum(radius_mm * stretch, LONGEST_HALF_MM)
@@ -87,11 +87,11 @@ def _draw_place(traits: Traits, build: Build, generator: np.random.Generator) ->
     from_middle = np.linalg.norm(candidates_mm / build.radii_mm, axis=1)
     fits = (from_femur_mm > 0.85 * radius_mm) & (from_middle < np.clip(1.05 - radius_mm / 90, 0.55, 0.8))
     chosen = int(np.argmax(fits)) if fits.any() else int(np.argmax(from_femur_mm - 120 * from_middle))
-    return _Place(np.array([*candidates_mm[chosen], generator.uniform(-8, 8)]), radii_mm)
+    return _Position(np.array([*candidates_mm[chosen], generator.uniform(-8, 8)]), radii_mm)
 
 
-def _push(offset_mm: np.ndarray, relative: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """How far the growing mass has pushed the tissue at each voxel outward, (3, X, Y, Z), mm."""
+def _mass_effect(offset_mm: np.ndarray, relative: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return the outward displacement of tissue by the growing mass, (3, X, Y, Z), mm."""
     strength = generator.uniform(0.45, 0.75)
     return offset_mm * (strength * np.exp(-(relative**2) / 2.4))
 
@@ -99,7 +99,7 @@ def _push(offset_mm: np.ndarray, relative: np.ndarray, generator: np.random.Gene
 def _draw_mass(
     kinds: np.ndarray, relative: np.ndarray, grid: Grid, traits: Traits, generator: np.random.Generator
 ) -> np.ndarray:
-    """A lobulated blob: an ellipsoid with a wavy surface, stopped by bone and skin."""
+    """Draw a lobulated mass: an ellipsoid with an irregular surface, limited by bone and skin."""
     lobes = smooth_noise(grid, generator, scale_mm=max(4.5, 0.17 * traits.diameter_mm))
     wave = smooth_noise(grid, generator, scale_mm=4.5)
     blob = relative < 1 + generator.uniform(0.10, 0.18) * lobes + 0.05 * wave
@@ -110,37 +110,35 @@ def _draw_mass(
     return parts == sizes.argmax()
 
 
-def _box(mass: np.ndarray) -> tuple[slice, ...]:
-    """The voxels around a mass, with a margin: distances are needed nowhere else, and cost much."""
+def _bounding_box(mass: np.ndarray) -> tuple[slice, ...]:
+    """Return the bounding box of a mass with a margin, to which the expensive distance transforms are limited."""
     margin = round(MARGIN_MM / FINE_SPACING_MM)
-    found = find_objects(mass.astype(np.uint8))[0]
-    return tuple(
-        slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(found, mass.shape, strict=True)
-    )
+    box = find_objects(mass.astype(np.uint8))[0]
+    return tuple(slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(box, mass.shape, strict=True))
 
 
 def _draw_edema(
     kinds: np.ndarray,
     mass: np.ndarray,
-    near: tuple[slice, ...],
+    box: tuple[slice, ...],
     grid: Grid,
     traits: Traits,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """A shell of uneven thickness in the muscle around the mass, thicker along the thigh and absent in places."""
+    """Draw the edema: a shell of varying thickness in the muscle around the mass, elongated along the thigh."""
     outside_mm = np.full(mass.shape, np.inf, np.float32)
-    outside_mm[near] = distance_transform_edt(~mass[near], sampling=FINE_SPACING_MM)
+    outside_mm[box] = distance_transform_edt(~mass[box], sampling=FINE_SPACING_MM)
     thickness_mm = traits.edema_mm * (0.6 + 0.8 * smooth_noise(grid, generator, scale_mm=(14, 14, 22)))
     soft = np.isin(kinds, (Kind.MUSCLE, Kind.INFLAMED))
     return soft & ~mass & (outside_mm < thickness_mm)
 
 
-def _draw_inside(
-    mass: np.ndarray, near: tuple[slice, ...], grid: Grid, traits: Traits, generator: np.random.Generator
+def _draw_tumor_tissues(
+    mass: np.ndarray, box: tuple[slice, ...], grid: Grid, traits: Traits, generator: np.random.Generator
 ) -> np.ndarray:
-    """What the mass is made of: a viable rim with myxoid and fibrous parts, a necrotic core, in some a bleeding."""
+    """Draw the tumor tissues: a viable rim with myxoid and fibrous parts, a necrotic core, sometimes a hemorrhage."""
     depth = np.zeros(mass.shape, np.float32)
-    depth[near] = distance_transform_edt(mass[near])
+    depth[box] = distance_transform_edt(mass[box])
     depth /= depth.max()
     scale_mm = max(4.0, 0.13 * traits.diameter_mm)
     inside = np.full(mass.shape, Kind.VIABLE, np.uint8)
@@ -156,7 +154,7 @@ def _draw_inside(
 def _draw_log_uptake(
     kinds: np.ndarray, offset_mm: np.ndarray, grid: Grid, traits: Traits, generator: np.random.Generator
 ) -> np.ndarray:
-    """Uptake varies a little everywhere, and much within the tumor, where one side may be the more avid."""
+    """Draw the log factor of uptake: small variation everywhere, large and possibly one-sided within the tumor."""
     direction = generator.normal(size=3)
     direction = (direction / np.linalg.norm(direction)).astype(np.float32)
     slope = np.tensordot(direction, offset_mm, 1) * (2 * traits.one_sided / traits.diameter_mm)
@@ -166,6 +164,6 @@ def _draw_log_uptake(
 
 
 def _draw_log_t2(kinds: np.ndarray, texture: np.ndarray, grid: Grid, generator: np.random.Generator) -> np.ndarray:
-    """Relaxation varies a little everywhere, and much within the tumor and its edema, so that they overlap."""
+    """Draw the log factor of T2: small variation everywhere, large within tumor and edema, so that they overlap."""
     uneven = smooth_noise(grid, generator, scale_mm=6)
     return 0.07 * texture + np.where(np.isin(kinds, (*TUMOR, Kind.EDEMA)), 0.20, 0.03) * uneven

@@ -1,4 +1,4 @@
-"""What the headers of written DICOM files have in common: who, when, where, and how values are put down."""
+"""Common DICOM header elements of the phantom: patient, study and series, and value formatting."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +12,12 @@ from pydicom.valuerep import format_number_as_ds
 
 @dataclass(frozen=True)
 class Person:
-    """Who was examined.
+    """The examined patient.
 
     Attributes:
         patient_id: pseudonym.
         name: family and given name, joined by `^`.
-        born: day of birth.
+        born: date of birth.
         sex: M, F or O.
         weight_kg: body weight.
         height_m: body height.
@@ -33,17 +33,17 @@ class Person:
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """One series of one study.
+    """Header data of a series.
 
     Attributes:
-        person: who was examined.
-        study_uid: of the study.
-        series_uid: of the series; those of its images are derived from it.
-        frame_uid: of the frame of reference.
-        number: of the series within the study.
-        description: what the scanner calls it.
-        study_start: when the study began.
-        start: when the series began.
+        person: the examined patient.
+        study_uid: StudyInstanceUID.
+        series_uid: SeriesInstanceUID; the SOPInstanceUIDs are derived from it.
+        frame_uid: FrameOfReferenceUID.
+        number: SeriesNumber.
+        description: SeriesDescription.
+        study_start: start of the study.
+        start: start of the series.
     """
 
     person: Person
@@ -58,13 +58,13 @@ class SeriesHeader:
 
 @dataclass(frozen=True)
 class Injection:
-    """What was injected before a PET scan.
+    """The injection before a PET scan.
 
     Attributes:
         dose_bq: activity at the time of injection.
-        time: when it was injected.
-        half_life_s: of the nuclide.
-        positron_fraction: of its decays.
+        time: time of injection.
+        half_life_s: half-life of the nuclide.
+        positron_fraction: fraction of decays by positron emission.
     """
 
     dose_bq: float
@@ -75,7 +75,7 @@ class Injection:
 
 @dataclass(frozen=True)
 class Written:
-    """What a structure set needs to know of an image series: the series, its kind, its images by slice index."""
+    """A written image series as referenced by a structure set: header, SOP class, SOPInstanceUIDs by slice index."""
 
     series: SeriesHeader
     storage_uid: str
@@ -87,7 +87,7 @@ class Polygon:
     """A closed polygon on one slice.
 
     Attributes:
-        slice_index: along the third axis of the series it is drawn on.
+        slice_index: index along the third axis of the referenced series.
         points_mm: (N, 3), RAS coordinates, mm.
     """
 
@@ -96,12 +96,12 @@ class Polygon:
 
 
 def uid_of(*names: str | int) -> str:
-    """A DICOM unique identifier that depends on the names alone."""
+    """Return a DICOM UID that is determined by the names."""
     return generate_uid(entropy_srcs=[str(name) for name in names])
 
 
 def common_header(modality: str, storage_uid: str, series: SeriesHeader) -> Dataset:
-    """What an image and a structure set alike say of patient, study and series."""
+    """Return the patient, study and series elements common to images and structure sets."""
     header = Dataset()
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -126,23 +126,23 @@ def common_header(modality: str, storage_uid: str, series: SeriesHeader) -> Data
 
 
 def dataset(**elements: Any) -> Dataset:
-    """A dataset from its elements by keyword."""
-    made = Dataset()
+    """Return a dataset with the given elements, by keyword."""
+    result = Dataset()
     for name, value in elements.items():
-        setattr(made, name, value)
-    return made
+        setattr(result, name, value)
+    return result
 
 
 def decimal(value: float) -> str:
-    """A number in at most 16 characters; tiny remainders of arithmetic become 0."""
+    """Format a number as a decimal string (DS) of at most 16 characters, rounded to 9 decimals."""
     return format_number_as_ds(round(float(value), 9) + 0.0)
 
 
 def date(moment: datetime) -> str:
-    """The day as DICOM writes it."""
+    """Format a date as DICOM DA."""
     return f"{moment:%Y%m%d}"
 
 
 def time(moment: datetime) -> str:
-    """The time of day as DICOM writes it."""
+    """Format a time of day as DICOM TM."""
     return f"{moment:%H%M%S}.00"

@@ -1,4 +1,4 @@
-"""Volumes and contours written as DICOM: PET, CT and MR series, and structure sets."""
+"""Write volumes and contours as DICOM PET, CT and MR series and structure sets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,9 +39,9 @@ def write_ct(hu: Volume, folder: Path, series: SeriesHeader) -> Written:
     """Write a CT series, stored as unsigned 12-bit numbers with intercept -1024.
 
     Args:
-        hu: HU; the third array axis runs through the slices in the order of their numbers.
-        folder: gets one file for each slice.
-        series: its header.
+        hu: HU; the third array axis is the slice axis, in the order of InstanceNumber.
+        folder: receives one file per slice.
+        series: header of the series.
     """
     stored = np.clip(np.rint(hu.array - CT_INTERCEPT_HU), 0, LARGEST["CT"]).astype(np.uint16)
     header = _image_header("CT", hu, series, bits_stored=12)
@@ -65,13 +65,13 @@ def write_mr(
     """Write an MR series, stored as unsigned 12-bit numbers without scaling.
 
     Args:
-        signal: arbitrary units, 0 to 4095; the third array axis runs through the slices in the order of their numbers.
-        folder: gets one file for each slice.
-        series: its header.
+        signal: arbitrary units, 0 to 4095; the third array axis is the slice axis, in the order of InstanceNumber.
+        folder: receives one file per slice.
+        series: header of the series.
         repetition_ms: time between excitations.
         echo_ms: time from excitation to echo.
         fat_saturated: whether fat was saturated.
-        thickness_mm: of a slice; less than the distance of slices where there is a gap.
+        thickness_mm: slice thickness; less than the slice spacing if there is a gap.
     """
     stored = np.clip(np.rint(signal.array), 0, LARGEST["MR"]).astype(np.uint16)
     header = _image_header("MR", signal, series, bits_stored=12)
@@ -88,13 +88,13 @@ def write_mr(
 
 
 def write_pet(activity: Volume, folder: Path, series: SeriesHeader, injection: Injection) -> Written:
-    """Write a PET series in Bq/mL, decay-corrected to the start of the series, with its own slope for each slice.
+    """Write a PET series in Bq/mL, decay-corrected to the start of the series, with a rescale slope per slice.
 
     Args:
-        activity: Bq/mL at `series.start`; the third array axis runs through the slices in the order of their numbers.
-        folder: gets one file for each slice.
-        series: its header.
-        injection: what was injected, and when.
+        activity: Bq/mL at `series.start`; the third array axis is the slice axis, in the order of InstanceNumber.
+        folder: receives one file per slice.
+        series: header of the series.
+        injection: dose and time of the injection.
     """
     header = _image_header("PT", activity, series, bits_stored=16)
     header.ImageType = ["ORIGINAL", "PRIMARY"]
@@ -122,10 +122,10 @@ def write_structures(
     A point belongs to a region if it lies inside an odd number of the region's polygons on its slice.
 
     Args:
-        regions: the polygons of each region by its name.
-        path: the file.
+        regions: region name to its polygons.
+        path: output file.
         series: header of the structure set; its frame of reference must be that of the images.
-        drawn_on: the images on whose slices the polygons lie.
+        drawn_on: the image series on which the polygons are drawn.
 
     Raises:
         ValueError: the frames of reference differ.
@@ -158,7 +158,7 @@ def write_structures(
 
 
 def _image_header(modality: str, volume: Volume, series: SeriesHeader, *, bits_stored: int) -> Dataset:
-    """Everything about an image series that is the same in all its slices."""
+    """Return the header elements that are the same in all slices of an image series."""
     header = common_header(modality, STORAGE[modality], series)
     axes = RAS_TO_LPS @ volume.affine[:3, :3] / volume.spacing_mm
     header.AcquisitionDate = header.ContentDate = date(series.start)
@@ -185,7 +185,7 @@ def _write_slices(
     *,
     rows: Sequence[Mapping[str, Any]] = (),
 ) -> Written:
-    """Write one file for each slice; `rows` holds the elements that differ between slices."""
+    """Write one file per slice; `rows` has further elements that differ between slices."""
     folder.mkdir(parents=True, exist_ok=True)
     image_uids = tuple(uid_of(series.series_uid, k) for k in range(1, stored.shape[2] + 1))
     for k, uid in enumerate(image_uids):

@@ -1,4 +1,4 @@
-"""Where the phantom's voxels lie, and smooth random fields on them."""
+"""Regular grids of the phantom, and smooth random fields on them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ FINE_SHAPE = (144, 144, 112)
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular grid in the patient.
+    """A regular grid in patient coordinates.
 
     Attributes:
         shape: number of voxels along the three array axes.
@@ -39,13 +39,13 @@ def centered_grid(
     center_mm: np.ndarray | tuple[float, float, float] = (0.0, 0.0, 0.0),
     directions: tuple[int, int, int] = (1, 1, 1),
 ) -> Grid:
-    """An axial grid whose middle lies at a given point.
+    """Return an axial grid centered at a given point.
 
     Args:
         shape: number of voxels along x, y, z.
-        spacing_mm: distance of neighboring voxel centers along x, y, z, mm.
-        center_mm: RAS coordinate of the middle, mm.
-        directions: 1 where the array axis runs right, anterior or superior, -1 where it runs the other way.
+        spacing_mm: voxel spacing along x, y, z, mm.
+        center_mm: RAS coordinate of the center, mm.
+        directions: 1 where the array axis points right, anterior or superior, -1 where it points the opposite way.
     """
     steps_mm = np.array(spacing_mm) * np.array(directions)
     affine = np.diag([*steps_mm, 1.0])
@@ -54,16 +54,16 @@ def centered_grid(
 
 
 def fine_grid() -> Grid:
-    """The grid on which the anatomy is made: 1.5 mm, its middle at the origin of the PET/CT frame."""
+    """Return the grid of the anatomy: 1.5 mm, centered at the origin of the PET/CT frame."""
     return centered_grid(FINE_SHAPE, (FINE_SPACING_MM,) * 3)
 
 
 def sample(values: np.ndarray, grid: Grid, points_mm: np.ndarray) -> np.ndarray:
-    """Linear interpolation of values on a grid; beyond its border the nearest value continues.
+    """Interpolate values on a grid linearly; points outside get the nearest value.
 
     Args:
-        values: on the grid, (X, Y, Z).
-        grid: where the values lie.
+        values: (X, Y, Z), values on the grid.
+        grid: grid of the values.
         points_mm: RAS coordinates, (3, ...), mm.
 
     Returns:
@@ -75,7 +75,7 @@ def sample(values: np.ndarray, grid: Grid, points_mm: np.ndarray) -> np.ndarray:
 
 
 def moved(points_mm: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """Points (3, ...) after a (4, 4) rigid transform, mm."""
+    """Apply a (4, 4) rigid transform to points (3, ...), mm."""
     rotation, shift_mm = transform[:3, :3].astype(np.float32), transform[:3, 3].astype(np.float32)
     return np.tensordot(rotation, points_mm, 1) + shift_mm.reshape(3, *[1] * (points_mm.ndim - 1))
 
@@ -83,12 +83,12 @@ def moved(points_mm: np.ndarray, transform: np.ndarray) -> np.ndarray:
 def random_displacement(
     generator: np.random.Generator, *, shift_mm: tuple[float, float], angle_deg: tuple[float, float]
 ) -> np.ndarray:
-    """A rigid displacement with random axis and direction.
+    """Draw a rigid displacement with random axis and direction.
 
     Args:
-        generator: where the numbers come from.
-        shift_mm: smallest and largest length of the shift, mm.
-        angle_deg: smallest and largest angle about an axis through the origin, degrees.
+        generator: random number generator.
+        shift_mm: range of the length of the translation, mm.
+        angle_deg: range of the angle about an axis through the origin, degrees.
 
     Returns:
         A (4, 4) matrix on RAS coordinates in mm.
@@ -103,29 +103,31 @@ def random_displacement(
 def smooth_noise(
     grid: Grid, generator: np.random.Generator, *, scale_mm: float | tuple[float, float, float]
 ) -> np.ndarray:
-    """A smooth random field with mean 0 and standard deviation 1 at every voxel.
+    """Draw a smooth random field with mean 0 and standard deviation 1 at every voxel.
 
-    It is a sum of Gaussian bumps with normal random heights on a coarse lattice.
+    It is a sum of Gaussian kernels with normally distributed amplitudes on a coarse lattice.
 
     Args:
-        grid: where the field is wanted; its axes must be those of the patient.
-        generator: where the numbers come from.
-        scale_mm: standard deviation of a bump along each array axis, mm.
+        grid: grid of the field, aligned with the patient axes.
+        generator: random number generator.
+        scale_mm: standard deviation of the kernels along each array axis, mm.
 
     Returns:
         float32, (X, Y, Z).
     """
     scales_mm = np.broadcast_to(scale_mm, 3)
     spacing_mm = np.abs(np.diag(grid.affine)[:3])
-    x, y, z = (_bumps(n, step / scale) for n, step, scale in zip(grid.shape, spacing_mm, scales_mm, strict=True))
+    x, y, z = (
+        _kernel_weights(n, step / scale) for n, step, scale in zip(grid.shape, spacing_mm, scales_mm, strict=True)
+    )
     field = generator.normal(size=(x.shape[1], y.shape[1], z.shape[1])).astype(np.float32)
-    for bumps in (x, y, z):
-        field = np.tensordot(field, bumps, axes=(0, 1))  # moves each finished axis to the end, so three turns restore
+    for weights in (x, y, z):
+        field = np.tensordot(field, weights, axes=(0, 1))  # moves each finished axis to the end, so three turns restore
     return np.ascontiguousarray(field)
 
 
-def _bumps(voxels: int, step: float) -> np.ndarray:
-    """Weights (voxels, bumps) of unit root sum of squares; bumps stand one standard deviation apart."""
+def _kernel_weights(voxels: int, step: float) -> np.ndarray:
+    """Return weights (voxels, kernels) of unit root sum of squares; kernels are one standard deviation apart."""
     position = np.arange(voxels, dtype=np.float32)[:, None] * step
     center = np.arange(-3, np.ceil(voxels * step) + 4, dtype=np.float32)[None, :]
     weights = np.exp(-0.5 * (position - center) ** 2)

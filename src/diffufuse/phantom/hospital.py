@@ -1,4 +1,4 @@
-"""The phantom cohort as a hospital would hand it over, and the truth beside it, which no hospital has."""
+"""Write the phantom cohort as DICOM, with its ground truth."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -45,16 +45,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Visit:
-    """One patient with what ties the images together.
+    """One patient and the data shared by all images.
 
     Attributes:
         case: name of the case.
-        seed: the study's one seed.
-        person: the header's view of the patient.
-        anatomy: what the patient is made of.
+        seed: seed of the study.
+        person: patient data of the header.
+        anatomy: tissue maps of the patient.
         to_petct: (4, 4), RAS coordinate in the MR frame to RAS coordinate in the PET/CT frame, mm.
-        petct_start: when the PET/CT began.
-        mr_start: when the MR began.
+        petct_start: start of the PET/CT study.
+        mr_start: start of the MR study.
     """
 
     case: str
@@ -65,33 +65,33 @@ class _Visit:
     petct_start: datetime
     mr_start: datetime
 
-    def generator(self, what: str) -> np.random.Generator:
-        """Random numbers for one purpose."""
-        return np.random.default_rng(seed_of(self.seed, "phantom", self.case, what))
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return the random number generator for one purpose."""
+        return np.random.default_rng(seed_of(self.seed, "phantom", self.case, purpose))
 
-    def series(self, what: str, *, study: str, number: int, minutes: float) -> SeriesHeader:
-        """Header of a series that began some minutes after its study, which is `petct` or `mr`."""
+    def series(self, name: str, *, study: str, number: int, minutes: float) -> SeriesHeader:
+        """Return the header of a series that starts `minutes` after its study, which is `petct` or `mr`."""
         study_start = self.petct_start if study == "petct" else self.mr_start
         return SeriesHeader(
             person=self.person,
             study_uid=uid_of("phantom", self.seed, self.case, study, "study"),
-            series_uid=uid_of("phantom", self.seed, self.case, what),
+            series_uid=uid_of("phantom", self.seed, self.case, name),
             frame_uid=uid_of("phantom", self.seed, self.case, study, "frame"),
             number=number,
-            description=what,
+            description=name,
             study_start=study_start,
             start=study_start + timedelta(minutes=minutes),
         )
 
 
 def write_phantom_cohort(folder: Path, truth_folder: Path, *, patients: int, study_seed: int) -> None:
-    """Write a cohort `PH-001`, `PH-002`, ...; a patient is the same in a cohort of any size.
+    """Write a cohort `PH-001`, `PH-002`, ...; a patient does not depend on the size of the cohort.
 
     Args:
-        folder: gets one folder of DICOM for each patient.
-        truth_folder: gets the true displacement and the true mask of each patient.
-        patients: how many.
-        study_seed: the study's one seed.
+        folder: receives one folder of DICOM files per patient.
+        truth_folder: receives the true displacement and mask of each patient.
+        patients: number of patients.
+        study_seed: seed of the study.
     """
     progress = Progress("Write phantom patients", patients)
     for number in range(1, patients + 1):
@@ -100,17 +100,17 @@ def write_phantom_cohort(folder: Path, truth_folder: Path, *, patients: int, stu
 
 
 def write_phantom_patient(folder: Path, truth_folder: Path, case: str, seed: int) -> None:
-    """Write one patient: `PET`, `CT`, `MR_T1`, `MR_T2FS` and `RTSTRUCT` in a folder named like the case.
+    """Write one patient: `PET`, `CT`, `MR_T1`, `MR_T2FS` and `RTSTRUCT` in a folder named after the case.
 
     PET and CT share one frame of reference, both MR series and the structures another. In the truth folder,
-    `{case}.json` holds `mr_to_petct`, the 4x4 matrix that takes a RAS coordinate (mm) in the MR frame to the RAS
+    `{case}.json` holds `mr_to_petct`, the 4x4 matrix that maps a RAS coordinate (mm) in the MR frame to the RAS
     coordinate of the same tissue in the PET/CT frame; `{case}_mass.nii.gz` is the mass on a fine grid in the MR frame.
 
     Args:
-        folder: gets the patient's folder, whole or not at all.
-        truth_folder: gets the truth.
+        folder: receives the patient's folder, written atomically.
+        truth_folder: receives the ground truth.
         case: ends in the patient's number, such as `PH-001`.
-        seed: the study's one seed.
+        seed: seed of the study.
 
     Raises:
         ValueError: the case does not end in a number.
@@ -120,7 +120,7 @@ def write_phantom_patient(folder: Path, truth_folder: Path, case: str, seed: int
         raise ValueError(f"case: expected a name that ends in a number, such as PH-001, got {case!r}")
     traits = draw_traits(int(number), study_seed=seed)
     visit = _draw_visit(case, seed, traits)
-    mass, mass_and_edema = (_softened(region) for region in (visit.anatomy.mass, visit.anatomy.mass_and_edema))
+    mass, mass_and_edema = (_smoothed(region) for region in (visit.anatomy.mass, visit.anatomy.mass_and_edema))
     with atomic_folder(folder / case) as partial:
         _write_petct(visit, partial)
         drawn_on, grid = _write_mr(visit, partial)
@@ -174,9 +174,9 @@ def _write_petct(visit: _Visit, folder: Path) -> None:
 
 
 def _write_mr(visit: _Visit, folder: Path) -> tuple[Written, Grid]:
-    """Write both MR series; the answer is what the contours are drawn on.
+    """Write both MR series; returns the series on which the contours are drawn, and its grid.
 
-    The T2 series runs from top to bottom with rows and columns turned by 180 degrees, as some scanners store it.
+    The T2 series is stored from top to bottom with rows and columns rotated by 180 degrees, as by some scanners.
     """
     generator = visit.generator("mr")
     mass_mm = moved(visit.anatomy.center_mm[:, None], np.linalg.inv(visit.to_petct))[:, 0]
@@ -203,17 +203,17 @@ def _write_spin_echo(visit: _Visit, folder: Path, sequence: SpinEcho, grid: Grid
     )
 
 
-def _softened(region: np.ndarray) -> np.ndarray:
-    """A region with its voxel steps smoothed away: its surface is where the answer is one half."""
+def _smoothed(region: np.ndarray) -> np.ndarray:
+    """Smooth a mask; its surface is the isosurface at 0.5."""
     return gaussian_filter(region.astype(np.float32), MASS_SMOOTHING_MM / FINE_SPACING_MM)
 
 
 def _polygons(region: np.ndarray, grid: Grid, visit: _Visit) -> list[Polygon]:
-    """The surface of a softened region on every slice of a grid in the MR frame."""
-    seen = sample(region, visit.anatomy.grid, moved(grid.points_mm, visit.to_petct))
+    """Return the contours of a smoothed region on every slice of a grid in the MR frame."""
+    values = sample(region, visit.anatomy.grid, moved(grid.points_mm, visit.to_petct))
     polygons = []
     for k in range(grid.shape[2]):
-        lines: Any = contourpy.contour_generator(z=seen[:, :, k].T).lines(0.5)
+        lines: Any = contourpy.contour_generator(z=values[:, :, k].T).lines(0.5)
         for line in lines:
             index = np.column_stack([line[:-1], np.full(len(line) - 1, k), np.ones(len(line) - 1)])
             if len(index) >= FEWEST_POINTS:

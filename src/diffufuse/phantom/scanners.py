@@ -1,4 +1,4 @@
-"""The physics of the three scanners, as far as it shows in a picture."""
+"""Simulated PET, CT and MR images of an anatomy."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,11 @@ class SpinEcho:
     """A spin-echo sequence.
 
     Attributes:
-        name: what the scanner calls it.
-        repetition_ms: time between excitations.
-        echo_ms: time from excitation to echo.
-        fat_left: fraction of the signal of fat that fat saturation leaves in the middle of the field; 1 without it.
-        thickness_mm: of a slice.
+        name: name of the sequence.
+        repetition_ms: repetition time TR.
+        echo_ms: echo time TE.
+        fat_left: fraction of the fat signal remaining after fat saturation at the isocenter; 1 without saturation.
+        thickness_mm: slice thickness.
     """
 
     name: str
@@ -33,15 +33,15 @@ class SpinEcho:
 
 
 def pet_suv(anatomy: Anatomy, grid: Grid, generator: np.random.Generator) -> np.ndarray:
-    """Uptake as a PET scanner sees it: blurred by the point spread function, counted, reconstructed smoothly.
+    """Simulate a PET image: point spread function, Poisson counts, post-reconstruction filter.
 
-    Counts in a voxel are Poisson distributed with the blurred uptake as mean; the filter of the reconstruction
-    then makes the noise of neighbors alike.
+    Counts in a voxel are Poisson distributed with the blurred uptake as mean; the filter then correlates the noise of
+    neighboring voxels.
 
     Args:
         anatomy: the patient.
-        grid: the scanner's, in the PET/CT frame.
-        generator: where the numbers come from.
+        grid: image grid in the PET/CT frame.
+        generator: random number generator.
 
     Returns:
         Standardized uptake value by body weight, float32, (X, Y, Z).
@@ -57,12 +57,12 @@ def pet_suv(anatomy: Anatomy, grid: Grid, generator: np.random.Generator) -> np.
 
 
 def ct_hu(anatomy: Anatomy, grid: Grid, generator: np.random.Generator) -> np.ndarray:
-    """Attenuation as a CT scanner sees it, with the noise of filtered back-projection.
+    """Simulate a CT image with the noise of filtered back-projection.
 
     Args:
         anatomy: the patient.
-        grid: the scanner's, in the PET/CT frame, axial.
-        generator: where the numbers come from.
+        grid: axial image grid in the PET/CT frame.
+        generator: random number generator.
 
     Returns:
         HU, float32, (X, Y, Z).
@@ -70,24 +70,24 @@ def ct_hu(anatomy: Anatomy, grid: Grid, generator: np.random.Generator) -> np.nd
     soft = ~np.isin(anatomy.kinds, (Kind.AIR, Kind.CORTEX))
     hu = _property(anatomy, "hu") + 6 * anatomy.texture * soft
     blur_mm = np.array([0.8, 0.8, grid.affine[2, 2] / BOX_PER_SD])
-    seen = sample(gaussian_filter(hu, blur_mm / FINE_SPACING_MM), anatomy.grid, grid.points_mm)
-    seen[~_inside(anatomy.grid, grid.points_mm)] = -1000
-    bone = grid.points_mm[:2, :, :, grid.shape[2] // 2][:, _bone_at(anatomy, grid)].mean(axis=1)
-    return seen + generator.uniform(11, 19) * _streaks(grid, bone, generator)
+    image = sample(gaussian_filter(hu, blur_mm / FINE_SPACING_MM), anatomy.grid, grid.points_mm)
+    image[~_inside(anatomy.grid, grid.points_mm)] = -1000
+    bone = grid.points_mm[:2, :, :, grid.shape[2] // 2][:, _bone_mask(anatomy, grid)].mean(axis=1)
+    return image + generator.uniform(11, 19) * _streaks(grid, bone, generator)
 
 
 def mr_signal(
     anatomy: Anatomy, grid: Grid, sequence: SpinEcho, generator: np.random.Generator, *, to_petct: np.ndarray
 ) -> np.ndarray:
-    """Magnitude of a spin-echo image with bias field, uneven fat saturation and Rician noise.
+    """Simulate a spin-echo magnitude image with bias field, inhomogeneous fat saturation and Rician noise.
 
     The signal is rho (1 - exp(-TR / T1)) exp(-TE / T2).
 
     Args:
         anatomy: the patient, in the PET/CT frame.
-        grid: the scanner's, in the MR frame, axial.
-        sequence: what is measured.
-        generator: where the numbers come from.
+        grid: axial image grid in the MR frame.
+        sequence: parameters of the sequence.
+        generator: random number generator.
         to_petct: (4, 4), RAS coordinate in the MR frame to RAS coordinate in the PET/CT frame, mm.
 
     Returns:
@@ -104,7 +104,7 @@ def mr_signal(
         sample(gaussian_filter(np.where(part, echo, 0), blur_mm / FINE_SPACING_MM), anatomy.grid, points_mm)
         for part in (~fatty, fatty)
     )
-    signal = (water + fat * _fat_left(grid, sequence, generator)) * _bias(grid, generator)
+    signal = (water + fat * _remaining_fat_signal(grid, sequence, generator)) * _bias(grid, generator)
     signal[~_inside(anatomy.grid, points_mm)] = 0
     gain = generator.uniform(700, 1100)
     noise = generator.uniform(0.010, 0.020) * generator.normal(size=(2, *grid.shape)).astype(np.float32)
@@ -112,26 +112,26 @@ def mr_signal(
 
 
 def _property(anatomy: Anatomy, name: str) -> np.ndarray:
-    """Map of one property of the tissues on the fine grid, float32."""
+    """Return the map of one tissue property on the fine grid, float32."""
     return np.array([getattr(anatomy.tissues[kind], name) for kind in Kind], np.float32)[anatomy.kinds]
 
 
 def _inside(grid: Grid, points_mm: np.ndarray) -> np.ndarray:
-    """Whether points lie within the cross-section of a grid centered at the origin; along z the thigh goes on."""
+    """Return whether points lie within the axial cross-section of a grid centered at the origin."""
     half_mm = np.abs(grid.affine[:2, 3])
     return (np.abs(points_mm[0]) <= half_mm[0]) & (np.abs(points_mm[1]) <= half_mm[1])
 
 
-def _bone_at(anatomy: Anatomy, grid: Grid) -> np.ndarray:
-    """Where bone is in the middle slice of a grid, boolean, (X, Y)."""
+def _bone_mask(anatomy: Anatomy, grid: Grid) -> np.ndarray:
+    """Return the bone mask in the middle slice of a grid, boolean, (X, Y)."""
     bone = np.isin(anatomy.kinds, (Kind.CORTEX, Kind.MARROW))
     return sample(bone, anatomy.grid, grid.points_mm[:, :, :, grid.shape[2] // 2]) > 0.5
 
 
 def _streaks(grid: Grid, bone_mm: np.ndarray, generator: np.random.Generator, *, views: int = 72) -> np.ndarray:
-    """Noise of standard deviation 1: ramp-filtered noise of every view, smeared back along its rays.
+    """Draw streak noise of standard deviation 1: ramp-filtered noise of every view, back-projected along its rays.
 
-    Views along the wider diameter and rays through bone lose more photons, so that streaks stand out there.
+    Views along the wider diameter and rays through bone have fewer photons and thus stronger streaks.
     """
     x, y = grid.points_mm[:2, :, :, 0]
     step_mm = float(abs(grid.affine[0, 0]))
@@ -151,14 +151,14 @@ def _streaks(grid: Grid, bone_mm: np.ndarray, generator: np.random.Generator, *,
 
 
 def _ramp_filtered(views: np.ndarray) -> np.ndarray:
-    """Views (slices, bins) after the ramp filter of back-projection with a soft window."""
+    """Apply the ramp filter of back-projection with a soft window to views (slices, bins)."""
     frequency = np.fft.rfftfreq(views.shape[1])
     window = frequency * np.cos(np.pi * frequency) ** 2
     return np.fft.irfft(np.fft.rfft(views, axis=1) * window, n=views.shape[1], axis=1)
 
 
-def _fat_left(grid: Grid, sequence: SpinEcho, generator: np.random.Generator) -> np.ndarray | float:
-    """Fraction of the signal of fat that is left: saturation fails toward the edge of the field."""
+def _remaining_fat_signal(grid: Grid, sequence: SpinEcho, generator: np.random.Generator) -> np.ndarray | float:
+    """Draw the fraction of fat signal remaining after fat saturation, which fails in parts of the field."""
     field = smooth_noise(grid, generator, scale_mm=(35, 35, 45))
     if sequence.fat_left == 1:
         return 1.0
@@ -166,7 +166,7 @@ def _fat_left(grid: Grid, sequence: SpinEcho, generator: np.random.Generator) ->
 
 
 def _bias(grid: Grid, generator: np.random.Generator) -> np.ndarray:
-    """Sensitivity of the coil, about 1 in the middle."""
+    """Draw the bias field of the coil, about 1 at the center."""
     strength = generator.uniform(0.10, 0.22)
     slope_per_mm = generator.normal(0, 0.0012, 3)
     offset_mm = grid.points_mm - grid.points_mm.mean(axis=(1, 2, 3), keepdims=True)

@@ -1,4 +1,4 @@
-"""A thigh without its tumor: skin, fat, muscles, femur, vessels, nerve, and what may be mistaken for a tumor."""
+"""Anatomy of a thigh without tumor: skin, fat, muscles, femur, vessels, nerve, and lesions that mimic a tumor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Noise = Callable[[float | tuple[float, float, float]], np.ndarray]
 
 @dataclass(frozen=True)
 class Build:
-    """The build of one thigh; lengths in mm, lateral is to the right for side 1 and to the left for side -1."""
+    """Dimensions of a thigh, mm; lateral is to the right for side 1 and to the left for side -1."""
 
     side: int
     radii_mm: tuple[float, float]
@@ -30,7 +30,7 @@ class Build:
 
 
 def draw_build(generator: np.random.Generator) -> Build:
-    """A thigh of random size, fatness and side."""
+    """Draw a thigh of random size, fat thickness and side."""
     side = int(generator.choice([-1, 1]))
     radius_mm = generator.uniform(74, 86)
     return Build(
@@ -44,13 +44,13 @@ def draw_build(generator: np.random.Generator) -> Build:
 
 
 def draw_thigh(grid: Grid, points_mm: np.ndarray, build: Build, generator: np.random.Generator) -> np.ndarray:
-    """Map of the tissues of a thigh.
+    """Draw the tissue map of a thigh.
 
     Args:
         grid: the fine grid.
-        points_mm: (3, X, Y, Z), where each voxel's tissue lay before the tumor pushed it aside; bone gives no way.
-        build: the patient's build.
-        generator: where the numbers come from.
+        points_mm: (3, X, Y, Z), position of each voxel's tissue before its displacement by the tumor; bone is fixed.
+        build: dimensions of the thigh.
+        generator: random number generator.
 
     Returns:
         Values of `Kind`, uint8, (X, Y, Z).
@@ -61,8 +61,8 @@ def draw_thigh(grid: Grid, points_mm: np.ndarray, build: Build, generator: np.ra
     u, v = x / (build.radii_mm[0] * taper), y / (build.radii_mm[1] * taper)
     rim = (np.abs(u) ** FULLNESS + np.abs(v) ** FULLNESS) ** (1 / FULLNESS)
     depth_mm = (1 - rim) * (sum(build.radii_mm) / 2)
-    thick = generator.uniform(0, 2 * np.pi)
-    fat_mm = build.fat_mm * (1 + 0.35 * (u * np.cos(thick) + v * np.sin(thick)) / (rim + 0.01))
+    thick_direction = generator.uniform(0, 2 * np.pi)
+    fat_mm = build.fat_mm * (1 + 0.35 * (u * np.cos(thick_direction) + v * np.sin(thick_direction)) / (rim + 0.01))
     kinds = np.full(grid.shape, Kind.AIR, np.uint8)
     kinds[depth_mm > 0] = Kind.SKIN
     kinds[depth_mm > SKIN_MM] = Kind.FAT
@@ -75,27 +75,27 @@ def draw_thigh(grid: Grid, points_mm: np.ndarray, build: Build, generator: np.ra
 
 
 def _noise(grid: Grid, part: np.ndarray, generator: np.random.Generator) -> Noise:
-    """Smooth noise at the voxels of a part of the grid, as a function of its scale in mm."""
+    """Return a function that draws smooth noise of a given scale, mm, at the voxels of a mask."""
     return lambda scale_mm: smooth_noise(grid, generator, scale_mm=scale_mm)[part]
 
 
 def _draw_core(
-    place_mm: tuple[np.ndarray, np.ndarray, np.ndarray],
+    points_mm: tuple[np.ndarray, np.ndarray, np.ndarray],
     relative: tuple[np.ndarray, np.ndarray],
     build: Build,
     generator: np.random.Generator,
     noise: Noise,
 ) -> np.ndarray:
-    """Kinds of the points beneath the fat of the skin, given their place and their place relative to the radii."""
-    kinds = _draw_muscles(relative, place_mm[2], build, generator, noise)
+    """Draw the tissue kinds of points below the subcutaneous fat, by absolute and relative position."""
+    kinds = _draw_muscles(relative, points_mm[2], build, generator, noise)
     artery_mm = np.array([-build.side * generator.uniform(18, 27), generator.uniform(4, 18)])
     nerve_mm = np.array([build.side * generator.uniform(-8, 8), -generator.uniform(26, 36)])
-    _paint_cords(kinds, place_mm, artery_mm, nerve_mm, build, generator)
-    for near_mm, radius_mm, kind in (
+    _paint_cords(kinds, points_mm, artery_mm, nerve_mm, build, generator)
+    for line_mm, radius_mm, kind in (
         (artery_mm + np.array([0, 11]), (4.5, 8.5), Kind.NODE),
         (nerve_mm * 0.8, (6, 13), Kind.CYST),
     ):
-        lump = _lump(place_mm, near_mm, radius_mm, generator)
+        lump = _draw_ellipsoid(points_mm, line_mm, radius_mm, generator)
         if generator.random() < 0.5:
             kinds[lump] = kind
     return kinds
@@ -108,7 +108,7 @@ def _draw_muscles(
     generator: np.random.Generator,
     noise: Noise,
 ) -> np.ndarray:
-    """Muscles are the cells nearest to random seeds; where two cells meet there is a sheet of fat."""
+    """Draw muscles as Voronoi cells of random seeds, separated by sheets of fat."""
     scale = 1 - 2 * build.fat_mm / sum(build.radii_mm)
     u, v = ((axis + 0.05 * noise((9, 9, 30))) / scale for axis in relative)
     muscle, gap = _cells(u, v, z_mm, _muscle_seeds(generator))
@@ -116,44 +116,44 @@ def _draw_muscles(
     fleck = (np.abs(noise((5, 5, 25))) < 0.05 * build.marbling) & (noise(12) > 1.1)
     kinds = np.where(sheet | fleck, Kind.FAT, Kind.MUSCLE).astype(np.uint8)
     if generator.random() < 0.4:
-        sick = muscle == generator.integers(MUSCLES_INSIDE + MUSCLES_OUTSIDE)
-        kinds[sick & (kinds == Kind.MUSCLE) & (noise((12, 12, 25)) > -0.3)] = Kind.INFLAMED
+        inflamed = muscle == generator.integers(MUSCLES_INSIDE + MUSCLES_OUTSIDE)
+        kinds[inflamed & (kinds == Kind.MUSCLE) & (noise((12, 12, 25)) > -0.3)] = Kind.INFLAMED
     return kinds
 
 
 def _muscle_seeds(generator: np.random.Generator) -> np.ndarray:
-    """Seeds (muscles, 4) on two rings: place and drift along z, in units of the thigh's radius."""
+    """Draw seeds (muscles, 4) on two rings: position and drift along z, in units of the thigh's radius."""
     seeds = []
     for count, ring in ((MUSCLES_INSIDE, 0.33), (MUSCLES_OUTSIDE, 0.80)):
         angles = generator.uniform(0, 2 * np.pi) + np.arange(count) * 2 * np.pi / count
         angles += generator.normal(0, 0.5 / count, count)
         rings = ring + generator.normal(0, 0.07, count)
         seeds.append(np.stack([rings * np.cos(angles), rings * np.sin(angles)], axis=1))
-    place = np.concatenate(seeds)
-    return np.concatenate([place, generator.normal(0, 0.0012, place.shape)], axis=1).astype(np.float32)
+    position = np.concatenate(seeds)
+    return np.concatenate([position, generator.normal(0, 0.0012, position.shape)], axis=1).astype(np.float32)
 
 
 def _cells(u: np.ndarray, v: np.ndarray, z_mm: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which seed is nearest to each point, and how much farther the second nearest is."""
+    """Return the index of the nearest seed of each point, and how much farther the second nearest is."""
     nearest, second = np.full(u.shape, np.inf, np.float32), np.full(u.shape, np.inf, np.float32)
-    which = np.zeros(u.shape, np.uint8)
+    nearest_index = np.zeros(u.shape, np.uint8)
     for number, (at_u, at_v, drift_u, drift_v) in enumerate(seeds):
         squared = (u - at_u - drift_u * z_mm) ** 2 + (v - at_v - drift_v * z_mm) ** 2
         second = np.minimum(second, np.maximum(nearest, squared))
-        which[squared < nearest] = number
+        nearest_index[squared < nearest] = number
         nearest = np.minimum(nearest, squared)
-    return which, np.sqrt(second) - np.sqrt(nearest)
+    return nearest_index, np.sqrt(second) - np.sqrt(nearest)
 
 
 def _paint_cords(
     kinds: np.ndarray,
-    place_mm: tuple[np.ndarray, np.ndarray, np.ndarray],
+    points_mm: tuple[np.ndarray, np.ndarray, np.ndarray],
     artery_mm: np.ndarray,
     nerve_mm: np.ndarray,
     build: Build,
     generator: np.random.Generator,
 ) -> None:
-    """Vessels and the nerve run along the thigh in sheaths of fat."""
+    """Draw vessels and the nerve along the thigh, in sheaths of fat."""
     deep_mm = np.array([-build.side * generator.uniform(-2, 8), -generator.uniform(8, 16)])
     side_mm = np.array([generator.uniform(-3, 3), -9.0])
     wide_mm = generator.uniform(3.5, 7.0)  # a wide vein is bright on T2 and warm on PET
@@ -164,41 +164,41 @@ def _paint_cords(
         (deep_mm + side_mm * 0.6, 3.0, Kind.VEIN),
         (nerve_mm, 4.0, Kind.NERVE),
     ]
-    distances_mm = [_from_cord(place_mm, at_mm, generator) for at_mm, _, _ in cords]
+    distances_mm = [_distance_from_cord(points_mm, line_mm, generator) for line_mm, _, _ in cords]
     for distance_mm, (_, radius_mm, _) in zip(distances_mm, cords, strict=True):
         kinds[distance_mm < radius_mm + SHEATH_MM] = Kind.FAT
     for distance_mm, (_, radius_mm, kind) in zip(distances_mm, cords, strict=True):
         kinds[distance_mm < radius_mm] = kind
 
 
-def _from_cord(
-    place_mm: tuple[np.ndarray, np.ndarray, np.ndarray], at_mm: np.ndarray, generator: np.random.Generator
+def _distance_from_cord(
+    points_mm: tuple[np.ndarray, np.ndarray, np.ndarray], line_mm: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Distance from a line that winds along z, mm."""
-    x, y, z = place_mm
+    """Return the distance from a random curved line along z, mm."""
+    x, y, z = points_mm
     swing_mm, pace_per_mm, start = generator.normal(0, 2.5, 2), generator.uniform(0.03, 0.06), generator.uniform(0, 6)
     turn = np.float32(pace_per_mm) * z + np.float32(start)
-    along_x = float(at_mm[0]) + float(swing_mm[0]) * np.sin(turn)
-    along_y = float(at_mm[1]) + float(swing_mm[1]) * np.cos(turn)
+    along_x = float(line_mm[0]) + float(swing_mm[0]) * np.sin(turn)
+    along_y = float(line_mm[1]) + float(swing_mm[1]) * np.cos(turn)
     return np.sqrt((x - along_x) ** 2 + (y - along_y) ** 2)
 
 
-def _lump(
-    place_mm: tuple[np.ndarray, np.ndarray, np.ndarray],
-    near_mm: np.ndarray,
+def _draw_ellipsoid(
+    points_mm: tuple[np.ndarray, np.ndarray, np.ndarray],
+    line_mm: np.ndarray,
     radius_mm: tuple[float, float],
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Points of a long ellipsoid of random size near a given line."""
-    x, y, z = place_mm
-    at_x, at_y = (float(part) for part in near_mm + generator.normal(0, 4, 2))
+    """Return the mask of points in an elongated ellipsoid of random size near a given line."""
+    x, y, z = points_mm
+    at_x, at_y = (float(part) for part in line_mm + generator.normal(0, 4, 2))
     at_z = generator.uniform(-45, 45)
     squared_mm2 = (x - at_x) ** 2 + (y - at_y) ** 2 + ((z - at_z) / 1.6) ** 2
     return squared_mm2 < generator.uniform(*radius_mm) ** 2
 
 
 def _paint_femur(kinds: np.ndarray, grid: Grid, build: Build, generator: np.random.Generator) -> None:
-    """A tube of bone with marrow, bowed a little forward."""
+    """Draw the femur: a tube of cortical bone with marrow, slightly bowed forward."""
     x, y, z = grid.points_mm
     bow_mm = 4 * (z / 80) ** 2
     tilt = generator.normal(0, 0.03, 2)

@@ -1,11 +1,11 @@
-"""What each tissue is to each scanner."""
+"""Physical properties of the tissues."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 
 class Kind(IntEnum):
-    """The values of a map of tissues."""
+    """Values of a tissue map."""
 
     AIR = 0
     SKIN = 1
@@ -50,8 +50,8 @@ class Tissue:
     proton_density: float
 
 
-# Round numbers of the size reported at 1.5 T; flowing blood is
-# given little signal, as a spin echo loses it. The tumor's tissues are replaced for each patient.
+# Rounded values as reported at 1.5 T; flowing blood has little signal, as in a spin echo. The tissues of the tumor are
+# replaced for each patient.
 TYPICAL = {
     Kind.AIR: Tissue(suv=0.0, hu=-1000, t1_ms=1000, t2_ms=50, proton_density=0.0),
     Kind.SKIN: Tissue(suv=0.5, hu=15, t1_ms=900, t2_ms=35, proton_density=0.70),

@@ -1,4 +1,4 @@
-"""What sets one patient of the phantom cohort apart from the others."""
+"""Tumor traits of the phantom patients."""
 
 from dataclasses import dataclass, replace
 
@@ -7,25 +7,25 @@ import numpy as np
 from diffufuse.phantom.tissues import TYPICAL, Kind, Tissue
 from diffufuse.seeds import seed_of
 
-# Square roots of primes are irrational and independent, so that each trait alone is spread evenly over any number
-# of patients and no two traits go together.
+# Square roots of primes are irrational and independent, so that each trait is evenly distributed over any number of
+# patients and no two traits are correlated.
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23)
 
 
 @dataclass(frozen=True)
 class Traits:
-    """The tumor of one patient in numbers.
+    """Tumor traits of one patient.
 
     Attributes:
-        diameter_mm: of the mass in the axial plane, before lobulation, 25-82.
+        diameter_mm: axial diameter of the mass, before lobulation, 25-82.
         viable_suv: mean uptake of the viable tumor, 1.5-11; muscle has 0.65.
         viable_hu: attenuation of the viable tumor, 30-56 HU; muscle has 55.
         viable_t1_ms: 900-1400; muscle has 1010.
         viable_t2_ms: 54-94; muscle has 42.
         edema_t2_ms: 58-98.
-        necrosis: how far the necrotic core reaches from the middle to the surface, 0.1-0.65.
+        necrosis: relative depth of the necrotic core from center to surface, 0.1-0.65.
         edema_mm: mean thickness of the edema around the mass, 4-15.
-        one_sided: how much the uptake rises from one side of the mass to the other, 0-0.9 (log).
+        one_sided: increase of the uptake from one side of the mass to the other, 0-0.9 (log).
     """
 
     diameter_mm: float
@@ -40,21 +40,21 @@ class Traits:
 
 
 def draw_traits(number: int, *, study_seed: int) -> Traits:
-    """The traits of the patient with a given number, the same in a cohort of any size.
+    """Return the traits of the patient with a given number, independent of the size of the cohort.
 
     Args:
-        number: from 1 on.
-        study_seed: the study's one seed.
+        number: number of the patient, from 1.
+        study_seed: seed of the study.
     """
     start = np.random.default_rng(seed_of(study_seed, "phantom", "traits")).random(len(PRIMES))
-    size, uptake, density, t1, t2, core, shell, side, wet = (start + number * np.sqrt(PRIMES)) % 1.0
+    size, uptake, density, t1, t2, core, shell, side, edema_t2 = (start + number * np.sqrt(PRIMES)) % 1.0
     return Traits(
         diameter_mm=float(25 + 57 * size),
         viable_suv=float(1.5 * (11 / 1.5) ** uptake),
         viable_hu=float(30 + 26 * density),
         viable_t1_ms=float(900 + 500 * t1),
         viable_t2_ms=float(54 + 40 * t2),
-        edema_t2_ms=float(58 + 40 * wet),
+        edema_t2_ms=float(58 + 40 * edema_t2),
         necrosis=float(0.1 + 0.55 * core),
         edema_mm=float(4 + 11 * shell),
         one_sided=float(0.9 * side),
@@ -62,7 +62,7 @@ def draw_traits(number: int, *, study_seed: int) -> Traits:
 
 
 def tissues_of(traits: Traits) -> dict[Kind, Tissue]:
-    """The tissues of a patient: the typical ones, and this tumor."""
+    """Return the tissue properties of a patient: the typical ones with those of the tumor."""
     viable = replace(
         TYPICAL[Kind.VIABLE],
         suv=traits.viable_suv,

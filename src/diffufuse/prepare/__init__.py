@@ -1,1 +1,1 @@
-"""From ingested images, each on its own grid, to one case on one grid."""
+"""Register and resample the images of a case to one grid."""

@@ -1,4 +1,4 @@
-"""The smooth field by which an MR coil receives some places more strongly than others."""
+"""N4 bias field correction of MR images."""
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -6,7 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 from diffufuse.space.volumes import Volume
 from diffufuse.types import Mask
 
-# On 5 mm the field is within 1 % of that on every voxel, on 8 mm within 2 to 3 %: see benchmarks/registration.py.
+# At 5 mm the field is within 1 % of that at full resolution, at 8 mm within 2 to 3 %: see benchmarks/registration.py.
 BIAS_VOXEL_MM = 5.0
 BIAS_ITERATIONS = 50
 MOST_LEVELS = 4
@@ -14,19 +14,17 @@ FINEST_MESH_MM = 16.0
 
 
 def correct_bias(volume: Volume, mask: Mask) -> Volume:
-    """Divide an MR image by its smooth receive field, estimated by N4 on voxels of about 5 mm.
+    """Correct the bias field of an MR image by N4, estimated on voxels of about 5 mm.
 
-    Its mesh has 4 levels, as is usual, or fewer where the finest would be finer than 16 mm.
-
-    The logarithm of the field is made on the full grid from the estimate, and has mean 0 within the mask, so that
-    the intensities keep their scale.
+    The B-spline mesh has 4 levels, or fewer where the finest would be finer than 16 mm. The log field is evaluated on
+    the full grid and has mean 0 within the mask, so that the intensities keep their scale.
 
     Args:
         volume: MR intensity, at least 0.
-        mask: where there is signal; shaped like the volume.
+        mask: foreground; shaped like the volume.
 
     Returns:
-        The corrected image on the same grid, float32; unchanged if nothing is in the mask.
+        The corrected image on the same grid, float32; unchanged if the mask is empty.
 
     Source:
         Tustison et al. 2010, N4ITK: improved N3 bias correction.
@@ -45,13 +43,13 @@ def correct_bias(volume: Volume, mask: Mask) -> Volume:
 
 
 def _levels(volume: Volume) -> int:
-    """How often N4 halves its mesh, which begins as wide as the image: a mesh as fine as tissue would remove tissue."""
+    """Return the number of mesh levels of N4; a mesh as fine as tissue would remove tissue contrast."""
     shortest_mm = min(n * mm for n, mm in zip(volume.shape, volume.spacing_mm, strict=True))
     return int(np.clip(1 + np.floor(np.log2(max(shortest_mm / FINEST_MESH_MM, 1))), 1, MOST_LEVELS))
 
 
 def _itk(volume: Volume, array: np.ndarray) -> sitk.Image:
-    """For N4, which needs distances but no place in the patient."""
+    """Return a SimpleITK image with spacing only, as N4 does not use origin and direction."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.SetSpacing(volume.spacing_mm)
     return image

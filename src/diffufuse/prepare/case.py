@@ -1,7 +1,7 @@
-"""From ingested images, each on its own grid, to one case on one grid.
+"""Register, correct and resample the images of a case to one grid.
 
 Images stay in physical units (HU, SUV, MR intensity after bias correction) and are exactly 0 outside their field of
-view. A transform leads from RAS mm of the reference to RAS mm of the moving image.
+view. A transform maps RAS mm of the reference to RAS mm of the moving image.
 """
 
 import logging
@@ -35,12 +35,12 @@ class Prepared:
 
     Attributes:
         images: modality to values in physical units, float32; modalities that the case lacks are missing.
-        presence: modality to the field of view; of every modality, False throughout where it is absent.
+        presence: modality to the field of view, for every modality; all False where it is absent.
         labels: uint8.
         body: boolean.
-        unregistered: modality to the image at the position that its header claims, for the picture.
+        unregistered: modality to the image at the position of its header, for the quality-control figure.
         registrations: modality to its transform and quality.
-        record: what JSON keeps: grid, transforms, quality, statistics.
+        record: JSON record of grid, transforms, quality and statistics.
     """
 
     images: dict[str, Volume]
@@ -54,7 +54,7 @@ class Prepared:
     @property
     def transforms(self) -> dict[str, Transform]:
         """Modality to its transform."""
-        return {name: found.transform for name, found in self.registrations.items()}
+        return {name: registration.transform for name, registration in self.registrations.items()}
 
 
 def prepare_case(
@@ -72,15 +72,14 @@ def prepare_case(
         images: modality to image, each on its own grid.
         labels: on the reference image's grid.
         modalities: modality to `kind` (`pet`, `ct` or `mr`) and optionally `follows`, the modality whose transform
-            it shares; where that one is absent, it is registered by itself. What follows the reference stays where
-            its header puts it. `bias_correction` is `n4` (the default of MR) or `none` (of the others).
-        reference: the modality in whose frame the case lies.
-        spacing_mm: of the common grid along the reference's axes; None keeps the reference's own.
-        transform: what registration may do: `rigid`, `affine` or `syn`.
+            it shares; where that one is absent, it is registered by itself. A modality that follows the reference
+            keeps the position of its header. `bias_correction` is `n4` (default for MR) or `none` (for others).
+        reference: the modality whose frame is the common frame.
+        spacing_mm: of the common grid along the reference's axes; None keeps that of the reference.
+        transform: kind of registration: `rigid`, `affine` or `syn`.
 
     Returns:
-        The case; its labels are moved by no transform, as they are drawn on the reference. Whether its registrations
-        can be trusted is asked by `require_sound`.
+        The case; its labels are drawn on the reference and not transformed. `require_sound` checks its registrations.
 
     Raises:
         BadInput: the reference is absent, an image is constant or not finite, or the labels have another grid.
@@ -88,9 +87,11 @@ def prepare_case(
     _require_usable(images, labels, reference)
     images = {name: images[name] for name in modalities if name in images}
     corrected = {name: _corrected(image, modalities[name]) for name, image in images.items()}
-    found = _registered(corrected, modalities, reference, transform)
+    registrations = _registered(corrected, modalities, reference, transform)
     grid = common_grid(images[reference], spacing_mm=spacing_mm)
-    resampled = {name: resample(image, grid, transform=found[name].transform) for name, image in corrected.items()}
+    resampled = {
+        name: resample(image, grid, transform=registrations[name].transform) for name, image in corrected.items()
+    }
     on_grid = {name: grid.with_array(values) for name, (values, _) in resampled.items()}
     presence = {name: resampled[name][1] if name in resampled else np.zeros(grid.shape, bool) for name in modalities}
     body = body_mask(on_grid, presence, kinds={name: modalities[name]["kind"] for name in on_grid}, reference=reference)
@@ -101,12 +102,14 @@ def prepare_case(
         labels=moved_labels,
         body=grid.with_array(body),
         unregistered={name: grid.with_array(resample(image, grid)[0]) for name, image in corrected.items()},
-        registrations=found,
+        registrations=registrations,
         record={
             "reference": reference,
             "shape": list(grid.shape),
             "spacing_mm": list(grid.spacing_mm),
-            "registration": {name: _registration_record(found[name], modalities[name], images) for name in found},
+            "registration": {
+                name: _registration_record(registrations[name], modalities[name], images) for name in registrations
+            },
             "statistics": {name: _statistics(on_grid[name].array, body & presence[name]) for name in on_grid},
             "body_ml": _milliliters(body, grid),
             "labels_ml": _label_volumes(labels, moved_labels),
@@ -115,22 +118,22 @@ def prepare_case(
 
 
 def require_sound(prepared: Prepared, case: str, *, gate: Mapping[str, float | None], picture: object) -> None:
-    """Stop a case of which a registration cannot be trusted.
+    """Raise if a registration of a case fails its quality gate.
 
-    What follows another modality was placed by somebody's decision, so that only its field of view is asked about.
+    For a modality that follows another, only the overlap of the fields of view is checked.
 
     Args:
         prepared: from `prepare_case`.
         case: name of the case.
-        gate: measure to its limit in place of the default, see `registration.LIMITS`; None switches a measure off.
-        picture: where the picture of the case is, for the sentence.
+        gate: measure to its limit in place of the default, see `registration.LIMITS`; None disables a measure.
+        picture: path of the quality-control figure, for the error message.
 
     Raises:
-        BadInput: the case, the modality, the measure with its value and limit, and what to do.
+        BadInput: a measure exceeds its limit; the message names case, modality, measure, value and limit.
     """
-    for name, found in prepared.registrations.items():
-        only = ("overlap",) if found.kind == "given" else None
-        fault = None if name == prepared.record["reference"] else first_fault(found, gate=gate, only=only)
+    for name, registration in prepared.registrations.items():
+        only = ("overlap",) if registration.kind == "given" else None
+        fault = None if name == prepared.record["reference"] else first_fault(registration, gate=gate, only=only)
         if fault:
             raise BadInput(
                 f"{case}, {name}: expected a registration with {fault}; look at {picture}, then exclude the case in "
@@ -155,25 +158,25 @@ def _require_usable(images: Mapping[str, Volume], labels: Volume, reference: str
 
 
 def _corrected(image: Volume, settings: Mapping[str, Any]) -> Volume:
-    how = settings.get("bias_correction", "n4" if settings["kind"] == "mr" else "none")
-    return correct_bias(image, foreground(image)) if how == "n4" else image
+    method = settings.get("bias_correction", "n4" if settings["kind"] == "mr" else "none")
+    return correct_bias(image, foreground(image)) if method == "n4" else image
 
 
 def _registered(
     images: Mapping[str, Volume], modalities: Modalities, reference: str, transform: Kind
 ) -> dict[str, Registration]:
-    """The transform of each image; each is sought once, and shared by those that follow it."""
+    """Return the registration of each image; images that follow another share its transform."""
     views = {name: matching_view(image, modalities[name]["kind"]) for name, image in images.items()}
     leaders = {name: name if name == reference else _leader(name, modalities, images) for name in images}
-    found = {reference: assess(views[reference], views[reference], transform=Transform((np.eye(4),)))}
+    registrations = {reference: assess(views[reference], views[reference], transform=Transform((np.eye(4),)))}
     for name in set(leaders.values()) - {reference}:
-        found[name] = register(views[name], views[reference], kind=transform)
-        if not found[name].accepted:
+        registrations[name] = register(views[name], views[reference], kind=transform)
+        if not registrations[name].accepted:
             log.warning("%s: no transform beats the position in its header, which is kept", name)
     return {
-        name: found[name]
+        name: registrations[name]
         if leader == name
-        else assess(views[name], views[reference], transform=found[leader].transform)
+        else assess(views[name], views[reference], transform=registrations[leader].transform)
         for name, leader in leaders.items()
     }
 
@@ -184,10 +187,10 @@ def _leader(name: str, modalities: Modalities, images: Mapping[str, Volume]) -> 
 
 
 def matching_view(image: Volume, kind: str) -> Volume:
-    """The image as registration sees it.
+    """Return the image with intensities transformed for registration.
 
-    CT without the range of air and metal, where MR and PET show nothing; the logarithm of PET, so that a hot tumor
-    does not leave the rest of the body in one bin of a histogram.
+    CT is clipped to exclude air and metal, where MR and PET have no contrast; PET is log-transformed, so that a hot
+    tumor does not leave the rest of the body in one histogram bin.
 
     Args:
         image: HU, SUV or MR intensity.
@@ -199,11 +202,11 @@ def matching_view(image: Volume, kind: str) -> Volume:
 
 
 def _registration_record(
-    found: Registration, settings: Mapping[str, Any], images: Mapping[str, Volume]
+    registration: Registration, settings: Mapping[str, Any], images: Mapping[str, Volume]
 ) -> dict[str, Any]:
     follows = settings.get("follows") if settings.get("follows") in images else None
-    matrix = [round(float(value), 9) for value in found.transform.matrix.ravel()]
-    return {"kind": settings["kind"], "matrix": matrix, "follows": follows, **found.quality()}
+    matrix = [round(float(value), 9) for value in registration.transform.matrix.ravel()]
+    return {"kind": settings["kind"], "matrix": matrix, "follows": follows, **registration.quality()}
 
 
 def _statistics(image: np.ndarray, inside: Mask) -> dict[str, float]:
@@ -217,7 +220,7 @@ def _milliliters(mask: np.ndarray, grid: Volume) -> float:
 
 
 def _label_volumes(before: Volume, after: Volume) -> dict[str, dict[str, float]]:
-    """Volume of each label on its own and on the common grid; they differ where resampling lost something."""
+    """Return the volume of each label on its own and on the common grid, ml, which differ by the resampling loss."""
     return {
         str(value): {
             "drawn": _milliliters(before.array == value, before),

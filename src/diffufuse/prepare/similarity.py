@@ -1,4 +1,4 @@
-"""How much two images tell about each other: mutual information, and edges that run the same way.
+"""Similarity of two images: mutual information and agreement of edges.
 
 A matrix maps **RAS mm of the reference to RAS mm of the moving image**.
 """
@@ -21,12 +21,12 @@ EDGE_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike two images are under one transform.
+    """Similarity of two images under one transform.
 
     Attributes:
-        bits: mutual information where both were acquired, at least 0.
-        edges: mean squared cosine between the edges of both at the reference's strongest edges, each damped where it
-            is no stronger than the image's mean edge, 0..1; directions that know nothing of each other give about 0.15.
+        bits: mutual information in the shared field of view, bits, at least 0.
+        edges: mean squared cosine between the image gradients at the reference's strongest edges, each damped where
+            it is not stronger than the image's mean edge, 0..1; independent directions give about 0.15.
         overlap: shared field of view over the smaller of the two, 0..1.
     """
 
@@ -36,15 +36,16 @@ class Likeness:
 
     @property
     def worth(self) -> float:
-        """Bits times the root of the overlap: few voxels fill a histogram sparsely, which looks like information.
+        """Objective: bits times the square root of the overlap.
 
-        The whole overlap would pull small fields of view into large ones, by a millimeter on the phantom.
+        It counters the bias of a sparsely filled histogram of few voxels. The overlap without the root would pull small
+        fields of view into large ones, by a millimeter on the phantom.
         """
         return self.bits * self.overlap**0.5 if self.overlap >= LEAST_OVERLAP else 0.0
 
 
 def similarity(moving: Volume, reference: Volume, *, matrix: Affine) -> tuple[float, float]:
-    """Mutual information of two images where both were acquired, and how much of them that is.
+    """Return mutual information and overlap of two images in their shared field of view.
 
     `sum p(m, r) log2(p(m, r) / p(m) p(r))` over a joint histogram of 32 x 32 bins between the 0.5th and 99.5th
     percentile of each image, with linear interpolation of the moving image and linear sharing between its bins.
@@ -58,23 +59,23 @@ def similarity(moving: Volume, reference: Volume, *, matrix: Affine) -> tuple[fl
         Mutual information in bits, at least 0, and the shared field of view over the smaller of the two, 0..1;
         both are 0 if no voxel is shared.
     """
-    found = Comparison.between(moving, reference).at(matrix)
-    return found.bits, found.overlap
+    likeness = Comparison.between(moving, reference).at(matrix)
+    return likeness.bits, likeness.overlap
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the likeness of two images needs, computed once for many matrices.
+    """Data to compute the similarity of two images, prepared once for many transforms.
 
     Attributes:
         points: (4, N), homogeneous RAS coordinates of voxels of the reference, mm.
-        reference_bins: (N,), bin of each of them.
+        reference_bins: (N,), histogram bin of each point.
         moving_bins: (X, Y, Z), fractional bin of each voxel of the moving image.
         edge_points: (4, M), voxels of the reference with strong edges, mm.
-        reference_edges: (3, M), damped direction of the gradient there, RAS.
-        moving_edges: (3, X, Y, Z), likewise at every voxel of the moving image.
+        reference_edges: (3, M), damped gradient direction at the edge points, RAS.
+        moving_edges: (3, X, Y, Z), damped gradient direction at every voxel of the moving image.
         index_from_mm: (4, 4), RAS mm to voxel index of the moving image.
-        full_overlap: share of the reference's points that the smaller field of view could hold.
+        full_overlap: largest possible fraction of the reference's points in the shared field of view.
     """
 
     points: np.ndarray
@@ -88,18 +89,18 @@ class Comparison:
 
     @classmethod
     def between(cls, moving: Volume, reference: Volume, *, most_points: int = MOST_POINTS) -> "Comparison":
-        """Prepare to compare two images at no more than a number of points each for the bins and for the edges."""
+        """Prepare the comparison of two images with at most `most_points` points for bins and for edges."""
         indices = np.indices(reference.shape).reshape(3, -1)
         points = reference.affine @ np.vstack([indices, np.ones(indices.shape[1])])
         size = abs(np.linalg.det(moving.affine[:3, :3])) * moving.array.size
         own_size = abs(np.linalg.det(reference.affine[:3, :3])) * reference.array.size
         edges = _edges(reference).reshape(3, -1)
         strength = (edges**2).sum(axis=0)
-        strong = _thinned(np.flatnonzero(strength >= np.quantile(strength, 1 - EDGE_SHARE)), most_points)
-        some = _thinned(np.arange(points.shape[1]), most_points)
+        strong = _subsampled(np.flatnonzero(strength >= np.quantile(strength, 1 - EDGE_SHARE)), most_points)
+        sampled = _subsampled(np.arange(points.shape[1]), most_points)
         return cls(
-            points=points[:, some],
-            reference_bins=np.clip(_bins(reference.array).ravel()[some] + 0.5, 0, BINS - 1).astype(int),
+            points=points[:, sampled],
+            reference_bins=np.clip(_bins(reference.array).ravel()[sampled] + 0.5, 0, BINS - 1).astype(int),
             moving_bins=_bins(moving.array).astype(np.float32),
             edge_points=points[:, strong],
             reference_edges=edges[:, strong],
@@ -109,33 +110,33 @@ class Comparison:
         )
 
     def at(self, transform: Affine | Transform) -> Likeness:
-        """The likeness under a transform; all of it is 0 if no voxel is shared."""
+        """Return the similarity under a transform; all values are 0 if no voxel is shared."""
         bits, overlap = self._information(transform)
         return Likeness(bits, self.edges(transform), overlap)
 
     def with_fewer_edges(self, most_points: int) -> "Comparison":
-        """The same comparison at no more than a number of strong edges."""
-        some = _thinned(np.arange(self.edge_points.shape[1]), most_points)
-        return replace(self, edge_points=self.edge_points[:, some], reference_edges=self.reference_edges[:, some])
+        """Return the comparison with at most `most_points` edge points."""
+        sampled = _subsampled(np.arange(self.edge_points.shape[1]), most_points)
+        return replace(self, edge_points=self.edge_points[:, sampled], reference_edges=self.reference_edges[:, sampled])
 
     def worth(self, transform: Affine | Transform) -> float:
-        """The one number to maximize, see `Likeness.worth`; the edges are not looked at."""
+        """Return the objective to maximize, see `Likeness.worth`, without computing the edges."""
         bits, overlap = self._information(transform)
         return Likeness(bits, 0.0, overlap).worth
 
     def edges(self, transform: Affine | Transform) -> float:
-        """How well the edges fit under a transform, see `Likeness.edges`; 0 if no strong edge is shared."""
-        index, inside = self._seen(transform, self.edge_points)
+        """Return the agreement of edges under a transform, see `Likeness.edges`; 0 if no strong edge is shared."""
+        index, inside = self._sampled_indices(transform, self.edge_points)
         if not inside.any():
             return 0.0
-        where = index[:, inside]
-        found = np.stack([map_coordinates(part, where, order=1, mode="nearest") for part in self.moving_edges])
+        points = index[:, inside]
+        moving_edges = np.stack([map_coordinates(part, points, order=1, mode="nearest") for part in self.moving_edges])
         rotation = transform.matrix[:3, :3] if isinstance(transform, Transform) else transform[:3, :3]
-        cosine = (self.reference_edges[:, inside] * (rotation.T @ found)).sum(axis=0)
+        cosine = (self.reference_edges[:, inside] * (rotation.T @ moving_edges)).sum(axis=0)
         return float((cosine**2).mean())
 
     def _information(self, transform: Affine | Transform) -> tuple[float, float]:
-        index, inside = self._seen(transform, self.points)
+        index, inside = self._sampled_indices(transform, self.points)
         if not inside.any():
             return 0.0, 0.0
         bins = map_coordinates(self.moving_bins, index[:, inside], order=1, mode="nearest")
@@ -144,7 +145,7 @@ class Comparison:
     def _overlap(self, inside: np.ndarray) -> float:
         return min(1.0, float(inside.mean() / self.full_overlap))
 
-    def _seen(self, transform: Affine | Transform, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _sampled_indices(self, transform: Affine | Transform, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(transform, Transform):
             index = self.index_from_mm[:3, :3] @ transform.apply(points[:3]) + self.index_from_mm[:3, 3:]
         else:
@@ -153,12 +154,12 @@ class Comparison:
         return index, ((index >= -0.5) & (index <= count - 0.5)).all(axis=0)
 
 
-def _thinned(chosen: np.ndarray, most: int) -> np.ndarray:
-    return chosen[:: max(1, -(-len(chosen) // most))]
+def _subsampled(indices: np.ndarray, most_points: int) -> np.ndarray:
+    return indices[:: max(1, -(-len(indices) // most_points))]
 
 
 def _edges(volume: Volume) -> np.ndarray:
-    """Gradients (3, X, Y, Z) along RAS, divided by their length; shorter where they are weak for this image.
+    """Return gradients (3, X, Y, Z) along RAS, normalized, and damped where they are weak for the image.
 
     Source:
         Haber and Modersitzki 2006, Intensity gradient based registration and fusion of multi-modal images.
@@ -186,11 +187,11 @@ def _mutual_information_bits(first: np.ndarray, second: np.ndarray) -> float:
     joint = np.bincount(cell, 1 - share, BINS**2) + np.bincount(cell + 1, share, BINS**2)
     joint = joint.reshape(BINS, BINS) / joint.sum()
     independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    seen = joint > 0
-    return max(0.0, float((joint[seen] * np.log2(joint[seen] / independent[seen])).sum()))
+    occupied = joint > 0
+    return max(0.0, float((joint[occupied] * np.log2(joint[occupied] / independent[occupied])).sum()))
 
 
 def clipped(volume: Volume) -> Volume:
-    """The image without its rarest values, which would spread the bins over an empty range."""
+    """Clip an image to its 0.5th and 99.5th percentile, so that outliers do not widen the histogram bins."""
     low, high = np.percentile(volume.array, ROBUST_PERCENTILES)
     return volume.with_array(np.clip(volume.array, low, high).astype(np.float32)) if high > low else volume

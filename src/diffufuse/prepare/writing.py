@@ -1,4 +1,4 @@
-"""A prepared case as files."""
+"""Write a prepared case to files."""
 
 import os
 from collections.abc import Iterable
@@ -28,22 +28,21 @@ def write_prepared(
     slices: str | os.PathLike[str],
     record: str | os.PathLike[str],
 ) -> None:
-    """Write a prepared case: one NIfTI per image it has, labels, masks, slice store and record.
+    """Write a prepared case: one NIfTI file per image, labels, masks, slice store and record.
 
     Args:
         prepared: from `preparation.prepare_case`.
         case: name of the case.
-        modalities: all modalities of the dataset, in channel order; one that the case lacks is stored as absent.
+        modalities: all modalities of the dataset, in channel order; a missing one is stored as absent.
         images: folder for `{case}_{modality}.nii.gz`.
         labels: NIfTI file.
         body: NIfTI file.
-        masks: folder for `{case}_{modality}.nii.gz`, the field of view of each image it has.
+        masks: folder for `{case}_{modality}.nii.gz`, the field of view of each image.
         slices: slice store.
         record: JSON file; transforms, quality, statistics, versions, SHA-256 and steps of the store. Statistics are
-            those of the images before storing: a mean moves by half a step at most, of which the store demands
-            that 98 % of an image span at least a hundred; usually they span thousands.
+            those of the images before quantization, which changes a mean by at most half a step.
     """
-    nothing = np.zeros(prepared.body.shape, np.float32)
+    absent = np.zeros(prepared.body.shape, np.float32)
     with atomic_folder(images) as folder:
         for modality, image in prepared.images.items():
             write_volume(image, folder / f"{case}_{modality}.nii.gz")
@@ -54,12 +53,15 @@ def write_prepared(
     write_volume(prepared.body, body)
     digest = write_slices(
         slices,
-        images={name: prepared.images[name].array if name in prepared.images else nothing for name in modalities},
-        presence={name: prepared.presence.get(name, nothing > 0) for name in modalities},
+        images={name: prepared.images[name].array if name in prepared.images else absent for name in modalities},
+        presence={name: prepared.presence.get(name, absent > 0) for name in modalities},
         body=prepared.body.array,
         labels=prepared.labels.array,
     )
     stored = open_slices(slices, sha256=digest)
-    kept = {"slices_sha256": digest, "slices_step": dict(zip(stored.modalities, stored.steps.tolist(), strict=True))}
-    kept |= {"versions": package_versions(REGISTERING)}
-    write_record({**prepared.record, "case": case, "affine": prepared.body.affine.tolist(), **kept}, record)
+    store_facts = {
+        "slices_sha256": digest,
+        "slices_step": dict(zip(stored.modalities, stored.steps.tolist(), strict=True)),
+        "versions": package_versions(REGISTERING),
+    }
+    write_record({**prepared.record, "case": case, "affine": prepared.body.affine.tolist(), **store_facts}, record)

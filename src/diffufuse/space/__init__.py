@@ -1,1 +1,1 @@
-"""Where a voxel lies: volumes, transforms between them, resampling."""
+"""Volumes in patient coordinates, spatial transforms and resampling."""

@@ -1,7 +1,7 @@
-"""Values of a volume at the voxels of another grid.
+"""Resample volumes and labels onto another grid.
 
-Every transform here maps **RAS mm of the grid (the reference) to RAS mm of the volume (the moving image)**, so that the
-resampled value at a point is `volume(transform(point))`: one interpolation, however long the chain.
+A transform maps **RAS mm of the grid (the reference) to RAS mm of the volume (the moving image)**, so that the
+resampled value at a point is `volume(transform(point))`: one interpolation for the whole chain.
 """
 
 from typing import Literal
@@ -19,28 +19,30 @@ FWHM_PER_SD = 2.3548
 
 
 def common_grid(reference: Volume, *, spacing_mm: tuple[float | None, float | None, float | None]) -> Volume:
-    """An empty grid along the reference's own axes, centered on its field of view and covering it.
+    """Return an empty grid along the reference's axes that covers its field of view and shares its center.
 
     Args:
-        reference: the image whose frame the case will share.
-        spacing_mm: wanted distance between voxels along each axis; None keeps the reference's own.
+        reference: the reference image of the case.
+        spacing_mm: voxel spacing along each axis; None keeps that of the reference.
 
     Returns:
         Zeros, float32. All voxel centers lie in the reference's field of view.
     """
-    own_mm = np.array(reference.spacing_mm)
-    wanted_mm = np.array([own if want is None else want for want, own in zip(spacing_mm, own_mm, strict=True)], float)
-    if not (wanted_mm > 0).all():
+    current_mm = np.array(reference.spacing_mm)
+    target_mm = np.array(
+        [current if target is None else target for target, current in zip(spacing_mm, current_mm, strict=True)], float
+    )
+    if not (target_mm > 0).all():
         raise ValueError(f"spacing_mm: expected positive numbers, got {spacing_mm}")
-    shape = np.maximum(1, np.ceil(np.array(reference.shape) * own_mm / wanted_mm - 1e-3).astype(int))
+    shape = np.maximum(1, np.ceil(np.array(reference.shape) * current_mm / target_mm - 1e-3).astype(int))
     affine = np.eye(4)
-    affine[:3, :3] = reference.affine[:3, :3] / own_mm * wanted_mm
+    affine[:3, :3] = reference.affine[:3, :3] / current_mm * target_mm
     affine[:3, 3] = center_mm(reference) - affine[:3, :3] @ ((shape - 1) / 2)
     return Volume(np.zeros(shape, np.float32), affine)
 
 
 def center_mm(volume: Volume) -> np.ndarray:
-    """RAS coordinate of the middle of the field of view, (3,) mm."""
+    """Return the RAS coordinate of the center of the field of view, (3,) mm."""
     return volume.affine[:3, :3] @ ((np.array(volume.shape) - 1) / 2) + volume.affine[:3, 3]
 
 
@@ -51,13 +53,13 @@ def resample(
     transform: Transform | None = None,
     interpolation: Literal["linear", "nearest"] = "linear",
 ) -> tuple[np.ndarray, Mask]:
-    """Values of a volume on a grid, and where the grid lies in the volume's field of view.
+    """Resample a volume onto a grid, with the mask of the volume's field of view.
 
-    A volume much finer than the grid is smoothed first (linear only), so that each value stands for its voxel.
+    A volume much finer than the grid is smoothed first (linear only) to prevent aliasing.
 
     Args:
-        volume: what is resampled.
-        grid: shape and affine count, values do not.
+        volume: the volume to resample.
+        grid: the target grid; its values are not used.
         transform: grid RAS mm to volume RAS mm; identity if None.
         interpolation: between voxel centers; a volume reaches half a voxel beyond its outer centers.
 
@@ -82,30 +84,30 @@ def resample(
 
 
 def resample_labels(labels: Volume, grid: Volume, *, transform: Transform | None = None) -> Labels:
-    """Labels on a grid, keeping volumes and the outline of all labels together.
+    """Resample labels onto a grid, preserving volumes and the common outline of all labels.
 
-    Each label's indicator is resampled linearly; a voxel is labeled where they sum to at least 1/2, by the largest.
+    Each label's indicator is resampled linearly; a voxel whose indicators sum to at least 1/2 gets the largest.
 
     Args:
         labels: integers from 0 (background).
-        grid: shape and affine count, values do not.
+        grid: the target grid; its values are not used.
         transform: grid RAS mm to labels RAS mm; identity if None.
 
     Returns:
         uint8, shaped like the grid; 0 outside the field of view of the labels.
     """
-    names = [int(value) for value in np.unique(labels.array) if value]
-    if not names:
+    label_values = [int(label) for label in np.unique(labels.array) if label]
+    if not label_values:
         return np.zeros(grid.shape, np.uint8)
     shares = np.stack(
-        [resample(labels.with_array(labels.array == value), grid, transform=transform)[0] for value in names],
+        [resample(labels.with_array(labels.array == label), grid, transform=transform)[0] for label in label_values],
     )
-    chosen = np.array(names, np.uint8)[shares.argmax(axis=0)]
+    chosen = np.array(label_values, np.uint8)[shares.argmax(axis=0)]
     return np.where(shares.sum(axis=0) >= 0.5 - EDGE_TOLERANCE, chosen, 0).astype(np.uint8)
 
 
 def index_matrix(volume: Volume, grid: Volume, *, matrix: np.ndarray | None = None) -> np.ndarray:
-    """The (4, 4) matrix from voxel indices of the grid to (fractional) voxel indices of the volume."""
+    """Return the (4, 4) matrix from voxel indices of the grid to (fractional) voxel indices of the volume."""
     matrix = np.eye(4) if matrix is None else matrix
     return np.linalg.inv(volume.affine) @ matrix @ grid.affine
 
@@ -120,7 +122,7 @@ def _inside(indices: np.ndarray, grid_shape: tuple[int, ...], shape: tuple[int, 
 
 
 def _warped_indices(volume: Volume, grid: Volume, transform: Transform) -> np.ndarray:
-    """Voxel indices (3, X, Y, Z) of the volume at each voxel of the grid."""
+    """Return the voxel indices (3, X, Y, Z) of the volume at each voxel of the grid."""
     index = np.indices(grid.shape).reshape(3, -1)
     points_mm = transform.apply(grid.affine[:3, :3] @ index + grid.affine[:3, 3:])
     inverse = np.linalg.inv(volume.affine)

@@ -1,4 +1,4 @@
-"""Where a point of one image lies in another.
+"""Spatial transforms between images.
 
 A transform maps **RAS mm of the reference to RAS mm of the moving image**, so that the moving image on the reference's
 grid is `moving(transform(point))`. It is a chain of matrices and warps; ANTs uses the same direction in LPS mm.
@@ -16,11 +16,11 @@ from diffufuse.types import Affine
 
 @dataclass(frozen=True)
 class Warp:
-    """A smooth displacement of points, and the one that undoes it, on one grid in one frame.
+    """A displacement field and its inverse, on one grid in one frame.
 
     Attributes:
-        forward: (3, X, Y, Z), what is added to a point at each voxel, RAS mm.
-        backward: (3, X, Y, Z), what brings a displaced point back, RAS mm.
+        forward: (3, X, Y, Z), displacement at each voxel, RAS mm.
+        backward: (3, X, Y, Z), displacement of the inverse field, RAS mm.
         affine: (4, 4), voxel index to RAS mm.
     """
 
@@ -30,18 +30,18 @@ class Warp:
 
     @property
     def inverse(self) -> "Warp":
-        """The warp that undoes this one."""
+        """The inverse warp."""
         return Warp(self.backward, self.forward, self.affine)
 
     def apply(self, points_mm: np.ndarray) -> np.ndarray:
-        """Points (3, N) after the warp; outside the grid nothing moves."""
+        """Return points (3, N) displaced by the warp; the displacement is 0 outside the grid."""
         inverse = np.linalg.inv(self.affine)
         index = inverse[:3, :3] @ points_mm + inverse[:3, 3:]
         shift_mm = [map_coordinates(part, index, order=1, mode="constant", cval=0.0) for part in self.forward]
         return points_mm + np.stack(shift_mm)
 
     def folded(self) -> float:
-        """Share of the voxels at which the warp turns space inside out, 0..1; a sound warp has none."""
+        """Return the fraction of voxels with a non-positive Jacobian determinant, 0..1; 0 for a valid warp."""
         index_steps = np.stack(np.gradient(self.forward, axis=(1, 2, 3)), axis=1)  # (component, array axis, X, Y, Z)
         slopes = np.einsum("caxyz,ab->xyzcb", index_steps, np.linalg.inv(self.affine[:3, :3]))
         return float((np.linalg.det(np.eye(3) + slopes) <= 0).mean())
@@ -59,7 +59,7 @@ class Transform:
 
     @property
     def inverse(self) -> "Transform":
-        """The way back: exact for matrices, within a small fraction of a voxel for warps."""
+        """The inverse transform: exact for matrices, within a small fraction of a voxel for warps."""
         return Transform(tuple(s.inverse if isinstance(s, Warp) else np.linalg.inv(s) for s in reversed(self.steps)))
 
     @property
@@ -77,23 +77,23 @@ class Transform:
         return tuple(step for step in self.steps if isinstance(step, Warp))
 
     def then(self, other: "Transform") -> "Transform":
-        """This transform followed by another."""
+        """Return this transform followed by another."""
         return Transform((*self.steps, *other.steps))
 
     def apply(self, points_mm: np.ndarray) -> np.ndarray:
-        """Points (3, N), RAS mm of the reference, as RAS mm of the moving image."""
+        """Map points (3, N) from RAS mm of the reference to RAS mm of the moving image."""
         for step in self.steps:
             points_mm = step.apply(points_mm) if isinstance(step, Warp) else step[:3, :3] @ points_mm + step[:3, 3:]
         return points_mm
 
 
 def rigid_matrix(shift_mm: Sequence[float] | np.ndarray, rotation_deg: np.ndarray, *, about_mm: np.ndarray) -> Affine:
-    """Rotation about a point, then a shift.
+    """Return the matrix of a rotation about a point followed by a translation.
 
     Args:
         shift_mm: (3,), along right, anterior, superior.
-        rotation_deg: (3,), direction is the axis and length the angle.
-        about_mm: (3,), the point that only the shift moves.
+        rotation_deg: (3,), rotation vector: its direction is the axis, its length the angle.
+        about_mm: (3,), center of rotation.
     """
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_rotvec(np.deg2rad(rotation_deg)).as_matrix()
@@ -102,11 +102,11 @@ def rigid_matrix(shift_mm: Sequence[float] | np.ndarray, rotation_deg: np.ndarra
 
 
 def nearest_rotation(matrix: Affine) -> np.ndarray:
-    """The (3, 3) rotation nearest to the linear part of a matrix."""
-    left, _, right = np.linalg.svd(matrix[:3, :3])
-    return left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
+    """Return the (3, 3) rotation nearest to the linear part of a matrix."""
+    u, _, vh = np.linalg.svd(matrix[:3, :3])
+    return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vh))]) @ vh
 
 
 def rotation_angle_deg(matrix: Affine) -> float:
-    """Angle of the rotation nearest to a matrix, 0..180."""
+    """Return the angle of the rotation nearest to a matrix, 0..180."""
     return float(np.rad2deg(Rotation.from_matrix(nearest_rotation(matrix)).magnitude()))

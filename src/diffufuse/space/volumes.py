@@ -1,4 +1,4 @@
-"""A volume is an array with its place in the patient; this file reads, writes and compares them."""
+"""Read, write and compare volumes: arrays with an affine to patient coordinates."""
 
 import gzip
 import os
@@ -30,7 +30,7 @@ BROKEN_FILE = (
 
 @dataclass(frozen=True)
 class Volume:
-    """Values on a regular grid in the patient.
+    """An array on a regular grid in patient coordinates.
 
     Attributes:
         array: (X, Y, Z), float32 for images (physical units), uint8 for labels and masks.
@@ -52,14 +52,14 @@ class Volume:
         return float(x), float(y), float(z)
 
     def with_array(self, array: np.ndarray) -> "Volume":
-        """The same grid with other values."""
+        """Return a volume with other values on the same grid."""
         if array.shape != self.array.shape:
             raise ValueError(f"array: expected shape {self.array.shape}, got {array.shape}")
         return replace(self, array=array)
 
 
 def same_grid(first: Volume, second: Volume) -> bool:
-    """Whether two volumes have equal shape and voxel positions (to 0.01 mm at every corner)."""
+    """Return whether two volumes have equal shape and voxel positions (to 0.01 mm at every corner)."""
     if first.shape != second.shape:
         return False
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
@@ -69,24 +69,24 @@ def same_grid(first: Volume, second: Volume) -> bool:
 
 
 def canonical(volume: Volume) -> Volume:
-    """The same voxels with axes flipped and permuted so that they run right, anterior, superior."""
+    """Return the volume in RAS+ orientation, by flipping and permuting its axes."""
     image = nib.as_closest_canonical(nib.Nifti1Image(volume.array, volume.affine))
     return Volume(np.ascontiguousarray(image.dataobj), image.affine)
 
 
 def read_volume(path: str | os.PathLike[str], *, channel: int | None = None) -> Volume:
-    """Read a NIfTI file whole, to its gzip trailer, in RAS orientation.
+    """Read a NIfTI file in RAS orientation; the gzip checksum is verified.
 
     Args:
         path: a `.nii` or `.nii.gz` file.
-        channel: which 3-D image of a 4-D file; None where the file holds one.
+        channel: index of a 3-D image in a 4-D file; None for a 3-D file.
 
     Returns:
-        float32 values for floating-point and signed files, uint8 where the file holds uint8.
+        The volume, float32, or uint8 where the file stores uint8.
 
     Raises:
-        BadInput: the file is damaged, does not say where it lies or says it twice differently, is 4-D without a
-            channel, has NaN or infinite voxels, or axes that are not orthonormal.
+        BadInput: the file is damaged, has no or contradictory qform and sform, is 4-D without a channel, has NaN or
+            infinite voxels, or axes that are not orthogonal.
     """
     path = Path(path)
     try:
@@ -106,7 +106,7 @@ def read_volume(path: str | os.PathLike[str], *, channel: int | None = None) -> 
 
 
 def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
-    """Write a NIfTI file with qform equal to sform, whole or not at all.
+    """Write a NIfTI file atomically, with qform equal to sform.
 
     Args:
         volume: float values are stored as float32, boolean and integer values as uint8.
@@ -125,11 +125,11 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
 
 
 def write_probability(volume: Volume, path: str | os.PathLike[str]) -> None:
-    """Write probabilities as a NIfTI file of uint16 with the slope 1/65535, which `read_volume` undoes.
+    """Write probabilities as a NIfTI file of uint16 with slope 1/65535, which `read_volume` applies.
 
-    A value is off by 7.6e-6 at most, and one closer than that to 0 or 1 becomes it. One half lies between two steps
-    and is rounded up, so a voxel is at least one half after reading if and only if it was before. Such a file is
-    about half as large as float32, whose last bits are noise that does not compress.
+    The rounding error is at most 7.6e-6; values closer than that to 0 or 1 become 0 or 1. The value 0.5 lies between
+    two steps and is rounded up, so thresholding at 0.5 gives the same mask before and after. The file is about half as
+    large as float32.
 
     Args:
         volume: values in 0..1.
@@ -148,7 +148,7 @@ def write_probability(volume: Volume, path: str | os.PathLike[str]) -> None:
 
 
 def _write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
-    """With qform equal to sform, whole or not at all."""
+    """Write an image atomically, with qform equal to sform."""
     image.set_qform(image.affine, code=1)
     image.set_sform(image.affine, code=1)
     with atomic_path(path) as partial:
@@ -156,7 +156,7 @@ def _write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
 
 
 def _one_volume(array: np.ndarray, channel: int | None, path: Path) -> np.ndarray:
-    """The 3-D image of a channel; trailing axes of length 1 hold nothing."""
+    """Return the 3-D array of a channel; trailing axes of length 1 are dropped."""
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim == 3 and channel is None:
@@ -170,7 +170,7 @@ def _one_volume(array: np.ndarray, channel: int | None, path: Path) -> np.ndarra
 
 
 def _affine(image: nib.Nifti1Image, path: Path) -> np.ndarray:
-    """Where the file says that it lies; its two statements must agree."""
+    """Return the affine of a file; qform and sform must agree."""
     (qform, q_code), (sform, s_code) = image.get_qform(coded=True), image.get_sform(coded=True)
     if not (q_code or s_code):
         raise BadInput(f"{path}: expected a qform or sform, but the file does not say where it lies; export it again.")

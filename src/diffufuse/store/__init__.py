@@ -1,1 +1,1 @@
-"""Prepared cases on disk, from which a slice or a 3-D patch is read alone."""
+"""Storage of prepared cases, with access to single slices and 3-D patches."""

@@ -1,4 +1,4 @@
-"""A prepared case on disk: what `prepare` writes and every later stage reads."""
+"""Read prepared cases from disk."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # registration loads slowly, and reading a prepared case does
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case on its common grid.
+    """A case on its common grid.
 
     Attributes:
         name: name of the case.
@@ -42,11 +42,11 @@ class PreparedCase:
     @property
     def scan(self) -> Scan:
         """The whole case in memory, as acquired."""
-        every = slice(None)
+        all_slices = slice(None)
         return Scan(
-            images=self.slices.images(every).transpose(1, 2, 3, 0),
-            presence=self.slices.presence(every).transpose(1, 2, 3, 0),
-            body=self.slices.body(every).transpose(1, 2, 0),
+            images=self.slices.images(all_slices).transpose(1, 2, 3, 0),
+            presence=self.slices.presence(all_slices).transpose(1, 2, 3, 0),
+            body=self.slices.body(all_slices).transpose(1, 2, 0),
         )
 
 
@@ -66,12 +66,12 @@ def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
 
 
 def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, PreparedCase]:
-    """Open several prepared cases, by name."""
+    """Open several prepared cases; returns name to case."""
     cases = [read_prepared(record) for record in records]
     return {case.name: case for case in cases}
 
 
 def beside(record: str | os.PathLike[str], ending: str) -> Path:
-    """A file of a prepared case by its record: `{case}_labels.nii.gz` beside `{case}.json` for `_labels.nii.gz`."""
+    """Return a file beside a record: `{case}_labels.nii.gz` beside `{case}.json` for `_labels.nii.gz`."""
     path = Path(record)
     return path.with_name(f"{path.stem}{ending}")

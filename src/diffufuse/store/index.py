@@ -1,4 +1,4 @@
-"""Which slices a dataset has, and how much of the body and of each region every one holds."""
+"""Index the axial slices of a dataset by the voxels of the body and of each region."""
 
 from collections.abc import Iterable, Mapping
 
@@ -25,12 +25,12 @@ PATCHES = pa.schema(
 def index_slices(
     cases: Iterable[tuple[str, StoredCase]], *, dataset: str, regions: Mapping[str, list[int]]
 ) -> pd.DataFrame:
-    """How much body and how much of each region every axial slice holds.
+    """Count the voxels of the body and of each region in every axial slice.
 
     Args:
-        cases: name and stored case, taken one at a time; none is kept.
-        dataset: name for the table.
-        regions: region to the label values that it joins.
+        cases: name and stored case; consumed one at a time.
+        dataset: name of the dataset.
+        regions: region to the label values that it combines.
 
     Returns:
         One row per case, region and slice, columns as in `PATCHES`.

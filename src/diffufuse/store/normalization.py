@@ -1,4 +1,4 @@
-"""From physical units to numbers of order one, as a network reads them."""
+"""Intensity normalization of images in physical units."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +11,14 @@ Z_LIMIT = 6.0
 
 
 def intensity_statistics(image: Float[np.ndarray, "..."], inside: Bool[np.ndarray, "..."]) -> dict[str, float]:
-    """Mean and standard deviation of an image where it was acquired inside the body.
+    """Return mean and standard deviation of an image inside the body and field of view.
 
     Args:
         image: values in physical units.
         inside: body and field of view.
 
     Returns:
-        `mean` and `sd` in the image's unit; 0 and 1 where nothing is inside, so that z-scoring is harmless.
+        `mean` and `sd` in the image's unit; 0 and 1 where the mask is empty.
     """
     values = image[inside].astype(np.float64)
     if values.size == 0:
@@ -33,7 +33,7 @@ def normalize(
     settings: Mapping[str, Any],
     statistics: Mapping[str, float],
 ) -> Float[np.ndarray, "..."]:
-    """Scale an image for a network; voxels outside the field of view become exactly 0.
+    """Normalize an image; voxels outside the field of view become exactly 0.
 
     Args:
         image: values in physical units (HU, SUV, MR intensity).
@@ -41,14 +41,14 @@ def normalize(
         settings: `method` is `zscore`, `cohort` (with `mean`, `sd` and, if it is clipped, `low` and `high` of the
             training patients, from `constants.fit_constants`), `window` (with `low` and `high` in the image's unit,
             mapped to -1..1) or `log` (log(1 + SUV), for PET).
-        statistics: `mean` and `sd` inside the body, of the same image; read by `zscore` alone.
+        statistics: `mean` and `sd` inside the body, of the same image; used by `zscore` only.
 
     Returns:
         float32 of the same shape.
 
     Raises:
-        ValueError: the method is unknown, a z-score is asked of an image that is constant inside the body, or the
-            cohort's constants are missing.
+        ValueError: the method is unknown, the image is constant inside the body (`zscore`), or the cohort's constants
+            are missing.
     """
     method = settings["method"]
     if method == "window":
@@ -77,7 +77,7 @@ def normalize_all(
     modalities: Mapping[str, Mapping[str, Any]],
     statistics: Mapping[str, Mapping[str, float]],
 ) -> np.ndarray:
-    """Normalize every image of a stack, each modality by its own rule.
+    """Normalize all images of a stack, each by the settings of its modality.
 
     Args:
         images: (M, ...) in physical units, in the order of `modalities`.

@@ -1,4 +1,4 @@
-"""A case in 16 bits a voxel: an image in steps of its own range, and all masks bit by bit."""
+"""Encode a case with 16 bits per voxel: quantized images, and all masks in one bit field."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ MOST_MODALITIES = 16 - FIRST_PRESENCE_BIT
 
 
 def step_of(image: np.ndarray) -> float:
-    """Size of a step such that every value is a signed 16-bit number of steps, and 0 is none.
+    """Return the quantization step with which every value fits a signed 16-bit integer; 0 stays 0.
 
     Args:
         image: finite values in physical units.
@@ -31,13 +31,13 @@ def step_of(image: np.ndarray) -> float:
 
 
 def encode(image: np.ndarray, step: float, codes: np.ndarray) -> None:
-    """Fill codes, (Z, X, Y) int16, with the nearest steps of an image, (X, Y, Z), in double precision."""
+    """Quantize an image, (X, Y, Z), into codes, (Z, X, Y) int16, in double precision."""
     for z, plane in enumerate(codes):
         plane[...] = np.rint(image[..., z].astype(np.float64) / step)
 
 
 def decode(codes: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Values of codes, float32, off by half a step at most; 0 is exactly 0.
+    """Return the values of codes, float32, with an error of at most half a step; 0 is exact.
 
     Args:
         codes: (M, Z, X, Y) int16.
@@ -50,10 +50,10 @@ def decode(codes: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def require_finite(image: np.ndarray, path: str | os.PathLike[str], name: str) -> None:
-    """Stop where an image holds NaN or infinity.
+    """Raise if an image has NaN or infinite values.
 
     Raises:
-        BadInput: it does; the file is the one that was to be written.
+        BadInput: it has; the message names the file to be written.
     """
     broken = image.size - np.count_nonzero(np.isfinite(image))
     if broken:
@@ -61,10 +61,10 @@ def require_finite(image: np.ndarray, path: str | os.PathLike[str], name: str) -
 
 
 def require_fine_steps(values: np.ndarray, step: float, path: str | os.PathLike[str], name: str) -> None:
-    """Stop where a few far values make the steps too coarse for all the others.
+    """Raise if outliers make the quantization too coarse for the other values.
 
     Raises:
-        BadInput: 98 % of the values span fewer than a hundred steps; the file is the one that was to be written.
+        BadInput: 98 % of the values span fewer than 100 steps; the message names the file to be written.
     """
     if step == WHOLE or not values.size:
         return
@@ -77,7 +77,7 @@ def require_fine_steps(values: np.ndarray, step: float, path: str | os.PathLike[
 
 
 def pack_masks(presence: Sequence[np.ndarray], body: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Labels in the low eight bits, then the body, then the presence of each modality; int16.
+    """Pack labels (low eight bits), body, and the presence of each modality into int16.
 
     Raises:
         ValueError: there are more modalities than bits.
@@ -85,21 +85,21 @@ def pack_masks(presence: Sequence[np.ndarray], body: np.ndarray, labels: np.ndar
     if len(presence) > MOST_MODALITIES:
         raise ValueError(f"presence: expected at most {MOST_MODALITIES} modalities, got {len(presence)}")
     packed = labels.astype(np.uint16) | body.astype(np.uint16) << BODY_BIT
-    for m, seen in enumerate(presence):
-        packed |= seen.astype(np.uint16) << (FIRST_PRESENCE_BIT + m)
+    for m, present in enumerate(presence):
+        packed |= present.astype(np.uint16) << (FIRST_PRESENCE_BIT + m)
     return packed.view(np.int16)
 
 
 def labels_of(masks: np.ndarray) -> np.ndarray:
-    """Labels out of packed masks, uint8."""
+    """Return the labels of packed masks, uint8."""
     return (masks & LABEL_BITS).astype(np.uint8)
 
 
 def body_of(masks: np.ndarray) -> np.ndarray:
-    """Body out of packed masks, boolean."""
+    """Return the body of packed masks, boolean."""
     return (masks >> BODY_BIT & 1).astype(bool)
 
 
 def presence_of(masks: np.ndarray, modalities: int) -> np.ndarray:
-    """Presence out of packed masks, (M, ...) boolean."""
+    """Return the presence of packed masks, (M, ...) boolean."""
     return np.stack([(masks >> (FIRST_PRESENCE_BIT + m) & 1).astype(bool) for m in range(modalities)])

@@ -1,4 +1,4 @@
-"""The images of a case as a model meets them."""
+"""The images of a case in memory."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from diffufuse.types import Mask
 
 @dataclass(frozen=True)
 class Scan:
-    """All modalities of a case on one grid; absence is told by `presence`, never by a value.
+    """All modalities of a case on one grid; `presence` marks absent voxels, not the image value.
 
     Attributes:
         images: (M, X, Y, Z) in physical units, 0 where absent.

@@ -1,7 +1,7 @@
-"""The store of prepared cases: one compressed file each, from which a slice or a 3-D patch is read alone.
+"""Store of prepared cases: one compressed file per case, with access to single slices and 3-D patches.
 
-An image is kept in 16-bit steps of its own; the masks share one more channel, bit by bit. A file is compared with its
-SHA-256 when it is opened, so that damage shows before a training begins, not in it.
+Images are quantized to 16 bits; the masks share one more channel as a bit field. A file is verified by its SHA-256 when
+it is opened, so that damage is detected before training.
 """
 
 import os
@@ -28,12 +28,12 @@ from diffufuse.store.packing import (
     step_of,
 )
 
-# Chosen by benchmarks/patches.py: blocks thin enough for slices and wide enough for patches. Air and absence shrink to
-# nothing; noise in 16 bits hardly shrinks, so what does not halve is kept plain and read at the speed of memory.
+# Chosen by benchmarks/patches.py: blocks thin enough for slices and wide enough for patches. Air and absent voxels
+# compress well, noise hardly; chunks that do not halve are stored uncompressed and read at memory speed.
 CHUNK, BLOCK = (1, 32, 64, 64), (1, 8, 64, 64)
 PACKED = {"codec": blosc2.Codec.LZ4, "filters": [blosc2.Filter.NOFILTER], "typesize": 2, "nthreads": 1}
 WORTH_PACKING = 0.5
-# An open file takes 0.2 MB and a descriptor, opening it anew 0.2 ms: memory must not grow with the cohort.
+# An open file takes 0.2 MB and a descriptor, reopening it 0.2 ms: memory must not grow with the cohort.
 MOST_OPEN = 64
 
 Region = tuple[slice, slice, slice]
@@ -41,14 +41,14 @@ Region = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class StoredCase:
-    """One prepared case, read slice by slice or patch by patch.
+    """A prepared case, read by slices or patches.
 
     Attributes:
-        path: its file.
-        stamp: what tells whether the file is still the one that was compared with its SHA-256.
-        sha256: of the file's content.
+        path: path of the file.
+        stamp: inode, size and modification time of the verified file, to detect later changes.
+        sha256: SHA-256 of the file's content.
         modalities: names of the images, in channel order.
-        steps: (M,) float32, size of a step in each image's unit; a value is off by half a step at most.
+        steps: (M,) float32, quantization step in each image's unit; the error of a value is at most half a step.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class StoredCase:
 
     @property
     def array(self) -> blosc2.NDArray:
-        """(M + 1, Z, X, Y) int16, memory-mapped: the images in steps, and the masks bit by bit."""
+        """(M + 1, Z, X, Y) int16, memory-mapped: the quantized images and the packed masks."""
         return _opened(self.path, self.stamp)
 
     def __len__(self) -> int:
@@ -72,26 +72,26 @@ class StoredCase:
         return int(x), int(y), int(z)
 
     def images(self, z: int | slice) -> np.ndarray:
-        """Images of a slice in physical units, (M, X, Y), or of several, (Z, M, X, Y); 0 where absent."""
+        """Return images in physical units, (M, X, Y) of one slice or (Z, M, X, Y) of several; 0 where absent."""
         return _slices_first(self._images((_slab(z), slice(None), slice(None))), z)
 
     def presence(self, z: int | slice) -> np.ndarray:
-        """Where each modality was acquired, boolean, shaped like `images`."""
+        """Return where each modality was acquired, boolean, shaped like `images`."""
         return _slices_first(presence_of(self._masks((_slab(z), slice(None), slice(None))), len(self.modalities)), z)
 
     def body(self, z: int | slice) -> np.ndarray:
-        """Where the body is, boolean, (X, Y) or (Z, X, Y)."""
+        """Return the body mask, boolean, (X, Y) or (Z, X, Y)."""
         return _slices_first(body_of(self._masks((_slab(z), slice(None), slice(None)))), z)
 
     def labels(self, z: int | slice) -> np.ndarray:
-        """Reference labels, uint8, (X, Y) or (Z, X, Y)."""
+        """Return the reference labels, uint8, (X, Y) or (Z, X, Y)."""
         return _slices_first(labels_of(self._masks((_slab(z), slice(None), slice(None)))), z)
 
     def patch(self, start: tuple[int, int, int], size: tuple[int, int, int]) -> "Patch":
-        """A box of the case; only what is asked of it is read.
+        """Return a patch of the case, which is read on access.
 
         Args:
-            start: lowest voxel (X, Y, Z); may lie outside the case, where everything is absent.
+            start: lowest voxel (X, Y, Z); may lie outside the case, where all modalities are absent.
             size: (X, Y, Z) in voxels.
         """
         return Patch(self, start, size)
@@ -105,10 +105,10 @@ class StoredCase:
 
 @dataclass(frozen=True)
 class Patch:
-    """A box of a stored case.
+    """A patch of a stored case.
 
     Attributes:
-        case: what it is a part of.
+        case: the stored case.
         start: lowest voxel (X, Y, Z).
         size: (X, Y, Z) in voxels.
     """
@@ -153,16 +153,16 @@ class Patch:
         return z, x, y
 
     def _placed(self, part: np.ndarray) -> np.ndarray:
-        """What was read, (..., Z, X, Y), as (..., X, Y, Z), with nothing around it where the case ends."""
-        found = np.moveaxis(part, -3, -1)
-        if found.shape[-3:] == tuple(self.size):
-            return found
-        whole = np.zeros((*found.shape[:-3], *self.size), found.dtype)
+        """Transpose an array (..., Z, X, Y) to (..., X, Y, Z), zero-padded outside the case."""
+        values = np.moveaxis(part, -3, -1)
+        if values.shape[-3:] == tuple(self.size):
+            return values
+        padded = np.zeros((*values.shape[:-3], *self.size), values.dtype)
         x, y, z = (
             slice(first - start, last - start) for start, (first, last) in zip(self.start, self._within, strict=True)
         )
-        whole[..., x, y, z] = found
-        return whole
+        padded[..., x, y, z] = values
+        return padded
 
 
 def write_slices(
@@ -175,8 +175,8 @@ def write_slices(
 ) -> str:
     """Store a prepared case.
 
-    Whole numbers within 32,767 of 0 are kept exactly, other values to half a step: the image's largest magnitude
-    divided by 65,534. Where a modality is absent its image is exactly 0.
+    Integers within 32,767 of 0 are stored exactly, other values to half a step: the image's largest magnitude divided
+    by 65,534. Where a modality is absent its image is exactly 0.
 
     Args:
         path: ends in `.b2nd`.
@@ -186,21 +186,20 @@ def write_slices(
         labels: (X, Y, Z) uint8.
 
     Returns:
-        SHA-256 of the file, to be kept in the case's record and given to `open_slices`.
+        SHA-256 of the file, to be passed to `open_slices`.
 
     Raises:
-        BadInput: an image is not finite, or few of its values lie so far out that the steps between the others
-            would be lost.
+        BadInput: an image is not finite, or its outliers make the quantization too coarse.
     """
     x, y, z = labels.shape
     array = np.empty((len(images) + 1, z, x, y), np.int16)
     steps = []
     for codes, (name, image) in zip(array, images.items(), strict=False):
-        seen = np.where(presence[name], image, 0)
-        require_finite(seen, path, name)
-        steps.append(step_of(seen))
-        require_fine_steps(seen[presence[name]], steps[-1], path, name)
-        encode(seen, steps[-1], codes)
+        masked = np.where(presence[name], image, 0)
+        require_finite(masked, path, name)
+        steps.append(step_of(masked))
+        require_fine_steps(masked[presence[name]], steps[-1], path, name)
+        encode(masked, steps[-1], codes)
     array[-1] = pack_masks([presence[name] for name in images], body, labels).transpose(2, 0, 1)
     stored = _compressed(array)
     stored.schunk.vlmeta["modalities"] = list(images)
@@ -215,11 +214,11 @@ def open_slices(path: str | os.PathLike[str], *, sha256: str) -> StoredCase:
     """Open a stored case for reading.
 
     Args:
-        path: the file that `write_slices` wrote.
-        sha256: what `write_slices` returned.
+        path: a file written by `write_slices`.
+        sha256: the return value of `write_slices`.
 
     Raises:
-        BadInput: the file is missing or its content is not what was written.
+        BadInput: the file is missing or its content has changed.
     """
     path = Path(path)
     stamp = _stamp(path)
@@ -227,19 +226,19 @@ def open_slices(path: str | os.PathLike[str], *, sha256: str) -> StoredCase:
         raise BadInput(
             f"{path}: expected the slice store as it was written, but it is missing or damaged; prepare the case again."
         )
-    array = _opened.__wrapped__(path, stamp)  # for a moment only; reading will open it again
+    array = _opened.__wrapped__(path, stamp)  # bypasses the cache; reading opens the file again
     if array.dtype != np.int16:
         raise BadInput(f"{path}: expected 16-bit steps, got {array.dtype} of an older release; prepare the case again.")
-    kept = array.schunk.vlmeta
-    return StoredCase(path, stamp, sha256, tuple(kept["modalities"]), np.array(kept["steps"], np.float32))
+    metadata = array.schunk.vlmeta
+    return StoredCase(path, stamp, sha256, tuple(metadata["modalities"]), np.array(metadata["steps"], np.float32))
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Identity of a file, empty if there is none."""
+    """Return inode, size and modification time of a file, empty if it does not exist."""
     if not path.exists():
         return ()
-    now = path.stat()
-    return now.st_ino, now.st_size, now.st_mtime_ns
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=MOST_OPEN)
@@ -265,5 +264,5 @@ def _slab(z: int | slice) -> slice:
 
 
 def _slices_first(part: np.ndarray, z: int | slice) -> np.ndarray:
-    """From (..., Z, X, Y) to (Z, ..., X, Y), or to (..., X, Y) for one slice."""
+    """Transpose (..., Z, X, Y) to (Z, ..., X, Y), or to (..., X, Y) for one slice."""
     return np.moveaxis(part, -3, 0) if isinstance(z, slice) else part[..., 0, :, :]

@@ -1,4 +1,4 @@
-"""The corruptions: a name in `config/conditions.yaml` under `corruption` is a key here."""
+"""Registry of corruptions; the keys are the values of `corruption` in `config/conditions.yaml`."""
 
 from diffufuse.conditions.corruptions.bias_field import bias_field
 from diffufuse.conditions.corruptions.downsampling import downsampling
@@ -13,7 +13,7 @@ from diffufuse.conditions.corruptions.poisson_noise import poisson_noise
 from diffufuse.conditions.corruptions.rician_noise import rician_noise
 from diffufuse.conditions.corruptions.streaks import streaks
 
-# These change values, and give an image for an image.
+# These change voxel values: image to image.
 CORRUPTIONS = {
     "gaussian_noise": gaussian_noise,
     "rician_noise": rician_noise,
@@ -27,5 +27,5 @@ CORRUPTIONS = {
     "streaks": streaks,
     "downsampling": downsampling,
 }
-# These take voxels away, and give where an image is still there.
+# These remove voxels, and return the remaining presence.
 REMOVALS = {"missing_slices": missing_slices}

@@ -1,4 +1,4 @@
-"""A gain that is the same everywhere."""
+"""Constant gain."""
 
 from collections.abc import Mapping
 
@@ -15,19 +15,18 @@ def gain(
     spacing_mm: Spacing,
     generator: np.random.Generator,
 ) -> Image:
-    """Multiply an image by one number inside the body.
+    """Multiply an image by a constant gain inside the body.
 
-    Another scanner, coil or calibration shows the same body brighter or darker as a whole. A z-score takes such a gain
-    out again exactly, so that it says nothing of a model unless it acts later: conditions with this corruption say
-    `after: normalization`, and stretch what the network reads away from its zero, the mean of the patient or of the
-    cohort. That is a shift of contrast which no normalization had the chance to mend.
+    The gain differs between scanners, coils and calibrations. A z-score removes a constant gain exactly, so conditions
+    with this corruption set `after: normalization`: they scale the network's input about its zero, the mean of the
+    patient or cohort, which is a change of contrast that normalization cannot correct.
 
     Args:
         image: (X, Y, Z), normalized.
-        inside: (X, Y, Z) body and field of view; voxels elsewhere stay as they are.
-        settings: `change`, the gain's departure from 1, > -1; 0.2 is a fifth more.
-        spacing_mm: not read: the gain is the same everywhere.
-        generator: not read: nothing is drawn.
+        inside: (X, Y, Z) body and field of view; other voxels are unchanged.
+        settings: `change`, deviation of the gain from 1, > -1.
+        spacing_mm: not used.
+        generator: not used.
 
     Returns:
         The image with the gain, float32; equal to `image` for a change of 0 or where nothing is inside.

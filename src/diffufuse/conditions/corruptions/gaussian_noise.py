@@ -15,18 +15,18 @@ def gaussian_noise(
     spacing_mm: Spacing,
     generator: np.random.Generator,
 ) -> Image:
-    """Add white noise inside the body.
+    """Add white Gaussian noise inside the body.
 
-    Thermal noise of the receiver and quantum noise at high counts are close to normal and independent from voxel to
-    voxel. Its strength is told relative to the contrast that the image has, so that one number means the same for
-    every modality: image + sigma * SD(image inside) * N(0, 1), inside the body, before normalization.
+    Thermal noise of the receiver and quantum noise at high counts are approximately normal and independent between
+    voxels. The noise level is relative to the image's standard deviation, so that it is comparable between modalities:
+    image + sigma * SD(image inside) * N(0, 1), inside the body, before normalization.
 
     Args:
         image: (X, Y, Z) in physical units.
-        inside: (X, Y, Z) body and field of view; voxels elsewhere stay as they are.
+        inside: (X, Y, Z) body and field of view; other voxels are unchanged.
         settings: `noise_sd`, sigma in units of the image's standard deviation inside the body, >= 0.
-        spacing_mm: not read: the noise is that of a voxel, however large.
-        generator: the only source of randomness.
+        spacing_mm: not used; the noise is independent of the voxel size.
+        generator: random number generator.
 
     Returns:
         The noisy image, float32; equal to `image` for sigma 0 or where nothing is inside.

@@ -1,4 +1,4 @@
-"""Ghosts in an MR image."""
+"""Ghosting in MR."""
 
 from collections.abc import Mapping
 
@@ -15,21 +15,19 @@ def ghosting(
     spacing_mm: Spacing,
     generator: np.random.Generator,
 ) -> Image:
-    """Repeat an MR image over itself along y, inside the body.
+    """Add ghosts along y to an MR image, inside the body.
 
-    Breath and pulse come back regularly while line after line of k-space is acquired, so that every n-th line is weaker
-    than the others. A comb of n lines in k-space is a comb of n places in the image: faint copies of the body lie over
-    it, a field of view / n apart, and what leaves the image on one side enters on the other. The copies follow each
-    other along y, as the lines of axial slices usually do. The middle line stays as it is, for without it nothing would
-    be left of the contrast. Nothing is drawn.
+    Periodic motion (breathing, pulse) during the acquisition weakens every n-th line of k-space. This superimposes n
+    faint copies of the body, field of view / n apart and with wrap-around, along the phase-encoding axis y, as usual
+    for axial slices. The central line is unchanged, to preserve the contrast. The corruption is deterministic.
 
     Args:
         image: (X, Y, Z) MR intensity, a whole volume.
-        inside: (X, Y, Z) body and field of view; voxels elsewhere stay as they are.
-        settings: `ghosts`, n >= 2; `intensity`, by what share every n-th line is weaker, >= 0: 1 takes it out. A ghost
-            has intensity / n of the image's brightness.
-        spacing_mm: not read: the distance of ghosts is a share of the image's width.
-        generator: not read: nothing is drawn.
+        inside: (X, Y, Z) body and field of view; other voxels are unchanged.
+        settings: `ghosts`, n >= 2; `intensity`, fraction by which every n-th line is attenuated, >= 0: 1 removes it. A
+            ghost has intensity / n of the image's brightness.
+        spacing_mm: not used; the distance of ghosts is a fraction of the image's width.
+        generator: not used.
 
     Returns:
         The image with its ghosts, float32, >= 0; equal to `image` for intensity 0 or where nothing is inside.
@@ -39,9 +37,9 @@ def ghosting(
     """
     if not inside.any() or not settings["intensity"]:
         return image.copy()
-    import torch  # like torchio, it loads for seconds, which other conditions need not wait for
+    import torch  # imported here, as torch and torchio load slowly
     import torchio
 
-    still = torchio.Subject(image=torchio.ScalarImage(tensor=torch.from_numpy(image[None].copy())))
-    ghosts = torchio.transforms.Ghosting(int(settings["ghosts"]), 1, settings["intensity"], None)
-    return np.where(inside, np.abs(ghosts(still).get_first_image().data.numpy()[0]), image)
+    subject = torchio.Subject(image=torchio.ScalarImage(tensor=torch.from_numpy(image[None].copy())))
+    transform = torchio.transforms.Ghosting(int(settings["ghosts"]), 1, settings["intensity"], None)
+    return np.where(inside, np.abs(transform(subject).get_first_image().data.numpy()[0]), image)

@@ -18,25 +18,24 @@ def motion_blur(
     spacing_mm: Spacing,
     generator: np.random.Generator,
 ) -> Image:
-    """Smear an image along a straight line in the axial plane, inside the body.
+    """Blur an image along a straight line in the axial plane, inside the body.
 
-    A patient who moves evenly while a slice is acquired is seen at every place on the way: each point becomes a line,
-    here of a given length and of an angle drawn once for the whole image, with variance length^2 / 12 along the line
-    and 0 across. What lies outside the body, or was never acquired, does not flow in: a voxel is the mean of what the
-    line meets inside. Total intensity is kept away from the border.
+    Uniform motion during the acquisition turns each point into a line, with a given length and one random angle per
+    image; its variance is length^2 / 12 along the line and 0 across. Voxels outside the body or field of view do not
+    contribute: a voxel is the mean over the line inside the body. Total intensity is preserved away from the border.
 
     Args:
         image: (X, Y, Z) in physical units.
-        inside: (X, Y, Z) body and field of view; voxels elsewhere stay as they are.
-        settings: `length_mm`, the way that is moved, >= 0; it need not be a whole number of voxels.
-        spacing_mm: voxel size; the angle is one of millimeters, not of voxels.
-        generator: the only source of randomness.
+        inside: (X, Y, Z) body and field of view; other voxels are unchanged.
+        settings: `length_mm`, length of the motion, >= 0; need not be a whole number of voxels.
+        spacing_mm: voxel size; the angle is in physical space.
+        generator: random number generator.
 
     Returns:
-        The blurred image, float32; equal to `image` for length 0 or where nothing is inside. Beside an edge it may
-        undershoot by a few percent of the edge, as cubic interpolation does.
+        The blurred image, float32; equal to `image` for length 0 or where nothing is inside. Near an edge it may
+        undershoot by a few percent of the edge, due to cubic interpolation.
     """
-    from scipy.signal import fftconvolve  # loads for a second, which other conditions need not wait for
+    from scipy.signal import fftconvolve  # imported here, as it loads slowly
 
     angle = generator.uniform(0, np.pi)
     blurred = image.copy()
@@ -51,16 +50,16 @@ def motion_blur(
 
 
 def _line(length_mm: float, angle: float, spacing_mm: Spacing) -> Float[np.ndarray, "x y"]:
-    """What a point becomes: weights of sum 1 around the middle voxel, whose second moments are those of the line."""
+    """Return the blur kernel: weights of sum 1 with the second moments of the line."""
     half_mm = length_mm / 2 * np.array([np.cos(angle), np.sin(angle)])
-    x, y = (_shares(NODES * half / mm) for half, mm in zip(half_mm, spacing_mm[:2], strict=True))
+    x, y = (_cubic_weights(NODES * half / mm) for half, mm in zip(half_mm, spacing_mm[:2], strict=True))
     return np.einsum("n,nx,ny->xy", WEIGHTS / 2, x, y)
 
 
-def _shares(places: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n voxel"]:
-    """How each place between voxels is shared among them, by cubic convolution, exact for parabolas (Keys 1981)."""
-    reach = int(np.abs(places).max()) + 2
-    distance = np.abs(np.arange(-reach, reach + 1) - places[:, None])
+def _cubic_weights(positions: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n voxel"]:
+    """Return cubic convolution weights of positions between voxels, exact for parabolas (Keys 1981)."""
+    reach = int(np.abs(positions).max()) + 2
+    distance = np.abs(np.arange(-reach, reach + 1) - positions[:, None])
     near = (1.5 * distance - 2.5) * distance**2 + 1
     far = ((2.5 - 0.5 * distance) * distance - 4) * distance + 2
     return np.select([distance < 1, distance < 2], [near, far], 0.0)

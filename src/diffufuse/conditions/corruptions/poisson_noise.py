@@ -15,20 +15,20 @@ def poisson_noise(
     spacing_mm: Spacing,
     generator: np.random.Generator,
 ) -> Image:
-    """Count fewer decays inside the body, as a lower dose or a shorter scan does.
+    """Add Poisson noise inside the body, as with a lower dose or a shorter scan.
 
-    Decays are independent, so a count has its mean as its variance, and an image in SUV has a variance proportional to
-    SUV: hot lesions get the most noise, cold tissue little. Each voxel becomes Poisson(k * value) / k. The counts per
+    The variance of a count is its mean, so the variance of an SUV image is proportional to SUV: hot lesions get the
+    most noise, cold tissue little. Each voxel becomes Poisson(k * value) / k. The counts per
     SUV, k = mean(image inside) / (sigma * SD(image inside))^2, make the root mean square of the noise inside the body
-    that of Gaussian noise of the same sigma, so that the two differ in their form and not in their strength. Real
-    noise is also correlated between neighbors, by reconstruction and filtering; here voxels are independent.
+    equal to that of Gaussian noise of the same sigma. Real noise is also correlated between neighbors by reconstruction
+    and filtering; here voxels are independent.
 
     Args:
-        image: (X, Y, Z), SUV. A voxel below 0 can hold no counts and stays as it is.
-        inside: (X, Y, Z) body and field of view; voxels elsewhere stay as they are.
+        image: (X, Y, Z), SUV. Voxels below 0 are unchanged.
+        inside: (X, Y, Z) body and field of view; other voxels are unchanged.
         settings: `noise_sd`, sigma in units of the image's standard deviation inside the body, >= 0.
-        spacing_mm: not read: the noise is that of a voxel, however large.
-        generator: the only source of randomness.
+        spacing_mm: not used; the noise is independent of the voxel size.
+        generator: random number generator.
 
     Returns:
         The noisy image, float32; equal to `image` for sigma 0, or where nothing, nothing above 0 or nothing but one

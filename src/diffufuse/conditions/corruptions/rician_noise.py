@@ -15,18 +15,18 @@ def rician_noise(
     spacing_mm: Spacing,
     generator: np.random.Generator,
 ) -> Image:
-    """Add the noise of an MR magnitude image inside the body.
+    """Add Rician noise, the noise of an MR magnitude image, inside the body.
 
-    A scanner measures two channels with normal noise each and shows their magnitude,
-    |image + sigma * SD(image inside) * (N(0, 1) + i N(0, 1))|. Bright tissue gets noise that is close to normal; where
-    there is no signal the noise cannot average out, and its mean is sigma * SD * sqrt(pi / 2): dark regions turn gray.
+    The image is the magnitude of two channels with normal noise,
+    |image + sigma * SD(image inside) * (N(0, 1) + i N(0, 1))|. The noise is approximately normal in bright tissue;
+    without signal its mean is sigma * SD * sqrt(pi / 2), a noise floor that brightens dark regions.
 
     Args:
         image: (X, Y, Z) MR intensity, >= 0.
-        inside: (X, Y, Z) body and field of view; voxels elsewhere stay as they are.
+        inside: (X, Y, Z) body and field of view; other voxels are unchanged.
         settings: `noise_sd`, sigma of a channel in units of the image's standard deviation inside the body, >= 0.
-        spacing_mm: not read: the noise is that of a voxel, however large.
-        generator: the only source of randomness.
+        spacing_mm: not used; the noise is independent of the voxel size.
+        generator: random number generator.
 
     Returns:
         The noisy image, float32, >= 0; equal to `image` for sigma 0 or where nothing is inside.

@@ -1,4 +1,4 @@
-"""Streaks in CT."""
+"""Metal streak artifacts in CT."""
 
 from collections.abc import Mapping
 
@@ -18,21 +18,20 @@ def streaks(
     spacing_mm: Spacing,
     generator: np.random.Generator,
 ) -> Image:
-    """Let rays through a piece of metal be measured wrong, inside the body.
+    """Add streaks of rays through a metal rod, inside the body.
 
-    Metal swallows nearly all photons of the rays that pass it, and what is counted on them is noise. Filtered
-    backprojection draws every ray as a line through the whole slice: if one is too high by itself, a bright line with
-    dark sides, h(u) = (1 - u^2) / (1 + u^2)^2 at a distance of u widths, which is the ramp filter's response (with an
-    exponential window) and adds nothing on the whole. Here a thin rod lies along z through one voxel of the body, drawn
-    once. In each slice as many rays as told go through it, at angles drawn evenly and with errors drawn from a normal
-    distribution; the star they make fades with the distance from the rod. The rod itself is not drawn.
+    Metal absorbs nearly all photons of a ray (photon starvation), so that its measurement is noise. Filtered
+    back-projection turns an error of one ray into a line with overshoot, h(u) = (1 - u^2) / (1 + u^2)^2 at a distance
+    of u widths, the response of the ramp filter (with an exponential window), with integral 0. A thin rod lies along z
+    through a random voxel of the body. In each slice `streaks` rays cross it, with uniform random angles and normal
+    random errors. The rod itself is not added.
 
     Args:
         image: (X, Y, Z) in HU.
-        inside: (X, Y, Z) body and field of view; voxels elsewhere stay as they are.
-        settings: `amplitude_hu`, standard deviation of a streak's height, >= 0; `streaks`, how many a slice has, >= 1.
+        inside: (X, Y, Z) body and field of view; other voxels are unchanged.
+        settings: `amplitude_hu`, standard deviation of a streak's height, >= 0; `streaks`, number per slice, >= 1.
         spacing_mm: voxel size; a streak is 3 mm wide, or a voxel where that is wider.
-        generator: the only source of randomness.
+        generator: random number generator.
 
     Returns:
         The image with streaks, float32, nowhere pushed below -1024 HU; equal to `image` for amplitude 0 or where
@@ -47,22 +46,22 @@ def streaks(
         return streaked
     within = np.flatnonzero(inside)
     rod = np.unravel_index(within[generator.integers(within.size)], inside.shape)
-    drawn = (image.shape[2], int(settings["streaks"]))
-    angles = generator.uniform(0, np.pi, drawn)
-    heights_hu = settings["amplitude_hu"] * generator.standard_normal(drawn)
-    for level in range(image.shape[2]):
-        x, y = np.nonzero(inside[..., level])
-        away_mm = (x - rod[0]) * spacing_mm[0], (y - rod[1]) * spacing_mm[1]
-        star = np.zeros(len(x))
-        for angle, height_hu in zip(angles[level], heights_hu[level], strict=True):
-            distance_mm = away_mm[0] * np.sin(angle) - away_mm[1] * np.cos(angle)
-            star += height_hu * _response(distance_mm / max(WIDTH_MM, *spacing_mm[:2]))
-        values = image[x, y, level]
-        streaked[x, y, level] = np.maximum(values + star, np.minimum(values, LOWEST_HU))
+    shape = (image.shape[2], int(settings["streaks"]))
+    angles = generator.uniform(0, np.pi, shape)
+    heights_hu = settings["amplitude_hu"] * generator.standard_normal(shape)
+    for z in range(image.shape[2]):
+        x, y = np.nonzero(inside[..., z])
+        offset_mm = (x - rod[0]) * spacing_mm[0], (y - rod[1]) * spacing_mm[1]
+        error_hu = np.zeros(len(x))
+        for angle, height_hu in zip(angles[z], heights_hu[z], strict=True):
+            distance_mm = offset_mm[0] * np.sin(angle) - offset_mm[1] * np.cos(angle)
+            error_hu += height_hu * _response(distance_mm / max(WIDTH_MM, *spacing_mm[:2]))
+        values = image[x, y, z]
+        streaked[x, y, z] = np.maximum(values + error_hu, np.minimum(values, LOWEST_HU))
     return streaked
 
 
 def _response(widths: np.ndarray) -> np.ndarray:
-    """What a line's height becomes at a distance from it: 1 on the line, below 0 beyond one width, 0 on the whole."""
+    """Return the line response at a distance in widths: 1 on the line, negative beyond one width, integral 0."""
     square = widths**2
     return (1 - square) / (1 + square) ** 2

@@ -1,6 +1,6 @@
-"""The formats: how the raw files of a dataset become images and labels of a case.
+"""Readers of raw file formats: images and labels of a case.
 
-The key is the `format` of a dataset's block in `config/datasets.yaml`; the block says where to look and what to choose.
+The key is the `format` of a dataset's block in `config/datasets.yaml`, which also holds the reader's settings.
 """
 
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ class RawCase(Protocol):
 
     @property
     def files(self) -> list[Path]:
-        """Every file that may be read."""
+        """All files that may be read."""
 
     def owns(self, path: str) -> bool:
-        """Whether a path below the raw folder is of this case, be it there or not."""
+        """Return whether a path below the raw folder belongs to this case, whether or not it exists."""
 
     @property
     def choice(self) -> list[dict[str, Any]]:
-        """What was chosen for every modality, and what was left: rows of a table."""
+        """Table rows of the files or series chosen for each modality, and of those left out."""
 
     def read_image(self, modality: str) -> tuple[Volume, dict[str, Any]] | None:
-        """An image in physical units and its allow-listed facts; None where the case has no such modality."""
+        """Read an image in physical units and its allow-listed metadata; None where the case lacks the modality."""
 
     def read_labels(self, reference: Volume) -> tuple[Volume, dict[str, Any]]:
-        """Labels on the grid of the reference modality's image, and their facts."""
+        """Read the labels on the grid of the reference image, and their metadata."""
 
 
 class Format(Protocol):
-    """What a format's module offers."""
+    """Interface of a format's module."""
 
     def find_cases(self, raw: Path, block: Mapping[str, Any]) -> list[str]:
-        """Names of the cases in the raw folder, sorted; a source's `_` is our `-`."""
+        """Return the names of the cases in the raw folder, sorted, with `-` for `_`."""
 
     def open_case(self, raw: Path, case: str, block: Mapping[str, Any]) -> RawCase:
-        """The raw files of one case; raises BadInput where there are none."""
+        """Open the raw files of one case; raises BadInput where there are none."""
 
 
 FORMATS: dict[str, Format] = {"dicom": dicom, "nifti": nifti}

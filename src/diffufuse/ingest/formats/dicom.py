@@ -1,4 +1,4 @@
-"""Images and contours as a hospital's DICOM: one folder per case, its series chosen by rules on their tags."""
+"""Read DICOM datasets: one folder per case, series chosen by rules on their tags."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ FOLDER = re.compile("[A-Za-z0-9_-]+")
 
 
 def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
-    """Names of the cases: the folders in the raw folder, sorted; a source's `_` is our `-`."""
+    """Return the names of the case folders in the raw folder, sorted, with `-` for `_`."""
     folders = [path.name for path in raw.iterdir() if path.is_dir() and FOLDER.fullmatch(path.name)]
     names = sorted(name.replace("_", "-") for name in folders)
     if len(set(names)) < len(names):
@@ -29,17 +29,17 @@ def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
 
 
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "DicomCase":
-    """The series of one case, each header read once.
+    """Open the series of one case; each header is read once.
 
     Args:
-        raw: the source's folder, with one folder per case.
+        raw: the raw folder, with one folder per case.
         case: name of the case.
-        block: of the dataset: every modality has `kind` and `series`, a list of rules as `dicom.choice` reads them;
+        block: settings of the dataset: every modality has `kind` and `series`, a list of rules for `dicom.choice`;
             `annotation` has `drawn_on`, the modality in whose frame the contours lie, `series`, `rois` (label to
-            pattern, in painting order: a later one lies on an earlier) and `optional`.
+            pattern; later labels overwrite earlier ones) and `optional`.
 
     Raises:
-        BadInput: there is no such folder, or it holds no readable DICOM.
+        BadInput: the folder is missing, or contains no readable DICOM.
     """
     folders = [path for path in sorted(raw.glob(case.replace("-", "[-_]"))) if path.is_dir()]
     if not folders:
@@ -52,9 +52,9 @@ class DicomCase:
     """The series of one case.
 
     Attributes:
-        folder: of the case.
-        block: of the dataset.
-        series: all that the folder holds.
+        folder: folder of the case.
+        block: settings of the dataset.
+        series: all series in the folder.
     """
 
     folder: Path
@@ -63,16 +63,16 @@ class DicomCase:
 
     @property
     def files(self) -> list[Path]:
-        """Every file that may be read."""
+        """All files that may be read."""
         return sorted(path for series in self.series for path in series.files)
 
     def owns(self, path: str) -> bool:
-        """Whether a path below the raw folder is of this case: in its folder."""
+        """Return whether a path below the raw folder is in the folder of this case."""
         return path.startswith(f"{self.folder.name}/")
 
     @cached_property
     def chosen(self) -> dict[str, Chosen | None]:
-        """Modality to the one series that its rules choose; None where none does, unless it is the reference."""
+        """Modality to the series chosen by its rules; None where none matches, unless it is the reference."""
         reference = self.block["reference"]
         return {
             name: choose_series(self.series, settings["series"], required=name if name == reference else None)
@@ -81,39 +81,39 @@ class DicomCase:
 
     @property
     def choice(self) -> list[dict[str, Any]]:
-        """What was chosen for every modality, and which series were left, one row each."""
+        """Table rows of the series chosen for each modality, and of the remaining series."""
         return choice_report(self.series, self.chosen)
 
     def read_image(self, modality: str) -> tuple[Volume, dict[str, Any]] | None:
-        """An image in HU, SUV or MR intensity; None where no series is chosen."""
-        found, settings = self.chosen[modality], self.block["modalities"][modality]
-        if found is None:
+        """Read an image in HU, SUV or MR intensity; None where no series is chosen."""
+        choice, settings = self.chosen[modality], self.block["modalities"][modality]
+        if choice is None:
             return None
-        read = read_suv if settings["kind"] == "pet" else read_stack
-        stack = read(found.series, fill_gaps=settings.get("fill_gaps", 0))
-        sequence = {"sequence": found.sequence} if found.sequence else {}
-        return stack.volume, {**sidecar_of(found.series), **stack.facts, **sequence}
+        reader = read_suv if settings["kind"] == "pet" else read_stack
+        stack = reader(choice.series, fill_gaps=settings.get("fill_gaps", 0))
+        sequence = {"sequence": choice.sequence} if choice.sequence else {}
+        return stack.volume, {**sidecar_of(choice.series), **stack.facts, **sequence}
 
     def read_labels(self, reference: Volume) -> tuple[Volume, dict[str, Any]]:
-        """Labels on the reference image's grid, from the one structure set or segmentation that the rules choose.
+        """Read the labels on the reference grid, from the structure set or segmentation chosen by the rules.
 
         Raises:
-            BadInput: there is none, or a region that is not optional cannot be found or placed.
+            BadInput: none matches, or a required region is missing or does not fit the grid.
         """
-        wanted = self.block["annotation"]
-        drawn_on = self.chosen[wanted["drawn_on"]]
+        settings = self.block["annotation"]
+        drawn_on = self.chosen[settings["drawn_on"]]
         if drawn_on is None:
-            raise BadInput(f"{self.folder}: expected {wanted['drawn_on']}, on which the contours are; add it.")
-        found = choose_series(self.series, wanted["series"], required="the annotation")
-        read = read_masks(
-            cast(Chosen, found).series,
-            wanted["rois"],
+            raise BadInput(f"{self.folder}: expected {settings['drawn_on']}, on which the contours are; add it.")
+        annotation = choose_series(self.series, settings["series"], required="the annotation")
+        regions = read_masks(
+            cast(Chosen, annotation).series,
+            settings["rois"],
             reference,
             frame_of_reference=drawn_on.series.frame_of_reference,
-            optional=wanted.get("optional", ()),
+            optional=settings.get("optional", ()),
         )
         labels = np.zeros(reference.shape, np.uint8)
-        for label in wanted["rois"]:
-            if label in read.masks:
-                labels[read.masks[label]] = self.block["labels"][label]
-        return reference.with_array(labels), read.facts
+        for label in settings["rois"]:
+            if label in regions.masks:
+                labels[regions.masks[label]] = self.block["labels"][label]
+        return reference.with_array(labels), regions.facts

@@ -1,6 +1,6 @@
-"""Images and labels as NIfTI files, found by the pattern of their paths.
+"""Read NIfTI datasets: files are selected by path patterns.
 
-A pattern is a path below the raw folder in which `{case}` stands for the case, `*` for anything within one name.
+A pattern is a path below the raw folder with `{case}` for the name of the case and `*` for any text within one name.
 """
 
 import re
@@ -20,35 +20,35 @@ MOST_SHOWN = 5
 
 
 def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
-    """Names of the cases that have an image of the reference modality, sorted; a source's `_` is our `-`.
+    """Return the names of the cases with an image of the reference modality, sorted, with `-` for `_`.
 
     Raises:
-        BadInput: two cases of the source would get the same name.
+        BadInput: two cases would get the same name.
     """
     patterns = [_expression(pattern) for pattern in block["modalities"][block["reference"]]["file"]]
     paths = [path.relative_to(raw).as_posix() for path in sorted(raw.rglob("*")) if path.is_file()]
-    found = {match["case"] for path in paths for pattern in patterns if (match := pattern.fullmatch(path))}
-    names = sorted(source.replace("_", "-") for source in found)
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
+    sources = {match["case"] for path in paths for pattern in patterns if (match := pattern.fullmatch(path))}
+    names = sorted(source.replace("_", "-") for source in sources)
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
+    if duplicates:
         raise BadInput(
-            f"{raw}: expected names that differ by more than `_` and `-`, but {', '.join(twice[:MOST_SHOWN])} stands "
-            "twice; rename one."
+            f"{raw}: expected names that differ by more than `_` and `-`, but {', '.join(duplicates[:MOST_SHOWN])} "
+            "stands twice; rename one."
         )
     return names
 
 
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "NiftiCase":
-    """The files of one case.
+    """Open the files of one case.
 
     Args:
-        raw: the source's folder.
+        raw: the raw folder.
         case: name of the case.
-        block: of the dataset: every modality has `file`, a list of patterns, and may have `channel`, the index in a
-            4-D file; `annotation` has `file` and `values`, from the file's numbers to the names in `labels`.
+        block: settings of the dataset: every modality has `file`, a list of patterns, and optionally `channel`, the
+            index in a 4-D file; `annotation` has `file` and `values`, label values in the file to names in `labels`.
 
     Raises:
-        BadInput: nothing of the case is there, or two files could be the same image.
+        BadInput: the case has no image, or two files match one pattern.
     """
     images = {name: _find(raw, case, settings["file"]) for name, settings in block["modalities"].items()}
     labels = _find(raw, case, block["annotation"]["file"])
@@ -62,9 +62,9 @@ class NiftiCase:
     """The files of one case.
 
     Attributes:
-        raw: the source's folder.
+        raw: the raw folder.
         case: name of the case.
-        block: of the dataset.
+        block: settings of the dataset.
         images: modality to its file; several modalities may share a 4-D file.
         annotation: the file of the labels, or None.
     """
@@ -77,83 +77,84 @@ class NiftiCase:
 
     @property
     def files(self) -> list[Path]:
-        """Every file that may be read."""
+        """All files that may be read."""
         return sorted({*self.images.values(), *([self.annotation] if self.annotation else [])})
 
     def owns(self, path: str) -> bool:
-        """Whether a path below the raw folder is of this case: by the pattern of a modality or of the labels."""
+        """Return whether a path below the raw folder matches a pattern of this case's images or labels."""
         settings = [*self.block["modalities"].values(), self.block["annotation"]]
-        found = (_expression(pattern).fullmatch(path) for one in settings for pattern in one["file"])
-        return any(match is not None and match["case"].replace("_", "-") == self.case for match in found)
+        matches = (_expression(pattern).fullmatch(path) for setting in settings for pattern in setting["file"])
+        return any(match is not None and match["case"].replace("_", "-") == self.case for match in matches)
 
     @property
     def choice(self) -> list[dict[str, Any]]:
-        """Which file every modality was found in, one row each; empty where there is none."""
-        found = {name: self.images.get(name) for name in self.block["modalities"]}
-        return [{"modality": name, "file": path.name if path else ""} for name, path in found.items()]
+        """Table rows of the file of each modality; empty where there is none."""
+        files = {name: self.images.get(name) for name in self.block["modalities"]}
+        return [{"modality": name, "file": path.name if path else ""} for name, path in files.items()]
 
     def read_image(self, modality: str) -> tuple[Volume, dict[str, Any]] | None:
-        """An image, float32, in the file's own unit; None where the case has no such modality."""
+        """Read an image, float32, in the unit of the file; None where the case lacks the modality."""
         if modality not in self.images:
             return None
         volume = read_volume(self.images[modality], channel=self.block["modalities"][modality].get("channel"))
         return volume.with_array(volume.array.astype(np.float32)), {}
 
     def read_labels(self, reference: Volume) -> tuple[Volume, dict[str, Any]]:
-        """Labels on the reference image's grid, as `labels` numbers them.
+        """Read the labels on the reference grid, with the values of `labels`.
 
         Raises:
-            BadInput: there is no file, it lies on another grid, or holds a number that `values` does not name.
+            BadInput: the file is missing, is on another grid, or has a value that is not in `values`.
         """
         path = self.annotation
         if path is None:
             expected = " or ".join(self.block["annotation"]["file"])
             raise BadInput(f"{self.raw}, case {self.case}: expected labels at {expected}, but found none; add them.")
-        drawn = read_volume(path)
-        if not same_grid(drawn, reference):
+        labels = read_volume(path)
+        if not same_grid(labels, reference):
             raise BadInput(
                 f"{path}: expected labels on the grid of {self.block['reference']}, {reference.shape}, got "
-                f"{drawn.shape} or another place; export the labels on the image's grid."
+                f"{labels.shape} or another place; export the labels on the image's grid."
             )
-        return drawn.with_array(renumbered(drawn.array, self.block, path)), {}
+        return labels.with_array(renumbered(labels.array, self.block, path)), {}
 
 
 def renumbered(array: np.ndarray, block: Mapping[str, Any], path: Path) -> np.ndarray:
-    """A file's label numbers as the dataset's own.
+    """Map the label values of a file to those of the dataset.
 
     Args:
-        array: whole numbers of any type.
-        block: of the dataset, with `annotation.values` (file's number to name) and `labels` (name to ours).
+        array: integers of any type.
+        block: settings of the dataset, with `annotation.values` (value in the file to name) and `labels` (name to
+            value).
         path: the file, for messages.
 
     Returns:
         uint8; 0 stays background.
 
     Raises:
-        BadInput: a value is not whole or not in the table, or two numbers of one file mean the same label.
+        BadInput: a value is not an integer or not in the table, or two values of the file have the same label.
     """
-    values = {0: 0} | {int(number): block["labels"][name] for number, name in block["annotation"]["values"].items()}
-    found = np.unique(array)
-    unknown = [f"{number:g}" for number in found if float(number) not in values]
+    mapping = {0: 0} | {int(number): block["labels"][name] for number, name in block["annotation"]["values"].items()}
+    values = np.unique(array)
+    unknown = [f"{number:g}" for number in values if float(number) not in mapping]
     if unknown:
         raise BadInput(
-            f"{path}: expected the label values {', '.join(map(str, values))}, got also "
+            f"{path}: expected the label values {', '.join(map(str, mapping))}, got also "
             f"{', '.join(unknown[:MOST_SHOWN])}; add them to annotation.values in datasets.yaml or correct the file."
         )
-    meant = [values[int(number)] for number in found]
-    if len(set(meant)) < len(meant):
+    labels = [mapping[int(number)] for number in values]
+    if len(set(labels)) < len(labels):
         raise BadInput(
-            f"{path}: expected one number per label, but the values {', '.join(f'{n:g}' for n in found)} name one "
+            f"{path}: expected one number per label, but the values {', '.join(f'{n:g}' for n in values)} name one "
             "label twice; the file mixes two releases of the dataset."
         )
-    ours = np.zeros(array.shape, np.uint8)
-    for number, label in zip(found, meant, strict=True):
-        ours[array == number] = label
-    return ours
+    renumbered_array = np.zeros(array.shape, np.uint8)
+    for number, label in zip(values, labels, strict=True):
+        renumbered_array[array == number] = label
+    return renumbered_array
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """What a path must match; the case is the same wherever it stands."""
+    """Return the regular expression of a path pattern; repeated `{case}` must match the same text."""
     first, *others = pattern.split("{case}")
     between = [_literal(part) for part in others]
     return re.compile(_literal(first) + f"(?P<case>{CASE})" + "(?P=case)".join(between))
@@ -164,19 +165,19 @@ def _literal(text: str) -> str:
 
 
 def _find(raw: Path, case: str, patterns: Sequence[str]) -> Path | None:
-    """The one file of a case under the first pattern that has any."""
-    plain = dict.fromkeys([case, case.replace("-", "_")])  # found without a look at the other cases' names
+    """Return the one file of a case that matches the first pattern with any match."""
+    spellings = dict.fromkeys([case, case.replace("-", "_")])  # tried first, without listing the other cases
     for pattern in patterns:
         expression = _expression(pattern)
-        spelled = [path for name in plain for path in raw.glob(pattern.replace("{case}", name))]
-        found = [
+        candidates = [path for name in spellings for path in raw.glob(pattern.replace("{case}", name))]
+        matches = [
             path
-            for path in sorted(spelled or raw.glob(pattern.replace("{case}", case.replace("-", "[-_]"))))
+            for path in sorted(candidates or raw.glob(pattern.replace("{case}", case.replace("-", "[-_]"))))
             if expression.fullmatch(path.relative_to(raw).as_posix())
         ]
-        if len(found) > 1:
-            names = ", ".join(path.relative_to(raw).as_posix() for path in found[:MOST_SHOWN])
+        if len(matches) > 1:
+            names = ", ".join(path.relative_to(raw).as_posix() for path in matches[:MOST_SHOWN])
             raise BadInput(f"{raw}, case {case}: expected one file like {pattern}, got {names}; keep one.")
-        if found:
-            return found[0]
+        if matches:
+            return matches[0]
     return None

@@ -1,4 +1,4 @@
-"""DG-CMT: attention across modalities that knows the time and the reliability of each (Eqs. 14 to 18)."""
+"""DG-CMT: cross-modal attention conditioned on diffusion time and reliability (Eqs. 14 to 18)."""
 
 import math
 from typing import Literal
@@ -15,26 +15,25 @@ TimeOn = Literal["queries and keys", "keys", "off"]
 
 
 class CrossModalBlock(nn.Module):
-    """One DG-CMT block: attention over the tokens of all modalities, then a perceptron on each token.
+    """One DG-CMT block: attention over the tokens of all modalities, then an MLP on each token.
 
-    Normalization comes before each part (Eq. 18 has it after; the pre-norm form trains more stably). Time is added to
-    queries and keys: added to the keys alone and equal for all modalities it shifts all logits of a query alike, which
-    the softmax ignores, so the paper's Eq. 15 is without effect; that form is kept as `keys`.
-    Reliability enters as log(n w_m) on the logits of modality m's keys, n being the number of present modalities:
-    uniform gates change nothing, and a gate of zero hides a modality. Multiplying the tokens by w_m (Eq. 13) would be
-    undone by the normalization.
+    The block is pre-norm (Eq. 18 is post-norm, which trains less stably). The time embedding is added to queries and
+    keys: added to the keys only and equal for all modalities, as in Eq. 15, it shifts all logits of a query equally,
+    which the softmax cancels; that form is available as `keys`. Reliability is added to the logits of modality m's keys
+    as log(n w_m), with n the number of present modalities: uniform gates have no effect, and a gate of zero masks a
+    modality. Multiplying the tokens by w_m (Eq. 13) would be undone by the normalization.
     """
 
     def __init__(self, width: int, *, head_width: int, ffn: int, window: int, dropout: float, time_on: TimeOn) -> None:
         """Build the block.
 
         Args:
-            width: of a token, D.
-            head_width: of an attention head.
-            ffn: width of the perceptron in units of D.
-            window: tokens per axis that attend to each other: 0 for all, 1 for each place by itself.
-            dropout: after attention and perceptron.
-            time_on: what the time embedding is added to.
+            width: token dimension D.
+            head_width: dimension of an attention head.
+            ffn: hidden dimension of the MLP in units of D.
+            window: attention window in tokens per axis: 0 for the whole grid, 1 for single positions.
+            dropout: dropout rate after attention and MLP.
+            time_on: where the time embedding is added.
         """
         super().__init__()
         self.heads, self.window, self.time_on = max(width // head_width, 1), window, time_on
@@ -54,12 +53,12 @@ class CrossModalBlock(nn.Module):
         identity: Float[Tensor, "modality *grid width"],
         bias: Float[Tensor, "batch modality"],
     ) -> Float[Tensor, "batch modality *grid width"]:
-        """Tokens after attention and perceptron.
+        """Return the tokens after attention and MLP.
 
         Args:
-            tokens: of all modalities.
-            time: embedding of each modality's time.
-            identity: embedding of place and modality.
+            tokens: tokens of all modalities.
+            time: time embedding of each modality.
+            identity: embedding of position and modality.
             bias: added to the logits of a modality's keys.
         """
         on_grid = (...,) + (None,) * (tokens.ndim - 3) + (slice(None),)
@@ -76,7 +75,7 @@ class CrossModalBlock(nn.Module):
 
 
 class CrossModalTransformer(nn.Module):
-    """The DG-CMT of one level: a stack of blocks, with embeddings of time, place and modality."""
+    """The DG-CMT of one level: a stack of blocks with embeddings of time, position and modality."""
 
     def __init__(self, modalities: int, width: int, *, blocks: int, **settings: object) -> None:
         """Build the stack; `settings` are those of `CrossModalBlock`."""
@@ -89,35 +88,35 @@ class CrossModalTransformer(nn.Module):
         self,
         tokens: Float[Tensor, "batch modality width *grid"],
         time: Float[Tensor, "batch modality"],
-        there: Bool[Tensor, "batch modality"],
+        present: Bool[Tensor, "batch modality"],
         gates: Float[Tensor, "batch modality"],
     ) -> Float[Tensor, "batch modality width *grid"]:
-        """Tokens that have seen the other modalities; an absent one is seen by none.
+        """Return the tokens after cross-modal attention; absent modalities are masked.
 
         Args:
-            tokens: denoised, of all modalities.
-            time: from which time each modality was denoised, in [0, T].
-            there: which modalities are present.
+            tokens: denoised tokens of all modalities.
+            time: start time of each modality's denoising, in [0, T].
+            present: which modalities are present.
             gates: w_m, sum 1 over the present modalities.
         """
         grid, width = tuple(tokens.shape[3:]), tokens.shape[2]
-        place = place_embedding(grid, width, device=tokens.device)
-        identity = place + self.modality[(slice(None),) + (None,) * len(grid)]
-        told = self.time(time) if self.time is not None else tokens.new_zeros(*tokens.shape[:3])
-        bias = gate_bias(gates, there)
+        position = place_embedding(grid, width, device=tokens.device)
+        identity = position + self.modality[(slice(None),) + (None,) * len(grid)]
+        time_embedding = self.time(time) if self.time is not None else tokens.new_zeros(*tokens.shape[:3])
+        bias = gate_bias(gates, present)
         tokens = rearrange(tokens, "b m d ... -> b m ... d")
         for block in self.blocks:
-            tokens = block(tokens, told, identity, bias)
+            tokens = block(tokens, time_embedding, identity, bias)
         return rearrange(tokens, "b m ... d -> b m d ...")
 
 
 def gate_bias(
-    gates: Float[Tensor, "batch modality"], there: Bool[Tensor, "batch modality"]
+    gates: Float[Tensor, "batch modality"], present: Bool[Tensor, "batch modality"]
 ) -> Float[Tensor, "batch modality"]:
-    """log(n w_m) for the n present modalities, minus infinity for the absent; 0 for all where none is present."""
-    count = there.sum(dim=1, keepdim=True)
+    """Return log(n w_m) for the n present modalities, minus infinity for absent ones; 0 if none is present."""
+    count = present.sum(dim=1, keepdim=True)
     logs = torch.log((gates * count).clamp(min=1e-6))
-    return torch.where(there, logs, float("-inf")).masked_fill(count == 0, 0.0)
+    return torch.where(present, logs, float("-inf")).masked_fill(count == 0, 0.0)
 
 
 def windowed_attention(
@@ -129,15 +128,15 @@ def windowed_attention(
     heads: int,
     window: int,
 ) -> Float[Tensor, "batch modality *grid width"]:
-    """Attention among the tokens of all modalities within windows of the grid (Eq. 16).
+    """Compute attention over the tokens of all modalities within windows of the grid (Eq. 16).
 
-    The cost is linear in the number of tokens for a fixed window, quadratic for `window` 0, the literal form.
+    The cost is linear in the number of tokens for a fixed window, quadratic for `window` 0, as in the paper.
 
     Args:
-        queries: one per token.
-        keys: likewise.
-        values: likewise.
-        bias: added to the logits of a modality's keys; minus infinity hides it.
+        queries: one query per token.
+        keys: one key per token.
+        values: one value per token.
+        bias: added to the logits of a modality's keys; minus infinity masks it.
         heads: number of attention heads.
         window: tokens per axis in a window, 0 for the whole grid.
     """
@@ -148,16 +147,16 @@ def windowed_attention(
         side for extent, whole in zip(grid[::-1], padded[::-1], strict=True) for side in (0, whole - extent)
     ]
     axes = "xyz"[: len(grid)]
-    apart = " ".join(f"({axis} {axis}w)" for axis in axes)
+    split_axes = " ".join(f"({axis} {axis}w)" for axis in axes)
     inside, outside = " ".join(f"{axis}w" for axis in axes), " ".join(axes)
     sizes = {f"{axis}w": edge for axis, edge in zip(axes, size, strict=True)}
-    split = f"b m {apart} (h d) -> (b {outside}) h (m {inside}) d"
+    split = f"b m {split_axes} (h d) -> (b {outside}) h (m {inside}) d"
     q, k, v = (rearrange(F.pad(part, pad), split, h=heads, **sizes) for part in (queries, keys, values))
     mask = F.pad(bias[(...,) + (None,) * len(grid)].expand(*bias.shape, *grid), pad[2:], value=float("-inf"))
-    mask = rearrange(mask, f"b m {apart} -> (b {outside}) 1 1 (m {inside})", **sizes)
-    found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype))
+    mask = rearrange(mask, f"b m {split_axes} -> (b {outside}) 1 1 (m {inside})", **sizes)
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype))
     counts = {axis: whole // edge for axis, whole, edge in zip(axes, padded, size, strict=True)}
-    joined = rearrange(
-        found, f"(b {outside}) h (m {inside}) d -> b m {apart} (h d)", m=bias.shape[1], **sizes, **counts
+    merged = rearrange(
+        attended, f"(b {outside}) h (m {inside}) d -> b m {split_axes} (h d)", m=bias.shape[1], **sizes, **counts
     )
-    return joined[(slice(None), slice(None), *(slice(extent) for extent in grid))]
+    return merged[(slice(None), slice(None), *(slice(extent) for extent in grid))]

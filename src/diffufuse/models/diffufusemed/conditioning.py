@@ -1,4 +1,4 @@
-"""What a token is told beside its content: the diffusion time of its modality, which modality, and where."""
+"""Embeddings of diffusion time and position."""
 
 import math
 
@@ -12,7 +12,7 @@ LONGEST_WAVE = 10_000.0
 
 
 def waves(position: Float[Tensor, "*shape"], width: int) -> Float[Tensor, "*shape width"]:
-    """Sines and cosines of a position at `width` / 2 frequencies (Vaswani et al., NeurIPS 2017, arXiv 1706.03762)."""
+    """Return sines and cosines of a position at `width` / 2 frequencies (Vaswani et al., arXiv 1706.03762)."""
     half = max(width // 2, 1)
     frequency = torch.exp(torch.arange(half, device=position.device) * (-math.log(LONGEST_WAVE) / half))
     angle = position[..., None] * frequency
@@ -20,7 +20,7 @@ def waves(position: Float[Tensor, "*shape"], width: int) -> Float[Tensor, "*shap
 
 
 def place_embedding(grid: tuple[int, ...], width: int, *, device: torch.device) -> Float[Tensor, "*grid width"]:
-    """P of Eq. 6: sines and cosines along every axis in turn; any grid size, no parameters."""
+    """Return the sinusoidal position embedding P of Eq. 6, for any grid size."""
     per_axis = width // len(grid)
     parts = []
     for axis, size in enumerate(grid):
@@ -31,7 +31,7 @@ def place_embedding(grid: tuple[int, ...], width: int, *, device: torch.device) 
 
 
 class TimeEmbedding(nn.Module):
-    """gamma(t) of the paper: sines and cosines of the time through a small perceptron."""
+    """Time embedding gamma(t) of the paper: sines and cosines of the time through an MLP."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -39,5 +39,5 @@ class TimeEmbedding(nn.Module):
         self.perceptron = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, time: Float[Tensor, "batch modality"]) -> Float[Tensor, "batch modality width"]:
-        """One vector per sample and modality; times in [0, T]."""
+        """Return one vector per sample and modality; times in [0, T]."""
         return self.perceptron(waves(time * (1000.0 / T), self.width))

@@ -1,4 +1,4 @@
-"""The denoiser of one level: from noisy tokens of all modalities and their times to the velocity of each (Eq. 8)."""
+"""The denoiser of one level: noisy tokens of all modalities and their times to velocities (Eq. 8)."""
 
 import torch
 from einops import rearrange
@@ -11,11 +11,10 @@ from diffufuse.models.pyramid import CONVOLUTION
 
 
 class Denoiser(nn.Module):
-    """Predicts the velocity of every modality's tokens; one network for all modalities, told which by an embedding.
+    """Predict the velocity of every modality's tokens, with one network conditioned on the modality.
 
-    Context is shared as C in Eq. 8, at a cost linear in the number of tokens: each block looks around within a
-    modality by a depthwise convolution, and across modalities by the mean of the other present modalities' tokens at
-    the same place and over the whole patch.
+    The context C of Eq. 8 has a cost linear in the number of tokens: a depthwise convolution within a modality, and
+    across modalities the mean of the other present modalities' tokens at the same position and over the whole patch.
     """
 
     def __init__(self, modalities: int, width: int, *, blocks: int, dims: int) -> None:
@@ -30,29 +29,28 @@ class Denoiser(nn.Module):
         self,
         noisy: Float[Tensor, "batch modality width *grid"],
         time: Float[Tensor, "batch modality"],
-        there: Bool[Tensor, "batch modality"],
+        present: Bool[Tensor, "batch modality"],
     ) -> Float[Tensor, "batch modality width *grid"]:
-        """Velocity v of every token; that of an absent modality means nothing, and influences none.
+        """Return the velocity v of every token, which is undefined for absent modalities.
 
         Args:
-            noisy: tokens at their times, of unit variance; where `there` is False their content has no influence on
-                the others.
+            noisy: tokens at their times, of unit variance; those of absent modalities do not influence the others.
             time: one per sample and modality, in [0, T].
-            there: which modalities are present.
+            present: which modalities are present.
         """
-        told = self.time(time) + self.modality  # (B, M, D)
+        embedding = self.time(time) + self.modality  # (B, M, D)
         tokens = noisy
         for block in self.blocks:
-            tokens = block(tokens, told, there)
+            tokens = block(tokens, embedding, present)
         batch = noisy.shape[0]
         return rearrange(self.out(rearrange(tokens, "b m d ... -> (b m) d ...")), "(b m) d ... -> b m d ...", b=batch)
 
 
 class DenoiserBlock(nn.Module):
-    """Depthwise convolution, then a perceptron on each token and its context, both steered by time and modality.
+    """Depthwise convolution, then an MLP on each token and its context, modulated by time and modality.
 
-    Steering is a shift, scale and gate from the embedding, the gate starting at zero (Peebles and Xie, ICCV 2023,
-    arXiv 2212.09748); depthwise convolution and perceptron are those of ConvNeXt (arXiv 2201.03545).
+    The modulation is a shift, scale and gate from the embedding, the gate initialized at zero (Peebles and Xie, ICCV
+    2023, arXiv 2212.09748); depthwise convolution and MLP are those of ConvNeXt (arXiv 2201.03545).
     """
 
     def __init__(self, width: int, *, dims: int) -> None:
@@ -69,52 +67,54 @@ class DenoiserBlock(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch modality width *grid"],
-        told: Float[Tensor, "batch modality width"],
-        there: Bool[Tensor, "batch modality"],
+        embedding: Float[Tensor, "batch modality width"],
+        present: Bool[Tensor, "batch modality"],
     ) -> Float[Tensor, "batch modality width *grid"]:
-        """Tokens with what was learned added to them."""
+        """Return the tokens plus the gated residual."""
         batch, dims = tokens.shape[0], tokens.ndim - 3
         shift, scale, gate = (
             rearrange(part, "b m d -> (b m) d" + " 1" * dims)
-            for part in self.steer(nn.functional.silu(told)).chunk(3, dim=-1)
+            for part in self.steer(nn.functional.silu(embedding)).chunk(3, dim=-1)
         )
-        flat, others = (rearrange(part, "b m d ... -> (b m) d ...") for part in (tokens, mean_of_others(tokens, there)))
+        flat, others = (
+            rearrange(part, "b m d ... -> (b m) d ...") for part in (tokens, mean_of_others(tokens, present))
+        )
         overall = self.everywhere(others.flatten(2).mean(dim=2))[(...,) + (None,) * dims]
         inner = (self.around(flat) + self.across(others) + overall) * (1 + scale) + shift
         return rearrange(flat + gate * self.perceptron(inner), "(b m) d ... -> b m d ...", b=batch)
 
 
 def mean_of_others(
-    tokens: Float[Tensor, "batch modality width *grid"], there: Bool[Tensor, "batch modality"]
+    tokens: Float[Tensor, "batch modality width *grid"], present: Bool[Tensor, "batch modality"]
 ) -> Float[Tensor, "batch modality width *grid"]:
-    """For each modality the mean of the other present ones at the same place; 0 where there is none."""
-    weight = there.to(tokens.dtype)[(...,) + (None,) * (tokens.ndim - 2)]
-    shown = torch.where(weight > 0, tokens, 0.0)
+    """Return for each modality the mean of the other present ones at the same position; 0 if there is none."""
+    weight = present.to(tokens.dtype)[(...,) + (None,) * (tokens.ndim - 2)]
+    masked = torch.where(weight > 0, tokens, 0.0)
     others = weight.sum(dim=1, keepdim=True) - weight
-    return (shown.sum(dim=1, keepdim=True) - shown) / others.clamp(min=1.0)
+    return (masked.sum(dim=1, keepdim=True) - masked) / others.clamp(min=1.0)
 
 
 def denoise(
     denoiser: Denoiser,
     noisy: Float[Tensor, "batch modality width *grid"],
     start: Float[Tensor, "batch modality"],
-    there: Bool[Tensor, "batch modality"],
+    present: Bool[Tensor, "batch modality"],
     *,
     steps: int,
 ) -> Float[Tensor, "batch modality width *grid"]:
-    """Clean tokens in a few deterministic steps of equal length from the start time to 0.
+    """Denoise tokens in deterministic steps of equal length from the start time to 0.
 
     Args:
         denoiser: predicts the velocity.
         noisy: tokens at their start times.
-        start: one per sample and modality, in [0, T]; where it is 0 the tokens come back as they are.
-        there: which modalities are present.
+        start: one per sample and modality, in [0, T]; where it is 0 the tokens are unchanged.
+        present: which modalities are present.
         steps: number of steps, at least 1.
     """
     on_grid = (...,) + (None,) * (noisy.ndim - 2)
     for done in range(steps):
         time, earlier = (start * (1 - part / steps) for part in (done, done + 1))
-        velocity = denoiser(noisy, time, there)
+        velocity = denoiser(noisy, time, present)
         noisy = (
             clean_of(noisy, velocity, time[on_grid])
             if done == steps - 1

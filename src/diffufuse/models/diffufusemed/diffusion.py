@@ -1,10 +1,9 @@
-"""Diffusion of tokens: noise levels, forward noising, and deterministic steps back, at any time per token group.
+"""Diffusion of tokens: noise schedule, forward noising, and deterministic reverse steps.
 
-Times are numbers in [0, T], not integers, and may differ between samples and modalities: everything follows from the
-closed form of the cosine schedule (Nichol and Dhariwal, ICML 2021, arXiv 2102.09672, Eq. 17), so a step from t to an
-earlier time never meets a grid that it has to agree with. A token z is noised to a z + b e with a^2 + b^2 = 1
-(Eq. 7 of the paper; a^2 is its alpha-bar), and a network predicts v = a e - b z (Salimans and Ho, ICLR 2022,
-arXiv 2202.00512).
+Times are numbers in [0, T], not integers, and may differ between samples and modalities: the cosine
+schedule (Nichol and Dhariwal, ICML 2021, arXiv 2102.09672, Eq. 17) is used in closed form, without discretization. A
+token z is noised to a z + b e with a^2 + b^2 = 1 (Eq. 7 of the paper; a^2 is its alpha-bar), and a network predicts
+v = a e - b z (Salimans and Ho, ICLR 2022, arXiv 2202.00512).
 """
 
 import math
@@ -19,17 +18,17 @@ _ORIGIN = math.cos(OFFSET / (1 + OFFSET) * math.pi / 2)
 
 
 def signal(time: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Share a of the signal at a time in [0, T]; 1 at time 0, 0 at time T."""
+    """Return the signal coefficient a at a time in [0, T]; 1 at time 0, 0 at time T."""
     return torch.cos((time / T + OFFSET) / (1 + OFFSET) * math.pi / 2) / _ORIGIN
 
 
 def noise(time: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Share b of the noise at a time in [0, T]; 0 at time 0, 1 at time T."""
+    """Return the noise coefficient b at a time in [0, T]; 0 at time 0, 1 at time T."""
     return torch.sqrt((1 - signal(time).square()).clamp(min=0.0))
 
 
 def time_of_noise(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Time at which noise has the share b^2 = `variance` of the variance; in [0, T] for 0..1, inverse of `noise`."""
+    """Return the time in [0, T] at which the noise variance b^2 is `variance`, in 0..1; inverse of `noise`."""
     angle = torch.acos((torch.sqrt((1 - variance).clamp(0.0, 1.0)) * _ORIGIN).clamp(max=_ORIGIN))
     return T * (angle * (2 / math.pi) * (1 + OFFSET) - OFFSET).clamp(0.0, 1.0)
 
@@ -37,28 +36,28 @@ def time_of_noise(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def noised(
     tokens: Float[Tensor, "*shape"], noise_drawn: Float[Tensor, "*shape"], time: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Tokens at a time, a z + b e (Eq. 7); `time` broadcasts against the tokens."""
+    """Return tokens noised to a time, a z + b e (Eq. 7); `time` broadcasts against the tokens."""
     return signal(time) * tokens + noise(time) * noise_drawn
 
 
 def velocity(
     tokens: Float[Tensor, "*shape"], noise_drawn: Float[Tensor, "*shape"], time: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """What a network has to predict, v = a e - b z."""
+    """Return the prediction target v = a e - b z."""
     return signal(time) * noise_drawn - noise(time) * tokens
 
 
 def clean_of(
     noisy: Float[Tensor, "*shape"], predicted: Float[Tensor, "*shape"], time: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """The clean tokens that noisy ones and a predicted v imply, a x - b v."""
+    """Return the clean tokens implied by noisy tokens x and a predicted v, a x - b v."""
     return signal(time) * noisy - noise(time) * predicted
 
 
 def noise_of(
     noisy: Float[Tensor, "*shape"], predicted: Float[Tensor, "*shape"], time: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """The noise that noisy tokens and a predicted v imply, b x + a v."""
+    """Return the noise implied by noisy tokens x and a predicted v, b x + a v."""
     return noise(time) * noisy + signal(time) * predicted
 
 
@@ -68,9 +67,9 @@ def step_back(
     time: Float[Tensor, "*shape"],
     earlier: Float[Tensor, "*shape"],
 ) -> Float[Tensor, "*shape"]:
-    """One deterministic step from a time to an earlier one (DDIM with eta 0: Song et al., ICLR 2021, arXiv 2010.02502).
+    """Take one deterministic step to an earlier time (DDIM with eta 0: Song et al., ICLR 2021, arXiv 2010.02502).
 
-    The clean tokens and the noise that the prediction implies are put together again at the earlier time. Going to
-    time 0 gives the clean tokens themselves.
+    The clean tokens and noise implied by the prediction are recombined at the earlier time; time 0 gives the clean
+    tokens.
     """
     return noised(clean_of(noisy, predicted, time), noise_of(noisy, predicted, time), earlier)

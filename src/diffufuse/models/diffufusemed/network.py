@@ -2,7 +2,7 @@
 
 Nandini et al., DiffuFuseMed: Diffusion-Guided Multimodal Transformer for Robust and Calibrated Medical Image
 Segmentation, 2025 (ISSN 1311-1728, vol. 38 no. 1s); its equations are quoted by number. Latent diffusion after
-Rombach et al. (arXiv 2112.10752). Where the paper is silent or cannot work as written, the docstrings say what is done.
+Rombach et al. (arXiv 2112.10752). Docstrings state deviations from the paper.
 """
 
 from collections.abc import Sequence
@@ -38,14 +38,14 @@ Diffusion = Literal["observed", "renoise", "off"]
 Gates = Literal["reliability", "uniform"]
 PROBE_TIME = 100.0
 CLEAN_MEMORY = 0.99
-# Diffusion never starts where noise outweighs signal: from there a few steps lead to the mean of all images.
+# Denoising never starts where noise exceeds signal: a few steps from there give the mean of all images.
 MOST_NOISE = 0.5
 
 
 class DiffuFuseMed(nn.Module):
-    """One encoder per modality; at the coarse levels diffusion and cross-modal attention; gated fusion; one decoder.
+    """One encoder per modality, diffusion and cross-modal attention at the coarse levels, gated fusion, one decoder.
 
-    Without windows, so without coarse levels, and with uniform gates it is `MultiEncoderCNN`.
+    With no `windows` (no coarse levels) and uniform gates it equals `MultiEncoderCNN`.
     """
 
     clean_energy: Tensor
@@ -77,32 +77,32 @@ class DiffuFuseMed(nn.Module):
         Args:
             modalities: number of input images M.
             outputs: number of output channels C.
-            widths: channels of each level, from fine to coarse.
-            windows: window of the cross-modal attention at each of the last levels, fine to coarse; their number is
-                that of the levels with diffusion and attention. 0 for the whole grid, 1 for each place by itself.
-            latest: T_l of these levels: the latest time that their diffusion knows, smaller for coarse ones.
-            strides: between a level and the next, per axis; 2 everywhere by default.
-            dims: 2 for slice by slice, 3 for volumes.
-            slices: neighboring slices that a 2-D network reads, odd.
-            diffusion: `observed` takes the tokens for noisy ones at a time that a probe estimates, and adds no noise;
-                `renoise` adds noise up to that time first, from a generator with a fixed seed; `off` has none.
-            steps: deterministic steps from that time to 0.
-            denoiser_blocks: blocks of each level's denoiser.
-            attention_blocks: DG-CMT blocks of each level; 0 for none.
-            head_width: of an attention head.
-            ffn: width of the perceptrons in units of the tokens' width.
-            dropout: in the attention blocks.
-            time_on: what the time is added to in the attention.
-            gates: `reliability` estimates them; `uniform` weighs the present modalities alike.
-            temperature: lambda of Eq. 12; 0 makes the gates of a trained network uniform.
+            widths: channels per level, from fine to coarse.
+            windows: attention window of each of the last levels, fine to coarse; their number is the number of levels
+                with diffusion and attention. 0 for the whole grid, 1 for single positions.
+            latest: maximal diffusion time T_l of these levels, smaller for coarse ones.
+            strides: stride from each level to the next, per axis; 2 by default.
+            dims: 2 for slices, 3 for volumes.
+            slices: number of neighboring slices that enter a 2-D network as channels, odd.
+            diffusion: `observed` treats the tokens as noisy at a time estimated by a probe, and adds no noise;
+                `renoise` first adds noise up to that time, with a fixed seed; `off` disables diffusion.
+            steps: number of deterministic steps from that time to 0.
+            denoiser_blocks: number of blocks per denoiser.
+            attention_blocks: number of DG-CMT blocks per level; 0 for none.
+            head_width: dimension of an attention head.
+            ffn: hidden dimension of the MLPs in units of the token dimension.
+            dropout: dropout rate in the attention blocks.
+            time_on: where the time embedding is added in the attention.
+            gates: `reliability` for estimated gates; `uniform` for equal weights of the present modalities.
+            temperature: lambda of Eq. 12; 0 gives uniform gates.
         """
         super().__init__()
-        by = full_strides(strides, levels=len(widths), dims=dims)
-        self.dims, self.stride = dims, patch_multiple(by, dims=dims)
+        steps_between_levels = full_strides(strides, levels=len(widths), dims=dims)
+        self.dims, self.stride = dims, patch_multiple(steps_between_levels, dims=dims)
         self.diffusion, self.steps, self.gates, self.temperature = diffusion, steps, gates, temperature
-        self.noise_seed = 0  # of the noise that `renoise` adds; another one is another sample
+        self.noise_seed = 0  # seed of the noise that `renoise` adds
         self.fine, self.latest = len(widths) - len(windows), tuple(latest)
-        shape: dict[str, Any] = {"widths": widths, "strides": by, "dims": dims}
+        shape: dict[str, Any] = {"widths": widths, "strides": steps_between_levels, "dims": dims}
         coarse = widths[self.fine :]
         self.encoders = nn.ModuleList(Encoder(2 * slices if dims == 2 else 2, **shape) for _ in range(modalities))
         self.norms = nn.ModuleList(TokenNorm(modalities, width) for width in coarse)
@@ -120,19 +120,19 @@ class DiffuFuseMed(nn.Module):
         )
         self.fusions = nn.ModuleList(Fusion(modalities, width, dims=dims) for width in widths)
         self.decoder = Decoder(outputs, **shape)
-        # What the probe predicts as noise in clean tokens: the zero of the scale on which noise is read.
+        # Energy that the probe predicts as noise in clean tokens; subtracted from the measured energy.
         self.register_buffer("clean_energy", torch.zeros(len(coarse), modalities))
 
     def forward(
         self, images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
     ) -> Float[Tensor, "batch channel x y slice"]:
-        """Logits per channel, of the middle slice in 2-D and of every slice in 3-D.
+        """Return the logits, of the middle slice in 2-D, of every slice in 3-D.
 
         Args:
             images: (B, M, X, Y, Z) normalized; X, Y and Z are multiples of `stride`.
-            presence: (B, M, X, Y, Z); where it is False the image's content has no influence.
+            presence: (B, M, X, Y, Z); where it is False the image is ignored.
         """
-        return self._segment(images, presence)[0]
+        return self._forward(images, presence)[0]
 
     def trace(
         self,
@@ -142,109 +142,117 @@ class DiffuFuseMed(nn.Module):
         clean: Float[Tensor, "batch modality x y z"],
         generator: torch.Generator,
     ) -> tuple[Tensor, Trace]:
-        """Logits as `forward` gives them, and what the losses of Eqs. 24 to 26 compare.
+        """Return the logits of `forward`, and the intermediate values for the losses of Eqs. 24 to 26.
 
         Args:
-            images: as in `forward`, some of them corrupted.
+            images: as in `forward`, partly corrupted.
             presence: as in `forward`.
             clean: the images without corruption.
-            generator: draws the times and the noise of Eq. 7, on the CPU.
+            generator: CPU generator of the times and the noise of Eq. 7.
         """
-        logits, trace = self._segment(images, presence)
+        logits, trace = self._forward(images, presence)
         if self.diffusion == "off":
             return logits, trace
         touched = (images != clean).flatten(2).any(dim=2) & trace.there  # (B, M)
         targets = self._clean_tokens(encoder_inputs(clean, presence, dims=self.dims), touched, trace)
         for number, (level, target) in enumerate(zip(trace.levels, targets, strict=True)):
-            self._remember_clean(number, level.energy, trace.there & ~touched)
+            self._update_clean_energy(number, level.energy, trace.there & ~touched)
             level.clean = target
-            level.velocity, level.predicted = self._noised(number, target, trace.there, generator)
+            level.velocity, level.predicted = self._velocity_pair(number, target, trace.there, generator)
         return logits, trace
 
-    def _segment(self, images: Tensor, presence: Tensor) -> tuple[Tensor, Trace]:
-        there = presence.flatten(2).any(dim=2)  # (B, M)
+    def _forward(self, images: Tensor, presence: Tensor) -> tuple[Tensor, Trace]:
+        present = presence.flatten(2).any(dim=2)  # (B, M)
         levels = encode_all(self.encoders, encoder_inputs(images, presence, dims=self.dims))
         inside = [inside_at(presence, features) for features in levels]
         traced = [
-            self._traced(number, *pair, there)
+            self._level_trace(number, *pair, present)
             for number, pair in enumerate(zip(levels[self.fine :], inside[self.fine :], strict=True))
         ]
         rough = roughness_of(torch.where(presence, images, 0.0), presence)
         measured = [rough, *(moments_of(*pair) for pair in zip(levels, inside, strict=True))]
-        logit, gates = self._gates(measured + [noise_features_of(each.found, each.inside) for each in traced], there)
-        seen = [
-            transformer(level.denoised, level.time, there, gates)
+        logit, gates = self._gates(
+            measured + [noise_features_of(trace.found, trace.inside) for trace in traced], present
+        )
+        attended = [
+            transformer(level.denoised, level.time, present, gates)
             for transformer, level in zip(self.transformers, traced, strict=True)
         ]
-        maps, weights = [*levels[: self.fine], *seen], None if logit is None else gates
-        logits = self.decoder([fusion(each, there, weights) for fusion, each in zip(self.fusions, maps, strict=True)])
-        return logits[..., None] if self.dims == 2 else logits, Trace(there, gates, logit, traced)
+        maps, weights = [*levels[: self.fine], *attended], None if logit is None else gates
+        logits = self.decoder(
+            [fusion(level_map, present, weights) for fusion, level_map in zip(self.fusions, maps, strict=True)]
+        )
+        return logits[..., None] if self.dims == 2 else logits, Trace(present, gates, logit, traced)
 
-    def _traced(self, number: int, features: Tensor, inside: Tensor, there: Tensor) -> LevelTrace:
-        """One level up to its denoised tokens: normalize, probe for noise, denoise from where the probe says."""
+    def _level_trace(self, number: int, features: Tensor, inside: Tensor, present: Tensor) -> LevelTrace:
+        """Compute the tokens of one level: normalize, estimate the noise by a probe, denoise from that time."""
         tokens = self.norms[number](features, inside)
         if self.diffusion == "off":
-            nothing = tokens.new_zeros(tokens.shape[:2])
-            return LevelTrace(inside, tokens, torch.zeros_like(tokens), nothing, nothing, tokens)
+            zeros = tokens.new_zeros(tokens.shape[:2])
+            return LevelTrace(inside, tokens, torch.zeros_like(tokens), zeros, zeros, tokens)
         with torch.no_grad():
-            found, energy = self._probed(number, tokens, inside, there)
+            predicted_noise, energy = self._probe_noise(number, tokens, inside, present)
             excess = (energy - self.clean_energy[number]).clamp(min=0.0)
             time = time_of_noise((excess / (1 + excess)).clamp(max=MOST_NOISE)).clamp(max=self.latest[number])
-        return LevelTrace(inside, tokens, found, energy, time, self._denoised(number, tokens, time, there))
+        return LevelTrace(
+            inside, tokens, predicted_noise, energy, time, self._denoise_from(number, tokens, time, present)
+        )
 
-    def _probed(self, number: int, tokens: Tensor, inside: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise that is predicted where none was added, and the energy (B, M) of what the denoiser would remove."""
+    def _probe_noise(self, number: int, tokens: Tensor, inside: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the noise predicted in tokens without added noise, and the energy (B, M) the denoiser would remove."""
         time = tokens.new_full(tokens.shape[:2], PROBE_TIME)
-        at = on_grid(time, tokens)
-        scaled = signal(at) * tokens
-        predicted = self.denoisers[number](scaled, time, there)
-        removed = (tokens - clean_of(scaled, predicted, at)).square().mean(dim=2)
+        time_on_grid = on_grid(time, tokens)
+        scaled = signal(time_on_grid) * tokens
+        predicted = self.denoisers[number](scaled, time, present)
+        removed = (tokens - clean_of(scaled, predicted, time_on_grid)).square().mean(dim=2)
         energy = torch.where(inside, removed, 0.0).flatten(2).sum(dim=2) / inside.flatten(2).sum(dim=2).clamp(min=1)
-        return noise_of(scaled, predicted, at), energy
+        return noise_of(scaled, predicted, time_on_grid), energy
 
-    def _denoised(self, number: int, tokens: Tensor, time: Tensor, there: Tensor) -> Tensor:
-        at = on_grid(time, tokens)
-        noisy = signal(at) * tokens
+    def _denoise_from(self, number: int, tokens: Tensor, time: Tensor, present: Tensor) -> Tensor:
+        time_on_grid = on_grid(time, tokens)
+        noisy = signal(time_on_grid) * tokens
         if self.diffusion == "renoise":
             drawn = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(self.noise_seed + number)).to(
                 tokens
             )
-            noisy = noised(tokens, drawn, at)
-        return denoise(cast(Denoiser, self.denoisers[number]), noisy, time, there, steps=self.steps)
+            noisy = noised(tokens, drawn, time_on_grid)
+        return denoise(cast(Denoiser, self.denoisers[number]), noisy, time, present, steps=self.steps)
 
-    def _gates(self, measured: list[Tensor], there: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _gates(self, measured: list[Tensor], present: Tensor) -> tuple[Tensor | None, Tensor]:
         if self.reliability is None:
-            return None, gates_of(torch.zeros(there.shape, device=there.device), there, temperature=1.0)
-        logit = self.reliability(torch.cat(measured, dim=2).detach(), there)
-        return logit, gates_of(torch.sigmoid(logit), there, temperature=self.temperature)
+            return None, gates_of(torch.zeros(present.shape, device=present.device), present, temperature=1.0)
+        logit = self.reliability(torch.cat(measured, dim=2).detach(), present)
+        return logit, gates_of(torch.sigmoid(logit), present, temperature=self.temperature)
 
-    def _noised(self, number: int, clean: Tensor, there: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Velocity that was to be predicted at random times, one per sample and modality, and the one predicted."""
+    def _velocity_pair(
+        self, number: int, clean: Tensor, present: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return target and predicted velocity at random times, one per sample and modality."""
         time = (torch.rand(clean.shape[:2], generator=generator) * self.latest[number]).to(clean)
         drawn = torch.randn(clean.shape, generator=generator).to(clean)
-        at = on_grid(time, clean)
-        predicted = self.denoisers[number](noised(clean, drawn, at), time, there)
-        return velocity(clean, drawn, at), predicted
+        time_on_grid = on_grid(time, clean)
+        predicted = self.denoisers[number](noised(clean, drawn, time_on_grid), time, present)
+        return velocity(clean, drawn, time_on_grid), predicted
 
     def _clean_tokens(self, inputs: Tensor, touched: Tensor, trace: Trace) -> list[Tensor]:
-        """Tokens of the images without corruption, at every level; encoded anew only where one was corrupted."""
+        """Return the tokens of the clean images at every level; only corrupted images are encoded again."""
         levels = [level.tokens.detach().clone() for level in trace.levels]
         with torch.no_grad():
             for m, encoder in enumerate(self.encoders):
                 samples = touched[:, m].nonzero()[:, 0]
                 if len(samples):
                     features = encoder(inputs[samples, m])[self.fine :]
-                    for level, norm, each in zip(levels, self.norms, features, strict=True):
-                        level[samples, m] = cast(TokenNorm, norm).scaled(each, m).to(level)
+                    for level, norm, level_features in zip(levels, self.norms, features, strict=True):
+                        level[samples, m] = cast(TokenNorm, norm).scaled(level_features, m).to(level)
         return levels
 
-    def _remember_clean(self, number: int, energy: Tensor, untouched: Tensor) -> None:
+    def _update_clean_energy(self, number: int, energy: Tensor, untouched: Tensor) -> None:
         count = untouched.sum(dim=0)
         mean = torch.where(untouched, energy, 0.0).sum(dim=0) / count.clamp(min=1)
-        kept = torch.where(count > 0, CLEAN_MEMORY, 1.0)
-        self.clean_energy[number] = kept * self.clean_energy[number] + (1 - kept) * mean
+        decay = torch.where(count > 0, CLEAN_MEMORY, 1.0)
+        self.clean_energy[number] = decay * self.clean_energy[number] + (1 - decay) * mean
 
 
 def on_grid(values: Float[Tensor, "batch modality"], tokens: Tensor) -> Tensor:
-    """One value per sample and modality, shaped to broadcast against tokens."""
+    """Reshape one value per sample and modality to broadcast against tokens."""
     return values[(...,) + (None,) * (tokens.ndim - 2)]

@@ -1,4 +1,4 @@
-"""Features of an encoder as tokens that diffusion can work on."""
+"""Normalization of encoder features to tokens for diffusion."""
 
 import torch
 from einops import rearrange
@@ -11,12 +11,12 @@ SMALLEST_VARIANCE = 1e-4
 
 
 class TokenNorm(nn.Module):
-    """Mean 0 and variance 1 of every feature of every modality over all patches, by running moments.
+    """Standardize every feature of every modality by running mean and variance over all patches.
 
-    Diffusion assumes tokens of unit variance. A learned scale could grow until any noise is trivial, so there is none;
-    and the moments are those of the whole training, not of the patch at hand, so that what is constant over a patch,
-    like the height of an uptake, is kept, and noise makes a patch's variance larger than 1 instead of its signal
-    smaller. Only places count at which the modality was acquired.
+    Diffusion assumes tokens of unit variance. There is no learned scale, which could grow until the noise is
+    negligible. Running moments, unlike those of a patch, preserve what is constant over a patch, like the level of
+    uptake, and noise increases a patch's variance instead of shrinking its signal. Only positions where the modality
+    was acquired count.
     """
 
     mean: Tensor
@@ -32,30 +32,30 @@ class TokenNorm(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch modality width *grid"], inside: Bool[Tensor, "batch modality *grid"]
     ) -> Float[Tensor, "batch modality width *grid"]:
-        """Tokens; in training the moments learn from them first.
+        """Return the tokens; in training mode the moments are updated first.
 
         Args:
-            features: of the encoders.
+            features: encoder features.
             inside: where each modality was acquired.
         """
         if self.training:
-            self._learn(features.detach(), inside)
+            self._update_moments(features.detach(), inside)
         return torch.stack([self.scaled(features[:, m], m) for m in range(features.shape[1])], dim=1)
 
     def scaled(self, features: Float[Tensor, "batch width *grid"], modality: int) -> Float[Tensor, "batch width *grid"]:
-        """Tokens of one modality, by the moments as they are."""
+        """Return the tokens of one modality, by the current moments."""
         on_grid = (slice(None),) + (None,) * (features.ndim - 2)
         scale = torch.rsqrt(self.variance[modality] + SMALLEST_VARIANCE)
         return (features - self.mean[modality][on_grid]) * scale[on_grid]
 
-    def _learn(self, features: Tensor, inside: Tensor) -> None:
+    def _update_moments(self, features: Tensor, inside: Tensor) -> None:
         weight = inside[:, :, None].to(features.dtype)
         over = (0, *range(3, features.ndim))
         count = weight.sum(dim=over)  # (M, 1)
         mean = (features * weight).sum(dim=over) / count.clamp(min=1)
         centered = features - mean.view(1, *mean.shape, *(1,) * (features.ndim - 3))
         variance = (centered.square() * weight).sum(dim=over) / count.clamp(min=1)
-        # the first patches count fully, as in a plain mean, until the running one is the slower
+        # a cumulative mean at first, until its rate falls below the momentum
         self.seen += (count[:, 0] > 0).to(self.seen)
         rate = torch.where(count > 0, torch.clamp(1 / self.seen.clamp(min=1), min=MOMENTUM)[:, None], 0.0)
         self.mean += rate * (mean.float() - self.mean)
@@ -65,11 +65,11 @@ class TokenNorm(nn.Module):
 def inside_at(
     presence: Bool[Tensor, "batch modality x y z"], features: Float[Tensor, "batch modality width *grid"]
 ) -> Bool[Tensor, "batch modality *grid"]:
-    """Where each modality was acquired, on the grid of a level: at a place if anywhere within it.
+    """Return where each modality was acquired, on the grid of a level: the maximum over each cell.
 
     Args:
-        presence: at full resolution; of all slices that the network reads.
-        features: of the level.
+        presence: at full resolution, for all input slices.
+        features: features of the level.
     """
     grid = features.shape[3:]
     if len(grid) == 2:

@@ -1,4 +1,4 @@
-"""What a pass through DiffuFuseMed leaves behind for the losses and for a look at its health."""
+"""Intermediate values of a DiffuFuseMed forward pass, for losses and diagnostics."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 @dataclass
 class LevelTrace:
-    """One level with diffusion.
+    """Intermediate values of a level with diffusion.
 
     Attributes:
         inside: where each modality was acquired.
-        tokens: of the encoder, normalized, as the network met them.
-        found: noise that the probe predicts in them.
-        energy: mean square of what the probe would remove, per sample and modality.
-        time: at which the diffusion started, per sample and modality.
-        denoised: tokens after the diffusion.
-        clean: tokens of the images without corruption, no gradient.
+        tokens: normalized encoder features.
+        found: noise predicted by the probe.
+        energy: mean square of the change by the probe, per sample and modality.
+        time: start time of the denoising, per sample and modality.
+        denoised: tokens after denoising.
+        clean: tokens of the images without corruption, without gradient.
         velocity: v of clean tokens that were noised at random times (Eq. 24).
-        predicted: the denoiser's prediction of it.
+        predicted: the denoiser's prediction of `velocity`.
     """
 
     inside: Bool[Tensor, "batch modality *grid"]
@@ -35,13 +35,13 @@ class LevelTrace:
 
 @dataclass
 class Trace:
-    """One pass.
+    """Intermediate values of a forward pass.
 
     Attributes:
         there: which modalities were present.
-        gates: w_m, 0 for the absent.
-        reliability_logit: of rho_m; None where gates are uniform.
-        levels: those with diffusion, from fine to coarse.
+        gates: w_m, 0 for absent modalities.
+        reliability_logit: logit of rho_m; None for uniform gates.
+        levels: levels with diffusion, from fine to coarse.
     """
 
     there: Bool[Tensor, "batch modality"]

@@ -1,7 +1,7 @@
-"""Where one image of a patient lies in another, and how far that can be trusted.
+"""Register the images of a patient, and measure the quality of a registration.
 
-ANTs finds rigid, affine or deformable transforms by mutual information, from a start that we search for. A transform
-maps **RAS mm of the reference to RAS mm of the moving image**, see `diffufuse.transforms`.
+ANTs optimizes rigid, affine or deformable transforms by mutual information, initialized by a multi-start search. A
+transform maps **RAS mm of the reference to RAS mm of the moving image**, see `diffufuse.space.transforms`.
 """
 
 from diffufuse.prepare.registration.files import read_transform, write_transforms

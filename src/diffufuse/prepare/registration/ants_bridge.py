@@ -1,4 +1,4 @@
-"""ANTs: its images and transforms, made from ours and back, and its optimizers, with a fixed seed."""
+"""Interface to ANTs: conversion of images and transforms, and registration with a fixed seed."""
 
 import random
 import tempfile
@@ -20,7 +20,7 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAMPLED_FRACTION = 0.3
 COARSE: dict[str, Any] = {"aff_shrink_factors": (2,), "aff_smoothing_sigmas": (1,), "aff_iterations": (200,)}
 FINE: dict[str, Any] = {"aff_shrink_factors": (1,), "aff_smoothing_sigmas": (0,), "aff_iterations": (50,)}
-# A field smoothed by 4 voxels after each step, and by half a voxel in all: what tissue does, and what noise cannot.
+# The update field is smoothed by 4 voxels, the total field by half a voxel, which suppresses deformations by noise.
 DEFORMATION: dict[str, Any] = {"reg_iterations": (40, 30, 20), "flow_sigma": 4, "total_sigma": 0.5, "grad_step": 0.15}
 
 
@@ -32,24 +32,24 @@ def linear_with_ants(
     kind: Literal["Rigid", "Affine"],
     schedule: dict[str, Any],
 ) -> Affine:
-    """The (4, 4) matrix to which ANTs comes from a start, by Mattes mutual information; RAS."""
+    """Return the (4, 4) matrix, RAS, optimized by ANTs from a start with Mattes mutual information."""
     with _deterministic(), tempfile.TemporaryDirectory() as folder:
-        found = ants.registration(
+        result = ants.registration(
             fixed=to_ants_image(reference),
             moving=to_ants_image(moving),
             type_of_transform=kind,
             aff_metric="mattes",
             aff_sampling=BINS,
             aff_random_sampling_rate=SAMPLED_FRACTION,
-            initial_transform=_written(start, folder),
+            initial_transform=_write_start(start, folder),
             outprefix=str(Path(folder) / "linear"),
             **schedule,
         )
-        return from_ants_transform(ants.read_transform(found["fwdtransforms"][0]))
+        return from_ants_transform(ants.read_transform(result["fwdtransforms"][0]))
 
 
 def deform_with_ants(moving: Volume, reference: Volume, *, start: Affine) -> Transform:
-    """A symmetric diffeomorphism (SyN, Mattes mutual information) in the reference's frame, followed by a matrix.
+    """Return a SyN deformation (Mattes mutual information) in the reference's frame, followed by the start matrix.
 
     Source:
         Avants et al. 2008, Symmetric diffeomorphic image registration with cross-correlation; ANTs.
@@ -61,7 +61,7 @@ def deform_with_ants(moving: Volume, reference: Volume, *, start: Affine) -> Tra
             type_of_transform="SyNOnly",
             syn_metric="mattes",
             syn_sampling=BINS,
-            initial_transform=_written(start, folder),
+            initial_transform=_write_start(start, folder),
             outprefix=str(Path(folder) / "syn"),
             **DEFORMATION,
         )
@@ -71,12 +71,12 @@ def deform_with_ants(moving: Volume, reference: Volume, *, start: Affine) -> Tra
 
 
 def to_ants_image(volume: Volume) -> Any:
-    """An ANTs image in LPS mm with the same voxels."""
+    """Convert a volume to an ANTs image (LPS mm)."""
     return _ants_image(np.ascontiguousarray(volume.array, np.float32), volume.affine)
 
 
 def to_ants_transform(matrix: Affine) -> Any:
-    """The ANTs transform (LPS mm, about the origin) of a RAS matrix."""
+    """Convert a RAS matrix to an ANTs transform (LPS mm, about the origin)."""
     lps = LPS_FROM_RAS @ matrix @ LPS_FROM_RAS
     parameters = np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]])
     return ants.create_ants_transform(
@@ -85,7 +85,7 @@ def to_ants_transform(matrix: Affine) -> Any:
 
 
 def from_ants_transform(transform: Any) -> Affine:
-    """The RAS matrix of a linear ANTs transform: `y = A (x - c) + c + t` in LPS mm."""
+    """Convert a linear ANTs transform, `y = A (x - c) + c + t` in LPS mm, to a RAS matrix."""
     parameters, center = np.array(transform.parameters, float), np.array(transform.fixed_parameters, float)
     lps = np.eye(4)
     lps[:3, :3] = parameters[:9].reshape(3, 3)
@@ -94,23 +94,23 @@ def from_ants_transform(transform: Any) -> Affine:
 
 
 def write_ants_matrix(matrix: Affine, path: Path) -> None:
-    """Write a `.mat` that antsApplyTransforms reads."""
+    """Write a RAS matrix as a `.mat` file for antsApplyTransforms."""
     ants.write_transform(to_ants_transform(matrix), str(path))
 
 
 def write_ants_field(shift_mm: np.ndarray, affine: Affine, path: Path) -> None:
-    """Write a displacement (3, X, Y, Z), RAS mm, as the vector image that antsApplyTransforms reads."""
+    """Write a displacement (3, X, Y, Z), RAS mm, as a vector image for antsApplyTransforms."""
     lps = np.moveaxis(shift_mm * np.diag(LPS_FROM_RAS)[:3, None, None, None], 0, -1)
     ants.image_write(_ants_image(np.ascontiguousarray(lps, np.float32), affine, has_components=True), str(path))
 
 
 def read_ants_matrix(path: Path) -> Affine:
-    """The RAS matrix of a `.mat` file."""
+    """Read the RAS matrix of a `.mat` file."""
     return from_ants_transform(ants.read_transform(str(path)))
 
 
 def read_ants_field(path: Path) -> tuple[np.ndarray, Affine]:
-    """The displacement (3, X, Y, Z) of a vector image, RAS mm, and the affine of its grid."""
+    """Read the displacement (3, X, Y, Z) of a vector image, RAS mm, and the affine of its grid."""
     image = ants.image_read(str(path))
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.direction) * np.array(image.spacing)
@@ -119,7 +119,7 @@ def read_ants_field(path: Path) -> tuple[np.ndarray, Affine]:
     return np.moveaxis(image.numpy(), -1, 0) * signs, LPS_FROM_RAS @ lps
 
 
-def _written(matrix: Affine, folder: str) -> str:
+def _write_start(matrix: Affine, folder: str) -> str:
     path = Path(folder) / "start.mat"
     write_ants_matrix(matrix, path)
     return str(path)
@@ -139,7 +139,7 @@ def _ants_image(array: np.ndarray, affine: Affine, *, has_components: bool = Fal
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """ANTs with a fixed seed, without leaving NumPy's and Python's own generators reseeded."""
+    """Run ANTs with a fixed seed, and restore the state of NumPy's and Python's random generators."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     ants.config.set_ants_deterministic(on=True, seed_value=SEED)
     try:

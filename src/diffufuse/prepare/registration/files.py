@@ -1,4 +1,4 @@
-"""Transforms on disk: as JSON, and as antsApplyTransforms reads them."""
+"""Read and write transforms, as JSON and for antsApplyTransforms."""
 
 import os
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ MATRIX_TOLERANCE_MM = 1e-3
 
 
 def write_transforms(transforms: Mapping[str, Transform], folder: str | os.PathLike[str], *, case: str) -> None:
-    """Write each transform of a case with its inverse, whole or not at all.
+    """Write the transforms of a case with their inverses, atomically.
 
     Per modality: `{case}_{modality}.json` with `forward` and `inverse`, (4, 4) matrices that map RAS mm of the
     reference to RAS mm of the moving image and back, and the names of the warps; `{case}_{modality}.mat`, the forward
-    matrix for ANTs (LPS mm, and the same direction, as ANTs resamples); where tissue was deformed,
+    matrix for ANTs (LPS mm, same direction); for a deformable transform,
     `{case}_{modality}_warp.nii.gz` and `{case}_{modality}_inverse_warp.nii.gz`. ANTs applies them with
     `-t warp -t mat` onto the reference, and with `-t [mat,1] -t inverse_warp` onto the moving image.
 
     Args:
         transforms: modality to its transform: a matrix, or a warp followed by a matrix.
-        folder: is replaced.
+        folder: output folder, replaced if it exists.
         case: name of the case.
     """
     with atomic_folder(folder) as partial:
@@ -51,7 +51,7 @@ def write_transforms(transforms: Mapping[str, Transform], folder: str | os.PathL
 
 
 def read_transform(folder: str | os.PathLike[str], *, case: str, modality: str) -> Transform:
-    """A transform that `write_transforms` wrote; its `inverse` is the way back.
+    """Read a transform written by `write_transforms`.
 
     Raises:
         BadInput: a file is missing, or the two that hold the matrix differ.

@@ -1,4 +1,4 @@
-"""A registration that cannot be trusted is found by what it measures, and named."""
+"""Quality gate of registrations: measures and their limits."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -10,13 +10,13 @@ from diffufuse.prepare.similarity import LEAST_OVERLAP
 
 @dataclass(frozen=True)
 class Limit:
-    """What one measure of a registration may be.
+    """The limit of one measure of a registration.
 
     Attributes:
-        value: the limit unless a dataset sets its own.
-        is_least: whether values below it are bad; else those above.
-        unit: for the sentence.
-        meaning: the measure in words, for the sentence.
+        value: default limit.
+        is_least: whether it is a lower limit; else an upper one.
+        unit: unit, for messages.
+        meaning: name of the measure, for messages.
     """
 
     value: float
@@ -25,7 +25,7 @@ class Limit:
     meaning: str
 
     def broken_by(self, value: float, limit: float) -> bool:
-        """Whether a value is on the bad side of a limit; NaN always is."""
+        """Return whether a value violates a limit; NaN always does."""
         return math.isnan(value) or (value < limit if self.is_least else value > limit)
 
 
@@ -42,30 +42,30 @@ LIMITS = {
 }
 
 
-def measures(found: Registration) -> dict[str, float]:
-    """The values of a registration that have limits, by the names of the limits.
+def measures(registration: Registration) -> dict[str, float]:
+    """Return the measures of a registration by the names of their limits.
 
-    A displacement from the header counts as 0 where the headers put the images apart: two scanners then have frames
-    that know nothing of each other, and the header's position is no expectation.
+    The displacement from the header's position counts as 0 where the images do not overlap there: the frames of two
+    scanners are then unrelated.
     """
-    named = {"similarity": found.similarity_after, "edges": found.edges_after}
-    if found.overlap_before < LEAST_OVERLAP:
-        named["displacement_mm"] = 0.0
-    return {name: named[name] if name in named else getattr(found, name) for name in LIMITS}
+    values = {"similarity": registration.similarity_after, "edges": registration.edges_after}
+    if registration.overlap_before < LEAST_OVERLAP:
+        values["displacement_mm"] = 0.0
+    return {name: values[name] if name in values else getattr(registration, name) for name in LIMITS}
 
 
 def first_fault(
-    found: Registration, *, gate: Mapping[str, float | None], only: Collection[str] | None = None
+    registration: Registration, *, gate: Mapping[str, float | None], only: Collection[str] | None = None
 ) -> str | None:
-    """What is wrong with a registration, or None.
+    """Return the first violated limit of a registration as text, or None.
 
     Args:
-        found: the registration.
-        gate: measure to its limit in place of the default; None switches a measure off.
-        only: the measures to ask about; all if None.
+        registration: the registration.
+        gate: measure to its limit in place of the default; None disables a measure.
+        only: the measures to check; all if None.
 
     Returns:
-        Words like "mutual information of at least 0.3 bit, got 0.05 bit", of the first broken limit.
+        Text like "mutual information of at least 0.3 bit, got 0.05 bit"; None if no limit is violated.
 
     Raises:
         ValueError: the gate names an unknown measure.
@@ -73,10 +73,10 @@ def first_fault(
     unknown = sorted(set(gate) - set(LIMITS))
     if unknown:
         raise ValueError(f"gate: expected measures among {', '.join(LIMITS)}, got {', '.join(unknown)}")
-    for name, value in measures(found).items():
-        limit, bound = LIMITS[name], gate.get(name, LIMITS[name].value)
-        asked = only is None or name in only
-        if asked and bound is not None and limit.broken_by(value, bound):
-            most = "at least" if limit.is_least else "at most"
-            return f"{limit.meaning} of {most} {bound:g}{limit.unit}, got {value:.3g}{limit.unit} ({name})"
+    for name, value in measures(registration).items():
+        limit, threshold = LIMITS[name], gate.get(name, LIMITS[name].value)
+        checked = only is None or name in only
+        if checked and threshold is not None and limit.broken_by(value, threshold):
+            relation = "at least" if limit.is_least else "at most"
+            return f"{limit.meaning} of {relation} {threshold:g}{limit.unit}, got {value:.3g}{limit.unit} ({name})"
     return None

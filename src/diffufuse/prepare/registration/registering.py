@@ -1,4 +1,4 @@
-"""Find the transform between two images, and measure it."""
+"""Register two images, and measure the quality of a transform."""
 
 import time
 from dataclasses import dataclass
@@ -22,31 +22,31 @@ BASINS_TRIED = 3
 LAST_REACH = np.array([8.0, 8, 8, 8, 8, 8])  # mm and degrees
 SAME_BASIN_MM = 3.0
 BODY_FRACTION = 0.08
-LEAST_GAIN = 2e-3  # less is noise, for which no image should be interpolated
+LEAST_GAIN = 2e-3  # a smaller gain is noise and does not justify an interpolation
 DEFORMATION_GAIN = 0.05  # SyN raises the similarity of the phantom, which is rigid, by 2 to 3 %
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A transform and how far it can be trusted.
+    """A transform and its quality measures.
 
     Attributes:
         transform: RAS mm of the reference to RAS mm of the moving image.
-        kind: what was asked for: rigid, affine or syn; `given` where the transform was known already.
-        similarity_before: mutual information with the positions of the file headers, bits, of the images as they
-            are registered (coarser and lightly smoothed); 0 without overlap.
+        kind: requested kind: rigid, affine or syn; `given` for an existing transform.
+        similarity_before: mutual information at the headers' positions, bits, of the images at registration resolution
+            (coarser and lightly smoothed); 0 without overlap.
         similarity_after: the same with the transform.
-        edges_before: how well the edges fit, see `Likeness.edges`, with the headers' positions.
+        edges_before: agreement of edges, see `Likeness.edges`, at the headers' positions.
         edges_after: the same with the transform.
-        overlap_before: shared field of view over the smaller of the two, 0..1, with the headers' positions.
+        overlap_before: shared field of view over the smaller of the two, 0..1, at the headers' positions.
         overlap: the same with the transform.
-        body_overlap: Dice of where the two images show the patient, within the shared field of view, 0..1.
-        displacement_mm: mean distance over the reference's field of view by which the transform moves a point.
+        body_overlap: Dice of the two foreground masks within the shared field of view, 0..1.
+        displacement_mm: mean displacement by the transform over the reference's field of view.
         rotation_deg: angle of the rotation, 0..180.
-        disagreement_mm: mean distance over the reference's strong edges between the transform and where the edges
-            alone, sought from there, put a point. Mutual information and edges err independently.
-        folded: share of the voxels at which the transform turns space inside out, 0..1.
-        start: where the optimization began: header, center, mass, search, far or turned; `given` where there was none.
+        disagreement_mm: mean distance over the reference's strong edges between the transform and a registration by
+            edges alone that starts from it. Mutual information and edges err independently.
+        folded: fraction of voxels with a non-positive Jacobian determinant, 0..1.
+        start: initialization: header, center, mass, search, far or turned; `given` for an existing transform.
         accepted: False where the optimization did not raise the similarity; the transform is then the identity.
     """
 
@@ -67,28 +67,29 @@ class Registration:
     accepted: bool
 
     def quality(self) -> dict[str, float | str | bool]:
-        """All but the transform, as a record that JSON can hold."""
+        """Return all measures except the transform, as a JSON record."""
         return {name: value for name, value in vars(self).items() if name != "transform"}
 
 
 def register(
     moving: Volume, reference: Volume, *, kind: Kind = "rigid", spacing_mm: float = WORKING_MM
 ) -> Registration:
-    """The transform under which a moving image shares most information with a reference.
+    """Register a moving image to a reference by mutual information.
 
-    A coarse search (from the headers' positions, from aligned centers, from aligned centers of mass, and from lattices
-    of translations) finds the basins; ANTs (Mattes mutual information) and Powell's method optimize in the best three,
-    first a rigid matrix, then if wanted an affine one, or a deformation before the rigid matrix, which is kept where it
-    raises the similarity by 5 %. The same input gives the same transform.
+    A coarse multi-start search (from the headers' positions, aligned centers, aligned centers of mass, and lattices of
+    translations) yields candidates; ANTs (Mattes mutual information) and Powell's method optimize the best three: a
+    rigid matrix, then an affine one (`affine`), or a deformation (`syn`), which is kept only if it raises the
+    similarity by 5 %. The result is deterministic.
 
     Args:
         moving: any modality, on any grid.
         reference: any modality, on any grid.
-        kind: `rigid` for a body that keeps its shape, `affine` where distances are off, `syn` where tissue moved.
+        kind: `rigid`, `affine` for scale errors, or `syn` for deformed tissue.
         spacing_mm: both images are first resampled to voxels of at least this size.
 
     Returns:
-        The transform with its quality. If it does not beat the headers' positions, these stay, with `accepted` False.
+        The transform with its quality; the identity with `accepted` False if it is not better than the headers'
+        positions.
 
     Raises:
         ValueError: an image is constant or not finite, or the kind is unknown.
@@ -102,7 +103,7 @@ def register(
     pair = _Pair.of(moving, reference, spacing_mm=spacing_mm)
     matrix, start = _rigid(pair)
     if kind == "affine":
-        matrix = max((matrix, pair.with_ants(matrix, "Affine", FINE)), key=pair.comparison.worth)
+        matrix = max((matrix, pair.optimized_by_ants(matrix, "Affine", FINE)), key=pair.comparison.worth)
     accepted = pair.comparison.worth(matrix) > (1 + LEAST_GAIN) * pair.comparison.worth(np.eye(4))
     if not accepted:
         matrix, start = np.eye(4), "header"
@@ -111,7 +112,7 @@ def register(
 
 
 def assess(moving: Volume, reference: Volume, *, transform: Transform, spacing_mm: float = WORKING_MM) -> Registration:
-    """The quality of a transform that is known already, measured as `register` measures it.
+    """Measure the quality of an existing transform as in `register`.
 
     Args:
         moving: any modality, on any grid.
@@ -128,7 +129,7 @@ def assess(moving: Volume, reference: Volume, *, transform: Transform, spacing_m
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two images as they are registered: coarser, without their rarest values."""
+    """Two images at registration resolution, clipped to their robust range."""
 
     moving: Volume
     reference: Volume
@@ -143,14 +144,14 @@ class _Pair:
         comparison = comparison_at(moving, reference, spacing_mm=spacing_mm, most_points=COMPARED_POINTS)
         return cls(moving, reference, comparison)
 
-    def with_ants(self, start: Affine, kind: Literal["Rigid", "Affine"], schedule: dict[str, object]) -> Affine:
-        found = linear_with_ants(self.moving, self.reference, start=start, kind=kind, schedule=schedule)
+    def optimized_by_ants(self, start: Affine, kind: Literal["Rigid", "Affine"], schedule: dict[str, object]) -> Affine:
+        matrix = linear_with_ants(self.moving, self.reference, start=start, kind=kind, schedule=schedule)
         if kind == "Rigid":  # single precision leaves it slightly askew
-            found[:3, :3] = nearest_rotation(found)
-        return found
+            matrix[:3, :3] = nearest_rotation(matrix)
+        return matrix
 
-    def apart_mm(self, first: Affine, second: Affine) -> float:
-        """Mean distance over the reference between where two matrices put a point."""
+    def mean_distance_mm(self, first: Affine, second: Affine) -> float:
+        """Return the mean distance over the reference between points mapped by two matrices, mm."""
         return float(np.linalg.norm(((first - second) @ self.comparison.points)[:3], axis=0).mean())
 
     def measured(self, transform: Transform, *, kind: str, start: str, accepted: bool, began: float) -> Registration:
@@ -175,10 +176,10 @@ class _Pair:
         )
 
     def _body_overlap(self, transform: Transform) -> float:
-        body, signal = _shown(self.reference), self.moving.with_array(_shown(self.moving))
-        seen, shared = resample(signal, self.reference, transform=transform, interpolation="nearest")
-        total = np.count_nonzero(body & shared) + np.count_nonzero(seen)
-        return float(2 * np.count_nonzero(body & (seen > 0)) / total) if total else 0.0
+        body, signal = _foreground(self.reference), self.moving.with_array(_foreground(self.moving))
+        moved_signal, shared_view = resample(signal, self.reference, transform=transform, interpolation="nearest")
+        total = np.count_nonzero(body & shared_view) + np.count_nonzero(moved_signal)
+        return float(2 * np.count_nonzero(body & (moved_signal > 0)) / total) if total else 0.0
 
     def _disagreement_mm(self, matrix: Affine) -> float:
         points = self.comparison.edge_points
@@ -186,40 +187,40 @@ class _Pair:
         return float(np.linalg.norm(((matrix - by_edges) @ points)[:3], axis=0).mean())
 
 
-def _shown(image: Volume) -> np.ndarray:
-    """Where an image shows more than background: 8 % of its range above its darkest."""
+def _foreground(image: Volume) -> np.ndarray:
+    """Return the foreground of an image: above 8 % of its robust range."""
     low, high = np.percentile(image.array, (0.5, 99))
     return image.array > low + BODY_FRACTION * (high - low)
 
 
 def _rigid(pair: _Pair) -> tuple[Affine, str]:
-    """The best rigid matrix found, and the name of the start that led to it."""
-    found = basins(pair.moving, pair.reference)
-    ranked = sorted(found, key=lambda name: -pair.comparison.worth(found[name]))
-    tried = {ranked[0]: found[ranked[0]]}
+    """Return the best rigid matrix and the name of its start."""
+    candidates = basins(pair.moving, pair.reference)
+    ranked = sorted(candidates, key=lambda name: -pair.comparison.worth(candidates[name]))
+    starts = {ranked[0]: candidates[ranked[0]]}
     for name in ranked[1:]:
-        new = all(pair.apart_mm(found[name], other) > SAME_BASIN_MM for other in tried.values())
-        if new and len(tried) < BASINS_TRIED:
-            tried[name] = found[name]
-    ends = {name: _climbed(pair, start) for name, start in tried.items()}
-    best = max(ends, key=lambda name: pair.comparison.worth(ends[name]))
-    return ends[best], best
+        is_new = all(pair.mean_distance_mm(candidates[name], other) > SAME_BASIN_MM for other in starts.values())
+        if is_new and len(starts) < BASINS_TRIED:
+            starts[name] = candidates[name]
+    optima = {name: _optimized(pair, start) for name, start in starts.items()}
+    best = max(optima, key=lambda name: pair.comparison.worth(optima[name]))
+    return optima[best], best
 
 
 def _deformed(pair: _Pair, matrix: Affine) -> Transform:
-    """The deformation where it explains clearly more than the matrix does; fitting noise alone explains a little."""
-    deformed = deform_with_ants(pair.moving, pair.reference, start=matrix)
-    gained = pair.comparison.worth(deformed) >= (1 + DEFORMATION_GAIN) * pair.comparison.worth(matrix)
-    return deformed if gained else Transform((matrix,))
+    """Return the SyN transform if it clearly raises the similarity, else the matrix; noise raises it slightly."""
+    deformation = deform_with_ants(pair.moving, pair.reference, start=matrix)
+    improved = pair.comparison.worth(deformation) >= (1 + DEFORMATION_GAIN) * pair.comparison.worth(matrix)
+    return deformation if improved else Transform((matrix,))
 
 
-def _climbed(pair: _Pair, start: Affine) -> Affine:
-    """The top of the basin in which a matrix lies, by ANTs and then by Powell's method.
+def _optimized(pair: _Pair, start: Affine) -> Affine:
+    """Optimize a rigid matrix by ANTs and then by Powell's method.
 
-    ANTs looks at a random third of the voxels, and where two images share few edges it stops millimeters early.
+    ANTs samples a random third of the voxels, and stops millimeters early where two images share few edges.
     """
     steps = [start]
     for schedule in (COARSE, FINE):
-        steps.append(pair.with_ants(steps[-1], "Rigid", schedule))
+        steps.append(pair.optimized_by_ants(steps[-1], "Rigid", schedule))
     best = max(steps, key=pair.comparison.worth)
     return climb(pair.comparison, best, reach=LAST_REACH, about_mm=center_mm(pair.reference))

@@ -1,4 +1,4 @@
-"""The rigid position under which two images are most alike: from anywhere to the right basin, and to its bottom."""
+"""Multi-start search for the rigid transform of maximal similarity."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -31,20 +31,20 @@ SMOOTHING_VOXELS = 0.7
 
 
 def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
-    """Coarsely optimized rigid matrices, by the name of the start that led to each.
+    """Return coarsely optimized rigid matrices, by the name of their start.
 
-    Translations are tried on a lattice around the headers' positions, the aligned centers and the aligned centers of
-    mass, and, where one field of view is much larger, on a wider lattice over all of it; Powell's method climbs from
-    the best of the lattice, from these three and from the best six far places, and from the best place that it
-    reached, turned to both sides about each axis.
+    Translations are evaluated on a lattice around the headers' positions, the aligned centers and the aligned centers
+    of mass, and, where one field of view is much larger, on a wider lattice over all of it. Powell's method optimizes
+    from the best lattice point, from these three starts, from the best six far lattice points, and from the best result
+    rotated in both directions about each axis.
 
     Args:
-        moving: without its rarest values.
-        reference: without its rarest values.
+        moving: clipped to its robust range.
+        reference: clipped to its robust range.
 
     Returns:
-        Of header, center, mass, search, far and turned to (4, 4), RAS mm of the reference to RAS mm of the moving
-        image; a start at which the images do not overlap is left out.
+        Start (header, center, mass, search, far or turned) to (4, 4) matrix, RAS mm of the reference to RAS mm of the
+        moving image; starts without overlap are left out.
     """
     lattice = comparison_at(moving, reference, spacing_mm=LATTICE_SPACING_MM, most_points=LATTICE_POINTS)
     shifts = {
@@ -57,26 +57,28 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
     shifts |= _far_shifts(lattice, moving, reference)
     coarse = comparison_at(moving, reference, spacing_mm=BASIN_SPACING_MM, most_points=BASIN_POINTS)
     center = center_mm(reference)
-    found = {name: climb(coarse, _shift(s), reach=BASIN_REACH, about_mm=center) for name, s in shifts.items()}
-    best = found[max(found, key=lambda name: coarse.worth(found[name]))]
+    optimized = {
+        name: climb(coarse, _shift(start), reach=BASIN_REACH, about_mm=center) for name, start in shifts.items()
+    }
+    best = optimized[max(optimized, key=lambda name: coarse.worth(optimized[name]))]
     turned = [climb(coarse, best @ turn, reach=BASIN_REACH, about_mm=center) for turn in _turns(center)]
-    return {**found, "turned": max(turned, key=coarse.worth)}
+    return {**optimized, "turned": max(turned, key=coarse.worth)}
 
 
 def _turns(about_mm: np.ndarray) -> list[Affine]:
-    """Rotations to both sides about each axis."""
+    """Return rotations in both directions about each axis."""
     axes = np.vstack([np.eye(3), -np.eye(3)])
     return [rigid_matrix(np.zeros(3), TURN_DEG * axis, about_mm=about_mm) for axis in axes]
 
 
 def climb(comparison: Comparison, start: Affine, *, reach: np.ndarray, about_mm: np.ndarray) -> Affine:
-    """The rigid matrix of most worth near another, by Powell's method.
+    """Return the rigid matrix of maximal `worth` near a start, by Powell's method.
 
     Args:
         comparison: of the two images.
-        start: (4, 4), where to begin.
-        reach: (6,), how far the shift (mm) and the rotation (degrees) may go from there.
-        about_mm: (3,), the point about which the rotation turns.
+        start: (4, 4), initial matrix.
+        reach: (6,), bounds of the translation (mm) and rotation (degrees) relative to the start.
+        about_mm: (3,), center of rotation.
     """
 
     def cost(parameters: np.ndarray) -> float:
@@ -84,15 +86,15 @@ def climb(comparison: Comparison, start: Affine, *, reach: np.ndarray, about_mm:
 
     bounds = list(zip(-reach, reach, strict=True))
     best = np.zeros(6)
-    for _ in range(CLIMBS):  # Powell's directions degenerate along a ridge; a fresh start finds the way on
+    for _ in range(CLIMBS):  # Powell's directions degenerate along a ridge; a restart resets them
         best = minimize(cost, best, method="Powell", bounds=bounds, options={"xtol": 0.1, "ftol": 1e-4}).x
     return start @ _rigid(best, about_mm)
 
 
 def comparison_at(moving: Volume, reference: Volume, *, spacing_mm: float, most_points: int) -> Comparison:
-    """Two images compared at a coarser spacing and lightly smoothed.
+    """Prepare the comparison of two images at a coarser spacing and lightly smoothed.
 
-    Interpolation smooths noise away, and would be rewarded for lying between voxels had smoothing not done so first.
+    Interpolation smooths noise, which would favor positions between voxels unless the images are smoothed first.
     """
     views = (coarser(volume, spacing_mm=spacing_mm) for volume in (moving, reference))
     smooth = (view.with_array(gaussian_filter(view.array, SMOOTHING_VOXELS)) for view in views)
@@ -100,14 +102,14 @@ def comparison_at(moving: Volume, reference: Volume, *, spacing_mm: float, most_
 
 
 def coarser(volume: Volume, *, spacing_mm: float) -> Volume:
-    """The image on voxels of at least a size."""
+    """Resample an image to voxels of at least a given spacing."""
     x, y, z = (max(own, spacing_mm) for own in volume.spacing_mm)
     grid = common_grid(volume, spacing_mm=(x, y, z))
     return grid.with_array(resample(volume, grid)[0])
 
 
 def _far_shifts(lattice: Comparison, moving: Volume, reference: Volume) -> dict[str, np.ndarray]:
-    """The best places of a small image within a much larger one, such as of a limb within a whole body, far apart."""
+    """Return the best translations, far apart, of a small image within a much larger one (limb in whole body)."""
     reach = np.abs(_extent_mm(moving) - _extent_mm(reference)) / 2
     if (reach <= LATTICE_REACH_MM).all():
         return {}
@@ -115,15 +117,15 @@ def _far_shifts(lattice: Comparison, moving: Volume, reference: Volume) -> dict[
     middle = center_mm(moving) - center_mm(reference)
     shifts = np.array([middle + np.array(step) for step in product(*steps)])
     ranked = shifts[np.argsort([-lattice.worth(_shift(shift)) for shift in shifts], kind="stable")]
-    kept: list[np.ndarray] = []
-    while len(kept) < FAR_PLACES and len(ranked):
-        kept.append(ranked[0])
+    selected: list[np.ndarray] = []
+    while len(selected) < FAR_PLACES and len(ranked):
+        selected.append(ranked[0])
         ranked = ranked[np.linalg.norm(ranked - ranked[0], axis=1) > FAR_APART_MM]
-    return {f"far {number}": shift for number, shift in enumerate(kept, start=1)}
+    return {f"far {number}": shift for number, shift in enumerate(selected, start=1)}
 
 
 def _extent_mm(volume: Volume) -> np.ndarray:
-    """Size of the field of view along right, anterior, superior."""
+    """Return the size of the field of view along right, anterior, superior, mm."""
     axes_mm = volume.affine[:3, :3] * np.array(volume.shape)
     return np.abs(axes_mm).sum(axis=1)
 
@@ -152,18 +154,18 @@ def _others(axis: int) -> tuple[int, ...]:
 
 
 def climb_edges(comparison: Comparison, start: Affine) -> Affine:
-    """The rigid matrix near another under which the edges fit best.
+    """Return the rigid matrix of maximal edge agreement near a start, by Powell's method.
 
     Args:
         comparison: of the two images.
-        start: (4, 4), where to begin.
+        start: (4, 4), initial matrix.
     """
-    few = comparison.with_fewer_edges(EDGE_POINTS)
-    center = few.edge_points[:3].mean(axis=1)
+    subsampled = comparison.with_fewer_edges(EDGE_POINTS)
+    center = subsampled.edge_points[:3].mean(axis=1)
 
     def cost(parameters: np.ndarray) -> float:
-        return -few.edges(start @ _rigid(parameters, center))
+        return -subsampled.edges(start @ _rigid(parameters, center))
 
     bounds = list(zip(-EDGE_REACH, EDGE_REACH, strict=True))
-    found = minimize(cost, np.zeros(6), method="Powell", bounds=bounds, options={"xtol": 0.1, "ftol": 1e-4})
-    return start @ _rigid(found.x, center)
+    optimum = minimize(cost, np.zeros(6), method="Powell", bounds=bounds, options={"xtol": 0.1, "ftol": 1e-4})
+    return start @ _rigid(optimum.x, center)
