@@ -1,6 +1,7 @@
 """Evaluate the predictions of one fold."""
 
-from diffufuse.evaluate.fold import Predicted, evaluate_fold, thresholds_of
+from diffufuse.evaluate.fold import evaluate_fold, thresholds_of
+from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
 from diffufuse.files.tables import read_table, write_table
 from diffufuse.logs import job_log

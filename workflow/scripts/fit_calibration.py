@@ -1,6 +1,6 @@
 """Fit temperature and conformal threshold on a run's validation patients."""
 
-from diffufuse.evaluate.fold import Predicted
+from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.scaling import fit_calibration
 from diffufuse.evaluate.schemas import CALIBRATIONS
 from diffufuse.files.tables import write_table

@@ -3,10 +3,9 @@
 from diffufuse.ingest.ingested import read_ingested
 from diffufuse.logs import job_log
 from diffufuse.prepare.case import prepare_case, require_sound
-from diffufuse.prepare.picture import draw
+from diffufuse.prepare.picture import draw, write_png
 from diffufuse.prepare.registration import write_transforms
 from diffufuse.prepare.writing import write_prepared
-from diffufuse.report.style import write_png
 
 with job_log(snakemake.log.text):
     case, params, output, picture = snakemake.wildcards.case, snakemake.params, snakemake.output, snakemake.log.picture

@@ -1,68 +1,18 @@
 """Evaluate the predictions of a fold against their references, per case and in 3-D."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from diffufuse.errors import BadInput
+from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.schemas import FORECASTS
 from diffufuse.evaluate.schemas import METRICS as METRICS_TABLE
 from diffufuse.metrics.catalogue import METRICS, evaluate
-from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.forecast import Forecast, pooled
-from diffufuse.predict.samples import read_samples
-from diffufuse.space.volumes import Volume, read_volume, same_grid
-from diffufuse.store.case import beside
 
 SCOPES = ("near", "body")
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """The predictions of a fold and the files of their references.
-
-    Attributes:
-        predictions: folder with `{case}_{region}.nii.gz` and `{case}_{region}_probability.nii.gz`.
-        cases: records of the prepared cases, `{case}.json`; next to each its labels and its body, within which
-            probabilities are evaluated.
-        regions: region to the label values that it joins.
-    """
-
-    predictions: str | Path
-    cases: Sequence[str | Path]
-    regions: Mapping[str, list[int]]
-
-    def comparisons(self, thresholds: Mapping[str, float] | None = None) -> Iterator[tuple[str, str, Comparison]]:
-        """Iterate over cases and regions: case, region, and the comparison of prediction and reference.
-
-        Args:
-            thresholds: of the prediction sets, by region; by default NaN.
-
-        Raises:
-            BadInput: a prediction or body is missing or does not lie on its reference's grid.
-        """
-        for record in self.cases:
-            case, labels = Path(record).stem, read_volume(beside(record, "_labels.nii.gz"))
-            body = _on_grid(beside(record, "_body.nii.gz"), labels, case).array > 0
-            for region, values in self.regions.items():
-                stem = Path(self.predictions) / f"{case}_{region}"
-                yield (
-                    case,
-                    region,
-                    Comparison(
-                        _on_grid(f"{stem}.nii.gz", labels, case).array > 0,
-                        np.isin(labels.array, values),
-                        labels.spacing_mm,
-                        probability=_on_grid(f"{stem}_probability.nii.gz", labels, case).array,
-                        inside=body,
-                        threshold=(thresholds or {}).get(region, np.nan),
-                        samples_ml=read_samples(f"{stem}_samples.json"),
-                    ),
-                )
 
 
 def evaluate_fold(
@@ -116,10 +66,3 @@ def forecast_table(forecasts: Mapping[tuple[str, str], Forecast], *, names: Mapp
         for (region, scope), forecast in forecasts.items()
     ]
     return pd.concat(frames, ignore_index=True)[FORECASTS.names].astype({"level": "int32"})
-
-
-def _on_grid(path: str | Path, labels: Volume, case: str) -> Volume:
-    volume = read_volume(path)
-    if not same_grid(volume, labels):
-        raise BadInput(f"{path}, case {case}: expected the grid of the case's reference; predict it again.")
-    return volume

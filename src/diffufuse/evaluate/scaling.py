@@ -19,7 +19,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from diffufuse.errors import BadInput
-from diffufuse.evaluate.fold import Predicted
+from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.schemas import CALIBRATIONS
 from diffufuse.files.atomic import atomic_path
 from diffufuse.metrics.calibration import CLIP, nll

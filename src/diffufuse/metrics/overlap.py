@@ -1,42 +1,15 @@
 """Overlap and volume metrics of two masks, computed from voxel counts."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
+from diffufuse.metrics.confusion import confusion
 from diffufuse.types import Mask, Spacing
 
 MM3_PER_ML = 1000.0
 # Evaluated always, so that every table can say how many cases were missed, spurious or empty.
 COUNTED = ("missed", "spurious", "both_empty")
-
-
-class Confusion(NamedTuple):
-    """Voxel counts of a prediction against a reference.
-
-    Attributes:
-        shared: voxels in both masks (true positive).
-        extra: voxels in the prediction alone (false positive).
-        lacking: voxels in the reference alone (false negative).
-    """
-
-    shared: int
-    extra: int
-    lacking: int
-
-
-def confusion(prediction: Mask, reference: Mask) -> Confusion:
-    """Voxel counts, the common input of Dice, IoU, precision and recall.
-
-    Args:
-        prediction: boolean, any number of dimensions.
-        reference: boolean, same shape.
-    """
-    shared = int(np.count_nonzero(prediction & reference))
-    extra = int(np.count_nonzero(prediction)) - shared
-    lacking = int(np.count_nonzero(reference)) - shared
-    return Confusion(shared, extra, lacking)
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
@@ -48,8 +21,7 @@ def dice(prediction: Mask, reference: Mask) -> float:
     Source:
         Dice 1945, Ecology 26:297; policy for empty masks after Reinke et al. 2024, arXiv:2302.01790.
     """
-    shared, extra, lacking = confusion(prediction, reference)
-    return _ratio(2 * shared, 2 * shared + extra + lacking, undefined=1.0)
+    return confusion(prediction, reference).dice
 
 
 def iou(prediction: Mask, reference: Mask) -> float:

@@ -14,7 +14,7 @@ from diffufuse.plan.plans import plan_modalities, plan_outputs
 from diffufuse.predict.windows import Voxel, blended, windows_over
 from diffufuse.space.volumes import Volume, write_probability, write_volume
 from diffufuse.store.case import PreparedCase
-from diffufuse.store.normalization import intensity_statistics, normalize_all
+from diffufuse.store.normalization import normalized
 from diffufuse.store.scan import Scan
 
 SLICES_AT_ONCE = 16
@@ -70,21 +70,6 @@ def predict(
     outputs.require_logits(logits[:, covered])
     probabilities = outputs.region_probabilities(logits[None])[0].cpu().numpy()
     return np.where(covered.cpu().numpy(), probabilities, np.float32(0))
-
-
-def normalized(scan: Scan, *, modalities: Mapping[str, Mapping[str, Any]]) -> Scan:
-    """The normalized scan; z-scores use its own mean and standard deviation in the body.
-
-    Args:
-        scan: in physical units.
-        modalities: name to its block of `config/datasets.yaml`, in channel order; `normalization` is read.
-    """
-    statistics = {
-        name: intensity_statistics(image, scan.body & present)
-        for name, image, present in zip(modalities, scan.images, scan.presence, strict=True)
-    }
-    images = normalize_all(scan.images, scan.presence, modalities=modalities, statistics=statistics)
-    return Scan(images, scan.presence, scan.body)
 
 
 def body_logits(

@@ -18,7 +18,7 @@ from diffufuse.prepare.registration import Kind, Registration, assess, first_fau
 from diffufuse.space.resampling import common_grid, resample, resample_labels
 from diffufuse.space.transforms import Transform
 from diffufuse.space.volumes import Volume, same_grid
-from diffufuse.store.normalization import intensity_statistics
+from diffufuse.store.intensity import intensity_statistics
 from diffufuse.types import Mask
 
 Modalities: TypeAlias = Mapping[str, Mapping[str, Any]]

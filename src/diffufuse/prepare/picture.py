@@ -1,13 +1,18 @@
 """The images of a case before and after registration: reference and moving image in alternating tiles."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from diffufuse.files.atomic import atomic_path
 from diffufuse.prepare.case import Prepared
-from diffufuse.report.style import PALETTE, house_style, new_figure
 from diffufuse.space.volumes import Volume
 
 WIDTH_IN = 7.2
@@ -15,7 +20,19 @@ TILE_MM = 24.0
 PLANES = ("axial", "coronal", "sagittal")
 SHOWN_PERCENTILES = (1.0, 99.0)
 SHOWN_CT_HU = (-160.0, 240.0)
-CONTOUR = PALETTE[1]
+CONTOUR, BODY = "#E69F00", "#56B4E9"
+PNG_DPI = 200
+# Its own, so that the style of the report's figures prepares no case anew.
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.labelcolor": "#222222",
+    "text.color": "#222222",
+    "figure.constrained_layout.w_pad": 0.04,
+    "figure.constrained_layout.h_pad": 0.04,
+}
 
 
 def draw(prepared: Prepared, *, case: str) -> Figure:
@@ -38,8 +55,9 @@ def draw(prepared: Prepared, *, case: str) -> Figure:
     ratios = [_extent_mm(prepared.body, plane)[0] for plane in range(3)] * 2
     tallest = max(_extent_mm(prepared.body, plane)[1] for plane in range(3))
     row_in = (WIDTH_IN - 0.5) * tallest / sum(ratios)
-    with house_style():
-        figure = new_figure(WIDTH_IN, 0.5 + (row_in + 0.35) * (1 + len(moving)))
+    with _style():
+        figure = Figure(figsize=(WIDTH_IN, 0.5 + (row_in + 0.35) * (1 + len(moving))), layout="constrained")
+        FigureCanvasAgg(figure)
         grid = figure.subplots(1 + len(moving), 6, squeeze=False, gridspec_kw={"width_ratios": ratios})
         _draw_reference(grid[0], prepared, reference, center)
         for row, name in zip(grid[1:], moving, strict=True):
@@ -48,6 +66,21 @@ def draw(prepared: Prepared, *, case: str) -> Figure:
         grid[0, 0].set_ylabel(f"{reference}\n(reference)", fontweight="bold")
         figure.suptitle(f"{case}: registration to {reference}", fontsize=9, fontweight="bold")
     return figure
+
+
+def write_png(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the picture; the same picture gives the same bytes on any day."""
+    with _style(), atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=PNG_DPI, metadata={"Software": None})
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Whatever the user's own settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
 
 
 def checkerboard(first: np.ndarray, second: np.ndarray, *, tile: tuple[int, int]) -> np.ndarray:
@@ -68,7 +101,7 @@ def _draw_reference(row: np.ndarray, prepared: Prepared, reference: str, center:
         shown = _cut(_scaled(prepared, reference, image.array), center, plane)
         _draw_plane(row[plane], shown, prepared, center, plane)
         _draw_plane(row[plane + 3], shown, prepared, center, plane)
-        _contour(row[plane + 3], _cut(body.array, center, plane), _extent_mm(body, plane), color=PALETTE[4])
+        _contour(row[plane + 3], _cut(body.array, center, plane), _extent_mm(body, plane), color=BODY)
         row[plane].set_title(PLANES[plane], fontweight="normal")
         row[plane + 3].set_title(f"{PLANES[plane]}, body", fontweight="normal")
 

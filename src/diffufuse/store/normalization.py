@@ -6,24 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from diffufuse.store.intensity import intensity_statistics
+from diffufuse.store.scan import Scan
+
 LOG_CEILING_SUV = 50.0
 Z_LIMIT = 6.0
-
-
-def intensity_statistics(image: Float[np.ndarray, "..."], inside: Bool[np.ndarray, "..."]) -> dict[str, float]:
-    """Return mean and standard deviation of an image inside the body and field of view.
-
-    Args:
-        image: values in physical units.
-        inside: body and field of view.
-
-    Returns:
-        `mean` and `sd` in the image's unit; 0 and 1 where the mask is empty.
-    """
-    values = image[inside].astype(np.float64)
-    if values.size == 0:
-        return {"mean": 0.0, "sd": 1.0}
-    return {"mean": float(values.mean()), "sd": float(values.std())}
 
 
 def normalize(
@@ -96,3 +83,18 @@ def normalize_all(
             for image, present, (name, block) in zip(images, presence, modalities.items(), strict=True)
         ]
     )
+
+
+def normalized(scan: Scan, *, modalities: Mapping[str, Mapping[str, Any]]) -> Scan:
+    """The scan as a network reads it; z-scores are by its own mean and standard deviation in the body.
+
+    Args:
+        scan: in physical units.
+        modalities: name to its block of `config/datasets.yaml`, in channel order; `normalization` is read.
+    """
+    statistics = {
+        name: intensity_statistics(image, scan.body & present)
+        for name, image, present in zip(modalities, scan.images, scan.presence, strict=True)
+    }
+    images = normalize_all(scan.images, scan.presence, modalities=modalities, statistics=statistics)
+    return Scan(images, scan.presence, scan.body)

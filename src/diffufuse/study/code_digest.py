@@ -1,8 +1,8 @@
 """The code that a result follows from: what a rule's script reaches through imports, and the libraries that compute.
 
 Snakemake does not see edits of an imported library, so a digest of its code is a parameter of every rule. The digest is
-blind to comments, docstrings and layout. Of a registry, a plain dictionary from names to members, only the members that
-a job uses count; neither the order of the others nor a new one changes anything.
+blind to comments, docstrings and layout, and to modules that only tell of a job. Of a registry, a plain dictionary from
+names to members, only those that a job uses count; neither the order of the others nor a new one changes anything.
 """
 
 import ast
@@ -18,18 +18,19 @@ PACKAGE = "diffufuse"
 DIGITS = 16
 # Libraries that compute voxels: module to distribution. Another version gives other numbers.
 COMPUTING = {"ants": "antspyx", "SimpleITK": "SimpleITK", "torch": "torch", "monai": "monai", "torchio": "torchio"}
-
-# They show how a job goes, and nothing of its result depends on them.
-DISPLAY = ("diffufuse.logs", "diffufuse.track.live")
+# They show how a job goes or with what it was made, and nothing of its result depends on them.
+DISPLAY = ("diffufuse.logs", "diffufuse.track.live", "diffufuse.study.provenance")
+# What a release renumbers, and what `import *` would give.
+LABELS = ("__version__", "__all__")
 
 # Registry, by its full name, to the keys that a job uses, or None for all: {"diffufuse.models.MODELS": ["unet2d"]}.
 Members: TypeAlias = Mapping[str, Collection[str] | None]
 Chosen: TypeAlias = tuple[tuple[str, tuple[str, ...] | None], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Code:
-    """Python files whose imports can be followed.
+    """Python files whose imports can be followed; each is read once.
 
     Attributes:
         library: the folder that holds the package, `src`.
@@ -40,7 +41,7 @@ class Code:
     scripts: Path
 
     def digest(self, script: str, members: Members) -> str:
-        """One number for all code that a script runs.
+        """One number for all code that a script runs and that its result follows from.
 
         Args:
             script: file name of a rule's script.
@@ -84,7 +85,7 @@ class Code:
         while waiting:
             *packages, module = self._modules_of(waiting.pop()) or [""]
             for name, itself in [*((package, False) for package in packages), (module, True)]:
-                if not name or imported.get(name, not itself and name in imported):
+                if not name or imported.get(name) or (name in imported and not itself):
                     continue
                 imported[name] = itself
                 own = tuple((key.rpartition(".")[2], keys) for key, keys in members if key.rpartition(".")[0] == name)
@@ -148,7 +149,7 @@ def part_of(source: str, narrowed: Mapping[str, Collection[str]]) -> Part:
     unused = dropped - {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if dropped else set()
     imports: list[str] = []
     tree.body = _counted(tree.body, unused, imports)
-    return Part(ast.unparse(tree), tuple(imports))
+    return Part(ast.unparse(_WithoutQuotes().visit(tree)), tuple(imports))
 
 
 def version_of(distribution: str) -> str:
@@ -207,7 +208,10 @@ def _counted(statements: list[ast.stmt], unused: Collection[str], imports: list[
     """The statements that count, at every depth; what they import is added to `imports`."""
     kept: list[ast.stmt] = []
     for statement in statements:
-        if _is_text(statement) or _is_for_type_checkers(statement):
+        if _is_text(statement) or _is_label(statement):
+            continue
+        if isinstance(statement, ast.If) and _is_for_type_checkers(statement.test):
+            kept += _counted(statement.orelse, unused, imports)
             continue
         if isinstance(statement, ast.Import | ast.ImportFrom):
             statement.names = [alias for alias in statement.names if (alias.asname or alias.name) not in unused]
@@ -218,8 +222,8 @@ def _counted(statements: list[ast.stmt], unused: Collection[str], imports: list[
             inner = getattr(statement, block, None)
             if isinstance(inner, list) and inner:
                 setattr(statement, block, _counted(inner, unused, imports) or [ast.Pass()])
-        for handler in getattr(statement, "handlers", []):
-            handler.body = _counted(handler.body, unused, imports) or [ast.Pass()]
+        for branch in [*getattr(statement, "handlers", []), *getattr(statement, "cases", [])]:
+            branch.body = _counted(branch.body, unused, imports) or [ast.Pass()]
         kept.append(statement)
     return kept
 
@@ -230,9 +234,13 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def _is_for_type_checkers(statement: ast.stmt) -> bool:
-    test = getattr(statement, "test", None)
-    return isinstance(statement, ast.If) and isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+def _is_label(statement: ast.stmt) -> bool:
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id in LABELS for target in targets)
+
+
+def _is_for_type_checkers(test: ast.expr) -> bool:
+    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def _imported(statement: ast.Import | ast.ImportFrom) -> list[str]:
@@ -241,3 +249,20 @@ def _imported(statement: ast.Import | ast.ImportFrom) -> list[str]:
     if statement.level:
         raise ValueError("expected absolute imports, got a relative one; write the full name")
     return [f"{statement.module}.{alias.name}" for alias in statement.names]
+
+
+class _WithoutQuotes(ast.NodeTransformer):
+    """Writes f-strings as calls, because versions of Python unparse them with different quotes."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Call:
+        """Its texts, joined where they touch, none of them empty, and its values, each with conversion and form."""
+        parts: list[ast.expr] = []
+        for value in node.values:
+            if isinstance(value, ast.FormattedValue):
+                form = self.visit(value.format_spec) if value.format_spec else ast.Constant(None)
+                parts.append(ast.Tuple([self.visit(value.value), ast.Constant(value.conversion), form], ast.Load()))
+            elif parts and isinstance(parts[-1], ast.Constant):
+                parts[-1] = ast.Constant(_key(parts[-1]) + _key(value))
+            elif _key(value):
+                parts.append(value)
+        return ast.Call(ast.Name("f-string", ast.Load()), parts, [])

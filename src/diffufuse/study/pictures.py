@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
 CLEAN = "clean"
-GEOMETRY = ("kind", "follows", "bias_correction")
-APPEARANCE = ("kind", "normalization")
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,8 @@ class Pictures:
     def settings(self, wildcards: Any) -> dict[str, Any]:
         """What a picture needs beside its cases and predictions: keyword arguments of its function."""
         dataset, picture, block = wildcards.dataset, wildcards.picture, self.study.config["datasets"][wildcards.dataset]
-        keys = APPEARANCE if picture == "conditions" else GEOMETRY
-        settings = {"dataset": dataset, "modalities": self.study.modalities(dataset, keys)}
+        modalities = self.study.appearance if picture == "conditions" else self.study.geometry
+        settings = {"dataset": dataset, "modalities": modalities(wildcards)}
         if picture == "gallery":
             return settings | {"labels": block["labels"]}
         catalogue, seed = self.study.config["conditions"], {"study_seed": self.study.seed}

@@ -25,7 +25,7 @@ GEOMETRY = ("kind", "follows", "bias_correction")
 APPEARANCE = ("kind", "normalization")
 CONTRAST = ("kind", "like")
 # What is written about a dataset and decides no number.
-DESCRIPTION = ("title", "license", "citation", "source")
+DESCRIPTION = ("title", "license", "terms", "citation", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +110,6 @@ class Study:
         """The conditions that a model is tested under: all, unless the study's `only` names some."""
         asked = self._asked.get("only", {}).get(model, self._asked["conditions"])
         return [condition for condition in self._asked["conditions"] if condition in asked]
-
-    def tested_under(self, wildcards: Any) -> list[str]:
-        """`conditions_of` as an input function."""
-        return self.conditions_of(wildcards.model)
 
     @property
     def cases(self) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from torch import nn
 from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.records import none_if_nan, write_record
 from diffufuse.files.tables import write_table
-from diffufuse.metrics.overlap import dice
+from diffufuse.metrics.confusion import confusion
 from diffufuse.plan.plans import WEIGHTS, network_of, plan_regions, run_seed
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.scan import Scan
@@ -132,7 +132,8 @@ def validation_dice(
     for case in cases:
         labels = case.slices.labels(slice(None)).transpose(1, 2, 0)
         probability = predict(network, case.scan, plan)
-        per_case.append([dice(probability[name] >= 0.5, np.isin(labels, values)) for name, values in regions.items()])
+        truth = {name: np.isin(labels, values) for name, values in regions.items()}
+        per_case.append([confusion(probability[name] >= 0.5, truth[name]).dice for name in regions])
     return dict(zip(regions, np.mean(per_case, axis=0).tolist(), strict=True))
 
 

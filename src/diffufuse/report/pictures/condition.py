@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from diffufuse.conditions.apply import apply_condition
 from diffufuse.plan.constants import fit_constants, with_constants
-from diffufuse.predict.inference import normalized
 from diffufuse.report.pictures.panels import (
     UNITS,
     Kind,
@@ -19,13 +18,14 @@ from diffufuse.report.pictures.panels import (
     draw_contour,
     draw_image,
     draw_orientation,
+    kinds_of,
     shown_slice,
     view_of,
     window,
 )
-from diffufuse.report.pictures.rows import kinds_of
 from diffufuse.report.style import PALETTE, house_style, new_figure
 from diffufuse.store.case import PreparedCase
+from diffufuse.store.normalization import normalized
 from diffufuse.store.scan import Scan
 from diffufuse.types import Mask, Spacing
 

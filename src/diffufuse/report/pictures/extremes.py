@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.tables import read_tables
-from diffufuse.report.pictures.panels import Kind, draw_image, draw_orientation, shown_slice, view_of, window
-from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, kinds_of, reference_of, row_of
+from diffufuse.report.pictures.panels import Kind, draw_image, draw_orientation, kinds_of, shown_slice, view_of, window
+from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, reference_of, row_of
 from diffufuse.report.style import house_style, new_figure
 from diffufuse.store.case import PreparedCase
 from diffufuse.types import Mask, Spacing

@@ -16,11 +16,11 @@ from diffufuse.report.pictures.panels import (
     draw_contour,
     draw_image,
     draw_orientation,
+    kinds_of,
     shown_slice,
     view_of,
     window,
 )
-from diffufuse.report.pictures.rows import kinds_of
 from diffufuse.report.style import PALETTE, house_style, new_figure
 from diffufuse.space.volumes import Volume
 from diffufuse.store.case import PreparedCase

@@ -11,11 +11,12 @@ from diffufuse.report.pictures.panels import (
     Kind,
     draw_image,
     draw_orientation,
+    kinds_of,
     shown_slice,
     view_of,
     window,
 )
-from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, kinds_of, reference_of, row_of
+from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, reference_of, row_of
 from diffufuse.report.style import house_style, new_figure
 from diffufuse.space.volumes import Volume
 from diffufuse.store.case import PreparedCase

@@ -1,9 +1,9 @@
 """Panels of pictures of a case: an axial slice of one modality, its gray scale, contours and orientation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -42,6 +42,11 @@ class View:
     def cut(self, volume: np.ndarray) -> Float[np.ndarray, "y x"]:
         """The displayed part of a volume, as rows from posterior to anterior."""
         return volume[self.box[0], self.box[1], self.level].T
+
+
+def kinds_of(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
+    """Modality to its kind, in channel order."""
+    return {name: block["kind"] for name, block in modalities.items()}
 
 
 def shown_slice(reference: Mask, predictions: Sequence[Mask]) -> int:

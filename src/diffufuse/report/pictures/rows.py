@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.overlap import dice
 from diffufuse.metrics.surface import hd95
-from diffufuse.report.pictures.panels import Kind, View, draw_contour
+from diffufuse.report.pictures.panels import View, draw_contour
 from diffufuse.report.style import PALETTE
 from diffufuse.space.volumes import read_volume
 from diffufuse.store.case import PreparedCase
@@ -66,11 +66,6 @@ def row_of(
 def reference_of(case: PreparedCase, values: Sequence[int]) -> Mask:
     """The voxels of a case that have one of the label values, (X, Y, Z)."""
     return np.isin(case.slices.labels(slice(None)).transpose(1, 2, 0), values)
-
-
-def kinds_of(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
-    """Modality to its kind, in channel order."""
-    return {name: block["kind"] for name, block in modalities.items()}
 
 
 def draw_contours(axes: Axes, reference: Mask, prediction: Mask, view: View) -> None:

@@ -9,8 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffufuse.metrics.calibration import entropy_bits
-from diffufuse.report.pictures.panels import Kind, View, draw_image, draw_orientation, shown_slice, view_of, window
-from diffufuse.report.pictures.rows import draw_contours, draw_legend, kinds_of, reference_of
+from diffufuse.report.pictures.panels import (
+    Kind,
+    View,
+    draw_image,
+    draw_orientation,
+    kinds_of,
+    shown_slice,
+    view_of,
+    window,
+)
+from diffufuse.report.pictures.rows import draw_contours, draw_legend, reference_of
 from diffufuse.report.style import house_style, new_figure
 from diffufuse.space.volumes import read_volume
 from diffufuse.store.case import PreparedCase

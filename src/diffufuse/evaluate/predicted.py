@@ -1,0 +1,64 @@
+"""The predictions of a fold beside their references."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffufuse.errors import BadInput
+from diffufuse.metrics.comparison import Comparison
+from diffufuse.predict.samples import read_samples
+from diffufuse.space.volumes import Volume, read_volume, same_grid
+from diffufuse.store.case import beside
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The predictions of a fold and the files of their references.
+
+    Attributes:
+        predictions: folder with `{case}_{region}.nii.gz` and `{case}_{region}_probability.nii.gz`.
+        cases: records of the prepared cases, `{case}.json`; next to each its labels and its body, within which
+            probabilities are evaluated.
+        regions: region to the label values that it joins.
+    """
+
+    predictions: str | Path
+    cases: Sequence[str | Path]
+    regions: Mapping[str, list[int]]
+
+    def comparisons(self, thresholds: Mapping[str, float] | None = None) -> Iterator[tuple[str, str, Comparison]]:
+        """Iterate over cases and regions: case, region, and the comparison of prediction and reference.
+
+        Args:
+            thresholds: of the prediction sets, by region; by default NaN.
+
+        Raises:
+            BadInput: a prediction or body is missing or does not lie on its reference's grid.
+        """
+        for record in self.cases:
+            case, labels = Path(record).stem, read_volume(beside(record, "_labels.nii.gz"))
+            body = _on_grid(beside(record, "_body.nii.gz"), labels, case).array > 0
+            for region, values in self.regions.items():
+                stem = Path(self.predictions) / f"{case}_{region}"
+                yield (
+                    case,
+                    region,
+                    Comparison(
+                        _on_grid(f"{stem}.nii.gz", labels, case).array > 0,
+                        np.isin(labels.array, values),
+                        labels.spacing_mm,
+                        probability=_on_grid(f"{stem}_probability.nii.gz", labels, case).array,
+                        inside=body,
+                        threshold=(thresholds or {}).get(region, np.nan),
+                        samples_ml=read_samples(f"{stem}_samples.json"),
+                    ),
+                )
+
+
+def _on_grid(path: str | Path, labels: Volume, case: str) -> Volume:
+    volume = read_volume(path)
+    if not same_grid(volume, labels):
+        raise BadInput(f"{path}, case {case}: expected the grid of the case's reference; predict it again.")
+    return volume

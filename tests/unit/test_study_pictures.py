@@ -1,0 +1,191 @@
+"""Which pictures a study asks for, and what the rule is told of each, in the studies of the repository."""
+
+import functools
+import inspect
+import re
+from types import SimpleNamespace
+
+import pytest
+from study_jobs import ROOT, RULES, job, study_of
+
+from diffufuse.report.pictures import PICTURES
+
+STUDIES = ("phantom", "sts_ibsi")
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    """Cohort sheets are read below the working directory."""
+    monkeypatch.chdir(ROOT)
+
+
+@functools.cache
+def read_once(name):
+    return study_of(name)
+
+
+@pytest.fixture(params=STUDIES)
+def study(request):
+    return read_once(request.param)
+
+
+def wildcards_of(name):
+    """The wildcards of `{picture}/{dataset}/{subject}`."""
+    picture, dataset, subject = name.split("/", 2)
+    return job(picture=picture, dataset=dataset, subject=subject)
+
+
+def named(study, picture):
+    """The wildcards of all pictures of a kind."""
+    found = [wildcards_of(name) for name in study.pictures.names if name.startswith(f"{picture}/")]
+    assert found
+    return found
+
+
+def test_every_registered_picture_is_asked_for_and_has_a_path_that_rules_allow(study):
+    [kinds] = re.findall(r'picture=r"(.+)",', RULES)
+    [subject] = re.findall(r' subject=r"(.+)",', RULES)
+    assert set(kinds.split("|")) == set(PICTURES) == {name.split("/")[0] for name in study.pictures.names}
+    for name in study.pictures.names:
+        assert re.fullmatch(rf"({kinds})/[a-z0-9_]+/{subject}", name), name
+
+
+def test_no_picture_is_asked_for_twice(study):
+    assert len(set(study.pictures.names)) == len(study.pictures.names)
+
+
+def test_there_is_one_gallery_a_dataset_and_a_picture_of_every_condition_that_changes_something(study):
+    for dataset in study.datasets:
+        assert f"gallery/{dataset}/cases" in study.pictures.names
+    drawn = [wildcards.subject for wildcards in named(study, "conditions")]
+    assert drawn == [name for name in study.config["study"]["conditions"] if name != "clean"]
+
+
+def test_only_models_that_predict_by_themselves_have_pictures(study):
+    for picture in ("extremes", "overlays", "uncertainty"):
+        models = {wildcards.subject.split("/")[0] for wildcards in named(study, picture)}
+        assert models == set(study.predicting)
+        assert not models & set(study.scaling)
+
+
+def test_as_many_cases_of_every_fold_are_drawn_as_are_asked_for(study):
+    asked = study.config["study"]["overlays"]
+    [dataset] = study.datasets
+    for picture in ("overlays", "uncertainty"):
+        drawn = [wildcards.subject.split("/")[1] for wildcards in named(study, picture)]
+        per_model = len(drawn) / len(study.predicting)
+        assert per_model == sum(min(asked, len(study.cohorts[dataset].test(fold))) for fold in study.folds)
+        assert set(drawn) <= set(study.all_cases_tested(job(dataset=dataset)))
+
+
+def test_more_overlays_than_cases_draw_each_case_once():
+    study = study_of(overlays=99)
+    drawn = [wildcards.subject.split("/")[1] for wildcards in named(study, "overlays")]
+    assert sorted(set(drawn)) == sorted(study.cohorts["phantom"].test(0) + study.cohorts["phantom"].test(1))
+
+
+def test_every_map_of_uncertainty_lies_beside_its_picture(study):
+    assert {f"uncertainty/{name}" for name in study.pictures.uncertainty_maps} <= set(study.pictures.names)
+    assert len(study.pictures.uncertainty_maps) == len(named(study, "uncertainty"))
+
+
+def test_a_picture_of_a_prediction_shows_the_run_that_tested_its_case(study):
+    for picture in ("overlays", "uncertainty"):
+        for wildcards in named(study, picture):
+            model, case = wildcards.subject.split("/")
+            assert study.pictures.cases(wildcards) == [case]
+            tests = study.pictures.tests(wildcards)
+            runs = {test.rsplit("/", 1)[1] for test in tests}
+            [fold] = [one.fold for one in study.cohorts[wildcards.dataset].cases if one.name == case]
+            assert runs == {f"fold-{fold}_seed-{study.seeds[0]}"}
+            assert {test.split("/")[1:3] == [wildcards.dataset, model] for test in tests} == {True}
+            asked = job(dataset=wildcards.dataset, model=model, case=case)
+            assert runs == {study.pictures.test_of_case(asked)}
+
+
+def test_every_test_that_a_picture_shows_is_one_of_the_study(study):
+    runs = set(study.tests("{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}"))
+    for name in study.pictures.names:
+        assert set(study.pictures.tests(wildcards_of(name))) <= runs, name
+
+
+def test_extremes_choose_from_all_tested_cases_by_the_evaluations_of_all_folds(study):
+    for wildcards in named(study, "extremes"):
+        assert study.pictures.cases(wildcards) == study.all_cases_tested(wildcards)
+        evaluations = study.pictures.evaluations(wildcards)
+        assert evaluations == study.pictures.tests(wildcards)
+        assert len(evaluations) == len(study.folds)
+        assert {test.split("/")[0] for test in evaluations} == {"clean"}
+
+
+def test_no_other_picture_waits_for_an_evaluation(study):
+    for name in study.pictures.names:
+        if not name.startswith("extremes/"):
+            assert study.pictures.evaluations(wildcards_of(name)) == []
+
+
+def test_galleries_and_conditions_wait_for_no_prediction(study):
+    for picture in ("gallery", "conditions"):
+        for wildcards in named(study, picture):
+            assert study.pictures.tests(wildcards) == []
+
+
+def test_a_gallery_shows_at_most_twelve_cases_the_first_and_the_last_among_them():
+    study = read_once("sts_ibsi")
+    names, shown = study.cohorts["sts_ibsi"].names, study.pictures.cases(wildcards_of("gallery/sts_ibsi/cases"))
+    assert len(shown) == 12 < len(names)
+    assert (shown[0], shown[-1]) == (names[0], names[-1])
+
+
+def test_a_condition_is_shown_on_the_first_case():
+    study = read_once("phantom")
+    assert study.pictures.cases(wildcards_of("conditions/phantom/no-pet")) == study.cohorts["phantom"].names[:1]
+
+
+def test_overlays_show_the_conditions_that_are_both_asked_for_and_tested():
+    study = read_once("sts_ibsi")
+    assert study.pictures.conditions("diffufusemed_small") == ["clean", "no-pet", "gauss-0.5", "kspace-strong"]
+    assert study.pictures.conditions("diffufusemed_small_uniform_gates") == ["clean", "no-pet", "gauss-0.5"]
+    assert study.pictures.conditions("diffufusemed_small_sampled") == ["clean"]
+
+
+def test_a_study_that_names_no_conditions_for_overlays_draws_all(study):
+    asked = {key: value for key, value in study.config["study"].items() if key != "overlay_conditions"}
+    every = SimpleNamespace(config={"study": asked}, conditions_of=study.conditions_of)
+    model = study.predicting[0]
+    assert type(study.pictures)(every).conditions(model) == asked["conditions"]
+
+
+def test_an_overlay_has_as_many_rows_as_predictions_in_the_same_order(study):
+    for wildcards in named(study, "overlays"):
+        rows = list(study.pictures.settings(wildcards)["conditions"])
+        assert rows == [test.split("/")[0] for test in study.pictures.tests(wildcards)]
+
+
+def test_every_picture_s_function_takes_the_settings_that_it_is_given(study):
+    for name in study.pictures.names:
+        wildcards = wildcards_of(name)
+        settings = study.pictures.settings(wildcards)
+        inspect.signature(PICTURES[wildcards.picture]).bind([], [], [], **settings)
+        assert list(settings["modalities"]) == list(study.config["datasets"][wildcards.dataset]["modalities"])
+
+
+def test_the_picture_of_a_condition_normalizes_and_others_show_physical_values(study):
+    for name in study.pictures.names:
+        keys = {key for block in study.pictures.settings(wildcards_of(name))["modalities"].values() for key in block}
+        assert ("normalization" in keys) is name.startswith("conditions/")
+
+
+def test_only_pictures_that_draw_at_random_depend_on_the_seed(study):
+    for name in study.pictures.names:
+        settings = study.pictures.settings(wildcards_of(name))
+        assert ("study_seed" in settings) is name.startswith(("conditions/", "overlays/"))
+
+
+def test_a_citation_redraws_nothing():
+    study, config = read_once("phantom"), study_of().config
+    config["datasets"]["phantom"]["citation"] = "edited"
+    edited = type(study)(config, study.cohorts, study.code)
+    for name in study.pictures.names:
+        wildcards = wildcards_of(name)
+        assert edited.pictures.settings(wildcards) == study.pictures.settings(wildcards)
