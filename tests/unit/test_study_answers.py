@@ -294,7 +294,7 @@ def test_a_stage_reads_its_own_keys_of_a_dataset_and_no_others(question, name):
     before = configuration()
 
     def answer(config):
-        return getattr(Study(config, {}, code=None), question)(job(dataset=name))
+        return getattr(Study(config, {}, code=None).parameters, question)(job(dataset=name))
 
     def edited(key, modality=None):
         config = configuration()
@@ -312,7 +312,7 @@ def test_a_stage_reads_its_own_keys_of_a_dataset_and_no_others(question, name):
 
 
 def test_modalities_keep_the_order_of_channels_and_a_key_that_is_absent_stays_so():
-    found = small().modalities("legs", ("kind", "follows"))
+    found = small().parameters.modalities("legs", ("kind", "follows"))
     assert list(found.items()) == [("ct", {"kind": "ct"}), ("t1", {"kind": "mr"})]
 
 
@@ -320,24 +320,24 @@ def test_registration_is_rigid_without_limits_unless_a_block_says_otherwise():
     study = small()
     study.config["datasets"]["legs"]["reference"] = "t1"
     asked = {"reference": "t1", "spacing_mm": [1, 1, 2], "transform": "rigid", "gate": {}}
-    assert study.registration(job(dataset="legs")) == asked
+    assert study.parameters.registration(job(dataset="legs")) == asked
     study.config["datasets"]["legs"]["registration"] = {"transform": "affine"}
-    assert study.registration(job(dataset="legs")) == asked | {"transform": "affine"}
+    assert study.parameters.registration(job(dataset="legs")) == asked | {"transform": "affine"}
 
 
 def test_a_training_knows_the_conditions_that_it_learns_from_and_no_others():
-    assert small().conditions_learned(job(model="net")) == {"noise": {"corruption": "gaussian_noise"}}
+    assert small().parameters.conditions_learned(job(model="net")) == {"noise": {"corruption": "gaussian_noise"}}
 
 
 def test_a_variant_differs_by_settings_and_samples_at_test_time_alone():
-    assert small().test_settings(job(model="net_variant")) == {"settings": {"gates": 0}, "samples": 8}
-    assert small().test_settings(job(model="net")) == {"settings": {}, "samples": 1}
+    assert small().parameters.test_settings(job(model="net_variant")) == {"settings": {"gates": 0}, "samples": 8}
+    assert small().parameters.test_settings(job(model="net")) == {"settings": {}, "samples": 1}
 
 
 def test_a_case_of_another_dataset_is_shown_in_the_trained_dataset_s_voxels_and_lesion():
     study = small()
-    assert study.transfer_settings(transferred(dataset="legs")) is None
-    assert study.transfer_settings(transferred()) == {
+    assert study.parameters.transfer_settings(transferred(dataset="legs")) is None
+    assert study.parameters.transfer_settings(transferred()) == {
         "modalities": {"t1": {"kind": "mr"}},
         "spacing_mm": [1, 1, 2],
         "learned": "mass",
@@ -347,9 +347,9 @@ def test_a_case_of_another_dataset_is_shown_in_the_trained_dataset_s_voxels_and_
 
 def test_all_regions_are_tested_at_home_and_the_lesion_elsewhere():
     study = small()
-    assert study.regions_tested(job(dataset="brains", trained_on="brains")) == {"tc": [1], "wt": [1, 2]}
-    assert study.regions_tested(job(dataset="brains")) == {"tc": [1], "wt": [1, 2]}
-    assert study.regions_tested(transferred()) == {"wt": [1, 2]}
+    assert study.parameters.regions_tested(job(dataset="brains", trained_on="brains")) == {"tc": [1], "wt": [1, 2]}
+    assert study.parameters.regions_tested(job(dataset="brains")) == {"tc": [1], "wt": [1, 2]}
+    assert study.parameters.regions_tested(transferred()) == {"wt": [1, 2]}
 
 
 # Report.
@@ -367,12 +367,12 @@ def test_the_report_of_another_study_is_refused_with_the_command_that_fills_it()
 
 def test_joining_takes_the_study_s_metrics_and_knows_whose_weights_are_used():
     trained_as = {"net": "net", "net_variant": "net", "net_scaled": "net"}
-    assert small().joining == {"metrics": ["dice"], "trained_as": trained_as}
+    assert small().parameters.joining == {"metrics": ["dice"], "trained_as": trained_as}
 
 
 def test_no_word_that_describes_a_dataset_reaches_a_table(real):
     told = ("title", "license", "terms", "citation", "source")
-    blocks = real.context["datasets"]
+    blocks = real.parameters.context["datasets"]
     assert blocks
     assert not [(name, key) for name, block in blocks.items() for key in told if key in block]
     for name, block in blocks.items():
@@ -380,15 +380,15 @@ def test_no_word_that_describes_a_dataset_reaches_a_table(real):
 
 
 def test_tables_compare_with_the_first_model_unless_another_is_named():
-    assert small().context["compare_with"] == "net"
-    assert small(compare_with="net_variant").context["compare_with"] == "net_variant"
+    assert small().parameters.context["compare_with"] == "net"
+    assert small(compare_with="net_variant").parameters.context["compare_with"] == "net_variant"
 
 
 def test_tables_know_the_transfers_that_were_refused_too_so_that_they_can_say_why():
     study = small()
-    assert study.context["transfers"] == ["brains", "organs", "sounds"]
-    assert set(study.context["datasets"]) == set(study.config["datasets"])
-    assert set(study.context["conditions"]) == {"clean", "no-ct", "noise"}
+    assert study.parameters.context["transfers"] == ["brains", "organs", "sounds"]
+    assert set(study.parameters.context["datasets"]) == set(study.config["datasets"])
+    assert set(study.parameters.context["conditions"]) == {"clean", "no-ct", "noise"}
 
 
 # Code.
@@ -460,7 +460,7 @@ def test_a_study_stays_as_it_was_read_whatever_becomes_of_the_configuration():
     config["study"]["models"].append("nonsense")
     config["datasets"]["phantom"]["regions"]["mass"].append(7)
     assert "nonsense" not in study.models
-    assert study.regions_tested(job(dataset="phantom")) == {"mass": [1]}
+    assert study.parameters.regions_tested(job(dataset="phantom")) == {"mass": [1]}
 
 
 @pytest.mark.parametrize(

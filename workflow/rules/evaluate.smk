@@ -50,7 +50,7 @@ rule evaluate_predictions:
     benchmark:
         "results/benchmarks/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
     params:
-        regions=STUDY.regions_tested,
+        regions=STUDY.parameters.regions_tested,
         lesion=lookup("{trained_on}/lesion", within=config["datasets"], default=None),
         code=STUDY.code_of("evaluate_predictions.py"),
     message:

@@ -17,7 +17,7 @@ rule ingest_case:
     log:
         "results/logs/ingest/{dataset}/{case}.log",
     params:
-        block=STUDY.reading,
+        block=STUDY.parameters.reading,
         code=STUDY.code_of("ingest_case.py"),
     message:
         "Ingest {wildcards.case} of {wildcards.dataset}."
@@ -33,7 +33,7 @@ rule draft_cohort:
     log:
         "results/logs/ingest/{dataset}.log",
     params:
-        block=STUDY.reading,
+        block=STUDY.parameters.reading,
         study_seed=STUDY.seed,
         code=STUDY.code_of("draft_cohort.py"),
     message:

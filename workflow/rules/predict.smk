@@ -34,8 +34,8 @@ rule predict_cases:
     params:
         study_seed=STUDY.seed,
         condition=lookup("{condition}", within=config["conditions"]),
-        model=STUDY.test_settings,
-        transfer=STUDY.transfer_settings,
+        model=STUDY.parameters.test_settings,
+        transfer=STUDY.parameters.transfer_settings,
         code=STUDY.code_of("predict_cases.py"),
     message:
         "Predict the {wildcards.part} cases of {wildcards.dataset} with {wildcards.model} of {wildcards.trained_on}, condition {wildcards.condition}, fold {wildcards.fold}."

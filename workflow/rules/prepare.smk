@@ -35,8 +35,8 @@ rule prepare_case:
         text="results/logs/prepare/{dataset}/{case}.log",
         picture="results/logs/prepare/{dataset}/{case}.png",
     params:
-        modalities=STUDY.geometry,
-        registration=STUDY.registration,
+        modalities=STUDY.parameters.geometry,
+        registration=STUDY.parameters.registration,
         code=STUDY.code_of("prepare_case.py"),
     message:
         "Register and prepare {wildcards.case} of {wildcards.dataset}."

@@ -62,7 +62,7 @@ rule join_tables:
     wildcard_constraints:
         joined="|".join(JOINED),
     params:
-        chosen=STUDY.joining,
+        chosen=STUDY.parameters.joining,
         code=STUDY.code_of("join_tables.py"),
     message:
         "Join the {wildcards.joined} of the study {wildcards.study}."
@@ -106,7 +106,7 @@ rule write_table:
     log:
         "results/logs/report/{study}/tables/{table}.log",
     params:
-        context=STUDY.context,
+        context=STUDY.parameters.context,
         code=STUDY.code_of("write_table.py"),
     message:
         "Write the table {wildcards.table}."
@@ -123,7 +123,7 @@ rule write_results:
     log:
         "results/logs/report/{study}/results.log",
     params:
-        context=STUDY.context,
+        context=STUDY.parameters.context,
         tables=lookup("study/tables", within=config),
         code=STUDY.code_of("write_results.py"),
     message:
@@ -147,7 +147,7 @@ rule draw_figure:
     log:
         "results/logs/report/{study}/figures/{figure}.log",
     params:
-        context=STUDY.context,
+        context=STUDY.parameters.context,
         code=STUDY.code_of("draw_figure.py"),
     message:
         "Draw {wildcards.figure}."
@@ -219,7 +219,7 @@ rule describe_study:
         "results/logs/report/{study}/study.log",
     params:
         study=lookup("study", within=config),
-        context=STUDY.context,
+        context=STUDY.parameters.context,
         code=STUDY.code_of("describe_study.py"),
     message:
         "Describe the study {wildcards.study}: its exact configuration and the commits of its runs."

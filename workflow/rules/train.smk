@@ -19,7 +19,7 @@ rule fit_normalization:
     log:
         "results/logs/train/{dataset}/normalization/fold-{fold}.log",
     params:
-        modalities=STUDY.appearance,
+        modalities=STUDY.parameters.appearance,
         code=STUDY.code_of("fit_normalization.py"),
     message:
         "Measure the training cases of {wildcards.dataset}, fold {wildcards.fold}, for normalization."
@@ -51,9 +51,9 @@ rule train_model:
     params:
         study_seed=STUDY.seed,
         model=lookup("{model}", within=config["models"]),
-        modalities=STUDY.appearance,
+        modalities=STUDY.parameters.appearance,
         regions=lookup("{dataset}/regions", within=config["datasets"]),
-        conditions=STUDY.conditions_learned,
+        conditions=STUDY.parameters.conditions_learned,
         checkpoints="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/checkpoints",
         code=STUDY.code_of("train_model.py"),
     message:

@@ -84,7 +84,7 @@ class Pictures:
     def settings(self, wildcards: Any) -> dict[str, Any]:
         """What a picture needs beside its cases and predictions: keyword arguments of its function."""
         dataset, picture, block = wildcards.dataset, wildcards.picture, self.study.config["datasets"][wildcards.dataset]
-        modalities = self.study.appearance if picture == "conditions" else self.study.geometry
+        modalities = self.study.parameters.appearance if picture == "conditions" else self.study.parameters.geometry
         settings = {"dataset": dataset, "modalities": modalities(wildcards)}
         if picture == "gallery":
             return settings | {"labels": block["labels"]}

@@ -1,7 +1,7 @@
 """A checked study, and the answers that rules ask of it: which cases, which runs, which settings, which code."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,13 @@ from diffufuse.study.check import check_form, check_study
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort
 from diffufuse.study.members import members_of
+from diffufuse.study.parameters import Parameters
 from diffufuse.study.pictures import Pictures
 from diffufuse.study.transfer import refusal
 
 CLEAN = "clean"
 MADE = "phantom"
 PARTS = ("config", "datasets", "conditions", "models")
-# What is read of a modality's block, and by whom.
-READING = ("kind", "series", "file", "channel", "fill_gaps")
-GEOMETRY = ("kind", "follows", "bias_correction")
-APPEARANCE = ("kind", "normalization")
-CONTRAST = ("kind", "like")
-# What is written about a dataset and decides no number.
-DESCRIPTION = ("title", "license", "terms", "citation", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +109,11 @@ class Study:
     def cases(self) -> list[tuple[str, str]]:
         """Every case, as dataset and name."""
         return [(dataset, case) for dataset, cohort in self.cohorts.items() for case in cohort.names]
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parts of its configuration, for the parameters of rules."""
+        return Parameters(self)
 
     @property
     def pictures(self) -> Pictures:
@@ -229,61 +228,6 @@ class Study:
         """The model and run whose predictions a model scales."""
         return f"{self.predicted_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
 
-    def modalities(self, dataset: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Some keys of the blocks of a dataset's modalities, in channel order."""
-        blocks = self.config["datasets"][dataset]["modalities"]
-        return {name: {key: block[key] for key in keys if key in block} for name, block in blocks.items()}
-
-    def reading(self, wildcards: Any) -> dict[str, Any]:
-        """What ingest reads of a dataset's block: where images and labels are, and what the labels mean."""
-        block = self.config["datasets"][wildcards.dataset]
-        named = {key: block[key] for key in ("format", "reference", "annotation", "labels")}
-        return {"modalities": self.modalities(wildcards.dataset, READING), **named}
-
-    def geometry(self, wildcards: Any) -> dict[str, Any]:
-        """How a dataset's modalities lie on each other."""
-        return self.modalities(wildcards.dataset, GEOMETRY)
-
-    def appearance(self, wildcards: Any) -> dict[str, Any]:
-        """How a dataset's modalities are normalized."""
-        return self.modalities(wildcards.dataset, APPEARANCE)
-
-    def contrast(self, wildcards: Any) -> dict[str, Any]:
-        """Which modality of another dataset a dataset's modalities can stand for."""
-        return self.modalities(wildcards.dataset, CONTRAST)
-
-    def registration(self, wildcards: Any) -> dict[str, Any]:
-        """How a case is brought onto its grid, and when its registration is refused."""
-        block = self.config["datasets"][wildcards.dataset]
-        asked = block.get("registration", {})
-        grid = {"reference": block["reference"], "spacing_mm": block["spacing_mm"]}
-        return grid | {"transform": asked.get("transform", "rigid"), "gate": asked.get("gate", {})}
-
-    def conditions_learned(self, wildcards: Any) -> dict[str, Any]:
-        """The conditions that a model's training corrupts images with."""
-        names = self.config["models"][wildcards.model]["training"]["corruption"]["conditions"]
-        return {name: self.config["conditions"][name] for name in names}
-
-    def test_settings(self, wildcards: Any) -> dict[str, Any]:
-        """What differs at test time from the training whose weights are used."""
-        block = self.config["models"][wildcards.model]
-        return {"settings": block.get("settings", {}), "samples": block.get("samples", 1)}
-
-    def transfer_settings(self, wildcards: Any) -> dict[str, Any] | None:
-        """How a case of another dataset is shown to a model; None for a case of its own."""
-        if wildcards.trained_on == wildcards.dataset:
-            return None
-        trained, tested = (self.config["datasets"][name] for name in (wildcards.trained_on, wildcards.dataset))
-        regions = {"learned": trained["lesion"], "lesion": tested["lesion"]}
-        return {"modalities": self.contrast(wildcards), "spacing_mm": trained["spacing_mm"], **regions}
-
-    def regions_tested(self, wildcards: Any) -> dict[str, list[int]]:
-        """All regions of a dataset; of one that the model was not trained on, the lesion."""
-        block = self.config["datasets"][wildcards.dataset]
-        regions: dict[str, list[int]] = block["regions"]
-        own = wildcards.get("trained_on", wildcards.dataset) == wildcards.dataset
-        return regions if own else {block["lesion"]: regions[block["lesion"]]}
-
     def code_of(self, script: str) -> Callable[[Any], str]:
         """The digest of the code that a rule's script runs, as an input function.
 
@@ -308,33 +252,6 @@ class Study:
             f"{path}: expected a file of the study {self.name}, which this run computes; for the study {other} run "
             f"`snakemake --configfile config/{other}.yaml -- {path}`."
         )
-
-    @property
-    def joining(self) -> dict[str, Any]:
-        """What it takes of the tables of its runs: its metrics, and its models with those whose weights they use."""
-        return {
-            "metrics": list(self._asked["metrics"]),
-            "trained_as": {name: self.trained_as(name) for name in self.models},
-        }
-
-    @property
-    def context(self) -> dict[str, Any]:
-        """What tables and figures know of the study beside its measurements."""
-        asked, config = self._asked, self.config
-        transfers = list(asked.get("transfers", []))
-        datasets = {name: config["datasets"][name] for name in [*asked["datasets"], *transfers]}
-        return {
-            "conditions": {name: config["conditions"][name] for name in asked["conditions"]},
-            "models": {name: config["models"][name] for name in asked["models"]},
-            "datasets": {
-                name: {key: value for key, value in block.items() if key not in DESCRIPTION}
-                for name, block in datasets.items()
-            },
-            "asked": list(asked["metrics"]),
-            "compare_with": asked.get("compare_with", asked["models"][0]),
-            "transfers": transfers,
-            "study_seed": self.seed,
-        }
 
 
 def read_study(config: Mapping[str, Any], folder: Path) -> Study:

@@ -1,0 +1,109 @@
+"""What a job is given of the configuration: as little as it needs, so that a change reruns what depends on it alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffufuse.study.study import Study
+
+# What is read of a modality's block, and by whom.
+READING = ("kind", "series", "file", "channel", "fill_gaps")
+GEOMETRY = ("kind", "follows", "bias_correction")
+APPEARANCE = ("kind", "normalization")
+CONTRAST = ("kind", "like")
+# What is written about a dataset and decides no number.
+DESCRIPTION = ("title", "license", "terms", "citation", "source")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parts of a study's configuration. Methods that take `wildcards` are input functions of rules.
+
+    Attributes:
+        study: gives the configuration.
+    """
+
+    study: "Study"
+
+    def modalities(self, dataset: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Some keys of the blocks of a dataset's modalities, in channel order."""
+        blocks = self.study.config["datasets"][dataset]["modalities"]
+        return {name: {key: block[key] for key in keys if key in block} for name, block in blocks.items()}
+
+    def reading(self, wildcards: Any) -> dict[str, Any]:
+        """What ingest reads of a dataset's block: where images and labels are, and what the labels mean."""
+        block = self.study.config["datasets"][wildcards.dataset]
+        named = {key: block[key] for key in ("format", "reference", "annotation", "labels")}
+        return {"modalities": self.modalities(wildcards.dataset, READING), **named}
+
+    def geometry(self, wildcards: Any) -> dict[str, Any]:
+        """How a dataset's modalities lie on each other."""
+        return self.modalities(wildcards.dataset, GEOMETRY)
+
+    def appearance(self, wildcards: Any) -> dict[str, Any]:
+        """How a dataset's modalities are normalized."""
+        return self.modalities(wildcards.dataset, APPEARANCE)
+
+    def contrast(self, wildcards: Any) -> dict[str, Any]:
+        """Which modality of another dataset a dataset's modalities can stand for."""
+        return self.modalities(wildcards.dataset, CONTRAST)
+
+    def registration(self, wildcards: Any) -> dict[str, Any]:
+        """How a case is brought onto its grid, and when its registration is refused."""
+        block = self.study.config["datasets"][wildcards.dataset]
+        asked = block.get("registration", {})
+        grid = {"reference": block["reference"], "spacing_mm": block["spacing_mm"]}
+        return grid | {"transform": asked.get("transform", "rigid"), "gate": asked.get("gate", {})}
+
+    def conditions_learned(self, wildcards: Any) -> dict[str, Any]:
+        """The conditions that a model's training corrupts images with."""
+        names = self.study.config["models"][wildcards.model]["training"]["corruption"]["conditions"]
+        return {name: self.study.config["conditions"][name] for name in names}
+
+    def test_settings(self, wildcards: Any) -> dict[str, Any]:
+        """What differs at test time from the training whose weights are used."""
+        block = self.study.config["models"][wildcards.model]
+        return {"settings": block.get("settings", {}), "samples": block.get("samples", 1)}
+
+    def transfer_settings(self, wildcards: Any) -> dict[str, Any] | None:
+        """How a case of another dataset is shown to a model; None for a case of its own."""
+        if wildcards.trained_on == wildcards.dataset:
+            return None
+        trained, tested = (self.study.config["datasets"][name] for name in (wildcards.trained_on, wildcards.dataset))
+        regions = {"learned": trained["lesion"], "lesion": tested["lesion"]}
+        return {"modalities": self.contrast(wildcards), "spacing_mm": trained["spacing_mm"], **regions}
+
+    def regions_tested(self, wildcards: Any) -> dict[str, list[int]]:
+        """All regions of a dataset; of one that the model was not trained on, the lesion."""
+        block = self.study.config["datasets"][wildcards.dataset]
+        regions: dict[str, list[int]] = block["regions"]
+        own = wildcards.get("trained_on", wildcards.dataset) == wildcards.dataset
+        return regions if own else {block["lesion"]: regions[block["lesion"]]}
+
+    @property
+    def joining(self) -> dict[str, Any]:
+        """What it takes of the tables of its runs: its metrics, and its models with those whose weights they use."""
+        return {
+            "metrics": list(self.study.config["study"]["metrics"]),
+            "trained_as": {name: self.study.trained_as(name) for name in self.study.models},
+        }
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What tables and figures know of the study beside its measurements."""
+        asked, config = self.study.config["study"], self.study.config
+        transfers = list(asked.get("transfers", []))
+        datasets = {name: config["datasets"][name] for name in [*asked["datasets"], *transfers]}
+        return {
+            "conditions": {name: config["conditions"][name] for name in asked["conditions"]},
+            "models": {name: config["models"][name] for name in asked["models"]},
+            "datasets": {
+                name: {key: value for key, value in block.items() if key not in DESCRIPTION}
+                for name, block in datasets.items()
+            },
+            "asked": list(asked["metrics"]),
+            "compare_with": asked.get("compare_with", asked["models"][0]),
+            "transfers": transfers,
+            "study_seed": self.study.seed,
+        }
