@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ from compare import Row, shown, write
 
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.fetch.manifest import contents_of, missing_after, read_manifest, write_manifest
-from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.records import write_record
 from diffufuse.files.tables import read_table, read_tables, write_table
 from diffufuse.ingest.case import ingest_case
@@ -74,6 +73,11 @@ def make_raw(folder: Path, cases: int) -> None:
     write_manifest(manifest_of(folder), contents, address="here")
 
 
+def record_of(folder: Path, n: int) -> Path:
+    """The record of the n-th prepared case, beside its slice store."""
+    return folder / "prepared" / f"{name_of(n)}.json"
+
+
 def make_prepared(folder: Path, cases: int) -> None:
     """Stored cases with their records."""
     draw = np.random.default_rng(0)
@@ -82,10 +86,10 @@ def make_prepared(folder: Path, cases: int) -> None:
     labels = draw.integers(0, 4, SHAPE).astype(np.uint8)
     (folder / "prepared").mkdir(parents=True)
     for n in range(cases):
-        path = folder / "prepared" / f"{name_of(n)}.b2nd"
+        path = folder / "prepared" / f"{name_of(n)}_slices.b2nd"
         digest = write_slices(path, images={"t1c": images[n % 8]}, presence={"t1c": whole}, body=whole, labels=labels)
         record = {"case": name_of(n), "slices_sha256": digest, "affine": np.eye(4).tolist(), "statistics": {}}
-        write_record(record, path.with_suffix(".json"))
+        write_record(record, record_of(folder, n))
 
 
 def make_metrics(folder: Path, cases: int) -> None:
@@ -122,20 +126,14 @@ def verify(folder: Path, cases: int) -> None:
 def ingest(folder: Path, cases: int) -> None:
     """Ingest every case: open it, compare its files with the manifest, read, check and write it."""
     for n in range(cases):
-        with atomic_folder(folder / "ingested" / name_of(n)) as target:
-            ingest_case(FORMATS["nifti"], manifest_of(folder), name_of(n), block=BLOCK, folder=target)
-
-
-def stored(folder: Path, cases: int) -> Iterator[tuple[Path, Path]]:
-    """The two files of every prepared case."""
-    for n in range(cases):
-        path = folder / "prepared" / f"{name_of(n)}.b2nd"
-        yield path.with_suffix(".json"), path
+        case, ingested = name_of(n), folder / "ingested"
+        written = {"folder": ingested / case, "record": ingested / f"{case}.json"}
+        ingest_case(FORMATS["nifti"], manifest_of(folder), case, block=BLOCK, **written)
 
 
 def index(folder: Path, cases: int) -> None:
     """Open every prepared case, count its regions slice by slice, and write the table."""
-    opened = (read_prepared(*files) for files in stored(folder, cases))
+    opened = (read_prepared(record_of(folder, n)) for n in range(cases))
     table = index_slices(((case.name, case.slices) for case in opened), dataset="d", regions=REGIONS)
     write_table(table, folder / "patches.parquet", PATCHES)
     assert len(table) == cases * SHAPE[2] * len(REGIONS)
@@ -143,8 +141,7 @@ def index(folder: Path, cases: int) -> None:
 
 def open_all(folder: Path, cases: int) -> None:
     """Open and verify all prepared cases at once, as a training does, and read the table of their slices."""
-    files = list(stored(folder, cases))
-    assert len(read_all_prepared(*zip(*files, strict=True))) == cases
+    assert len(read_all_prepared(record_of(folder, n) for n in range(cases))) == cases
     read_table(folder / "patches.parquet", PATCHES)
 
 

@@ -31,7 +31,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from torchmetrics.functional.regression import mean_squared_error
 
 from diffufuse.metrics import calibration
-from diffufuse.metrics.catalogue import evaluate
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.forecast import forecast_of
 
@@ -89,9 +89,9 @@ def of_surface_distance(prediction: np.ndarray, reference: np.ndarray) -> list[f
 
 
 def of_masks(prediction: np.ndarray, reference: np.ndarray) -> list[float]:
-    """The metrics of `MASKS` as a study asks for them."""
-    values = evaluate(Comparison(prediction, reference, SPACING_MM), MASKS)
-    return [values[name] for name in MASKS]
+    """The metrics of `MASKS`, as an evaluation calculates them."""
+    comparison = Comparison(prediction, reference, SPACING_MM)
+    return [METRICS[name].of(comparison) for name in MASKS]
 
 
 def of_torchmetrics(probability: np.ndarray, reference: np.ndarray) -> list[float]:
@@ -115,9 +115,9 @@ def of_monai_calibration(probability: np.ndarray, reference: np.ndarray) -> list
 
 
 def of_probabilities(probability: np.ndarray, prediction: np.ndarray, reference: np.ndarray) -> list[float]:
-    """The metrics of `PROBABILITIES` as a study asks for them, over the whole volume."""
-    values = evaluate(Comparison(prediction, reference, SPACING_MM, probability=probability), PROBABILITIES)
-    return [values[name] for name in PROBABILITIES]
+    """The metrics of `PROBABILITIES`, as an evaluation calculates them, over the whole volume."""
+    comparison = Comparison(prediction, reference, SPACING_MM, probability=probability)
+    return [METRICS[name].of(comparison) for name in PROBABILITIES]
 
 
 def ms(took: Timing) -> Timing:

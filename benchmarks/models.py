@@ -182,7 +182,7 @@ def random_batch(plan: Mapping[str, Any]) -> Batch:
 
 
 def stepper(plan: Mapping[str, Any]) -> Callable[[Batch], None]:
-    """A training step as `training.fit` does it: objective, backward, clipping, AdamW and the average of weights."""
+    """A step of supervised training: objective, backward, clipping, AdamW and the average of weights."""
     settings = plan["block"]["training"]
     fabric, network = fabric_for_this_machine(settings["precision"]), network_of(plan).train()
     adam = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
@@ -224,7 +224,7 @@ def prepared(dataset: str) -> dict[str, PreparedCase]:
     """The cases that fold 0 trains and validates on."""
     cohort, folder = read_cohort(ROOT / f"config/cohorts/{dataset}.tsv"), PREPARED / dataset
     names = [*cohort.training(0), *cohort.validation(0)]
-    return read_all_prepared(*([folder / n / f"{n}{end}" for n in names] for end in (".json", "_slices.b2nd")))
+    return read_all_prepared(folder / name / f"{name}.json" for name in names)
 
 
 def waiting_rows() -> list[Row]:
@@ -281,10 +281,10 @@ def precision_rows() -> list[Row]:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             answers.append(torch.sigmoid(random.look().float()).numpy())
     row = precision_row("random weights", "8 patches of noise", *answers)
-    if not (TRAINED / "weights.safetensors").exists():
+    if not (TRAINED / "weights").exists():
         return [row]
     plan = read_record(TRAINED / "plan.json")
-    network, patch = load_model(plan, TRAINED / "weights.safetensors").cpu(), tuple(plan["block"]["training"]["patch"])
+    network, patch = load_model(plan, TRAINED / "weights").cpu(), tuple(plan["block"]["training"]["patch"])
     scan = prepared("sts_ibsi")[plan["validation_cases"][0]].scan
     look = partial(predict, network, scan, modalities=plan_modalities(plan), outputs=plan_outputs(plan), patch=patch)
     full, low = look(precision="32-true"), look(precision="bf16-mixed")

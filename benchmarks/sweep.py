@@ -29,7 +29,7 @@ from shared_sweep import sweep
 
 from diffufuse.conditions.apply import apply_condition, corrupts
 from diffufuse.files.records import read_record, write_record
-from diffufuse.plan.plans import load_model, network_of, plan_modalities
+from diffufuse.plan.plans import WEIGHTS, load_model, network_of, plan_modalities
 from diffufuse.predict.inference import predict_case
 from diffufuse.store.case import PreparedCase, read_prepared
 
@@ -44,7 +44,7 @@ Answer = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Patient:
-    """A prepared case and the folder of a run: its `plan.json` and `weights.safetensors`."""
+    """A prepared case and the folder of a run: its `plan.json` and `weights/`."""
 
     run: Path
     dataset: str
@@ -52,8 +52,7 @@ class Patient:
 
     def read(self) -> PreparedCase:
         """From its files."""
-        start = PREPARED / self.dataset / self.case / self.case
-        return read_prepared(f"{start}.json", f"{start}_slices.b2nd")
+        return read_prepared(PREPARED / self.dataset / self.case / f"{self.case}.json")
 
     def plan(self) -> dict[str, Any]:
         """Of the run."""
@@ -89,7 +88,7 @@ def naive(patient: Patient, name: str, condition: Mapping[str, Any]) -> Answer:
         "names": (patient.dataset, patient.case, name),
         "modalities": plan_modalities(plan),
     }
-    network = load_model(plan, patient.run / "weights.safetensors")
+    network = load_model(plan, patient.run / "weights")
     after_normalization_function = partial(
         apply_condition, condition=condition, after="normalization", **condition_settings
     )
@@ -104,7 +103,7 @@ def naive(patient: Patient, name: str, condition: Mapping[str, Any]) -> Answer:
 def ours(patient: Patient, conditions: Sequence[Condition]) -> Iterator[tuple[str, Answer]]:
     """The same for all conditions."""
     plan, case = patient.plan(), patient.read()
-    network = load_model(plan, patient.run / "weights.safetensors")
+    network = load_model(plan, patient.run / "weights")
     return sweep(network, case.scan, plan, conditions, **patient.drawn(case))
 
 
@@ -192,7 +191,8 @@ def untrained(folder: Path) -> Patient:
 
     plan = plan_of("diffufusemed_small", "phantom", prepared("phantom"))
     write_record(plan, folder / "plan.json")
-    save_file(network_of(plan).state_dict(), folder / "weights.safetensors")
+    (folder / "weights").mkdir()
+    save_file(network_of(plan).state_dict(), folder / "weights" / WEIGHTS)
     return Patient(folder, "phantom", plan["validation_cases"][0])
 
 
@@ -201,13 +201,13 @@ def main() -> None:
     torch.set_num_threads(1)
     run = TRAINED / "diffufusemed_small/fold-0_seed-0"
     results: list[Row] = []
-    if (run / "weights.safetensors").exists() and (PREPARED / "sts_ibsi").is_dir():
+    if (run / "weights").exists() and (PREPARED / "sts_ibsi").is_dir():
         plan = read_record(run / "plan.json")
         first, *_, last = plan["validation_cases"]
         results += rows(Patient(run, "sts_ibsi", first), conditions_of(plan))
         results += rows(Patient(run, "sts_ibsi", last), conditions_of(plan, FEW))
         backbone = TRAINED / "multi_encoder_small/fold-0_seed-0"
-        if (backbone / "weights.safetensors").exists():
+        if (backbone / "weights").exists():
             results += rows(Patient(backbone, "sts_ibsi", last), conditions_of(plan, FEW))
     elif (PREPARED / "phantom/patches.parquet").exists():
         print("No trained diffufusemed_small of sts_ibsi in results/: an untrained one looks at a phantom instead.")

@@ -3,11 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from diffufuse.files import tables
-from diffufuse.metrics.catalogue import COUNTED, METRICS
+from diffufuse.evaluate.cost_schemas import EFFICIENCY
+from diffufuse.evaluate.schemas import CALIBRATIONS
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import forecast_of
+from diffufuse.metrics.overlap import COUNTED
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize
+from diffufuse.report.schemas import RUNS
 
 ASKED = ("dice", "iou", "hd95", "precision", "recall", "ece", "ace", "brier", "nll", "prevalence", "auc", "ap")
 ASKED_TOO = ("coverage", "coverage_inside", "set_size", "uncertainty_body", "volume_covered", "volume_interval_ml")
@@ -73,10 +76,10 @@ def an_evidence(*, patients: int = 12, models: tuple[str, ...] = tuple(MODELS), 
     return Evidence(
         metrics=metrics,
         summary=summarize(metrics, people, excluded=excluded, study_seed=study_seed),
-        runs=pd.DataFrame([_run(model) for model in models])[tables.RUNS.names],
+        runs=pd.DataFrame([_run(model) for model in models])[RUNS.names],
         forecasts=pd.concat([_forecasts(number, model) for number, model in enumerate(models)], ignore_index=True),
-        calibrations=pd.DataFrame([_calibration(model) for model in models])[tables.CALIBRATIONS.names],
-        efficiency=pd.DataFrame([_efficiency(model) for model in models])[tables.EFFICIENCY.names],
+        calibrations=pd.DataFrame([_calibration(model) for model in models])[CALIBRATIONS.names],
+        efficiency=pd.DataFrame([_efficiency(model) for model in models])[EFFICIENCY.names],
         latencies=pd.concat([_latencies(number, model) for number, model in enumerate(models)], ignore_index=True),
         patients=people,
         conditions=CONDITIONS,

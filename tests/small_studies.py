@@ -2,12 +2,24 @@
 
 import pandas as pd
 
-from diffufuse.files import tables
-from diffufuse.metrics.catalogue import METRICS
+from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
+from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
+from diffufuse.files.records import write_record
+from diffufuse.metrics.catalogue import METRICS as CATALOGUE
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize
 from diffufuse.report.runs import collect_runs
+from diffufuse.report.schemas import RUNS, SUMMARY
 
+SCHEMAS = {
+    "metrics": METRICS,
+    "summary": SUMMARY,
+    "runs": RUNS,
+    "forecasts": FORECASTS,
+    "calibrations": CALIBRATIONS,
+    "efficiency": EFFICIENCY,
+    "latencies": LATENCIES,
+}
 PERFORMANCE = ("dice", "iou", "hd95", "precision", "recall")
 PATIENTS = {"A-1": "A", "A-2": "A", "B-1": "B", "C-1": "C"}
 PEOPLE = {f"P-{number}": f"P-{number}" for number in range(8)}
@@ -40,6 +52,7 @@ PLAN = {
 RECORD = {
     "parameters": 1_004_000,
     "macs_per_sample": 256_000_000,
+    "voxels_per_sample": 6400,
     "steps": 1200,
     "duration_s": 700.0,
     "seconds_per_step": 0.5,
@@ -63,12 +76,12 @@ def frame_of(*records, **run):
         for name, value in values.items()
     ]
     frame = pd.DataFrame(rows)
-    return frame.assign(unit=[METRICS[name].unit for name in frame["metric"]])[tables.METRICS.names]
+    return frame.assign(unit=[CATALOGUE[name].unit for name in frame["metric"]])[METRICS.names]
 
 
 def empty(name):
     """A table without rows in the schema of that name."""
-    return getattr(tables, name).empty_table().to_pandas()
+    return SCHEMAS[name].empty_table().to_pandas()
 
 
 def evidence_of(*records, asked=PERFORMANCE, patients=PATIENTS, models=None, external=None, **changes):
@@ -78,7 +91,7 @@ def evidence_of(*records, asked=PERFORMANCE, patients=PATIENTS, models=None, ext
     if external is not None:
         metrics = pd.concat([metrics, external], ignore_index=True)
     excluded = dict.fromkeys(metrics["dataset"], 2)
-    known = {name.lower(): empty(name) for name in ("RUNS", "FORECASTS", "CALIBRATIONS", "EFFICIENCY", "LATENCIES")}
+    known = {name: empty(name) for name in ("runs", "forecasts", "calibrations", "efficiency", "latencies")}
     known |= {"conditions": CONDITIONS, "datasets": DATASETS, "transfers": []}
     known |= {"compare_with": "unet2d", "study_seed": 1} | changes
     summary = summarize(metrics, patients, excluded=excluded, study_seed=1)
@@ -106,14 +119,12 @@ def full(**changes):
 
 def runs_in(folder, *changes, trained_as):
     """The runs table of trainings that differ from `PLAN` and `RECORD` by the changes."""
-    paths = []
     for number, change in enumerate(changes):
         (folder / str(number)).mkdir()
         for name, content in {"plan": PLAN, "run": RECORD}.items():
             kept = {key: value for key, value in change.items() if key in content}
-            tables.write_record(content | kept, folder / str(number) / f"{name}.json")
-        paths.append(folder / str(number) / "weights.safetensors")
-    return collect_runs(paths, trained_as=trained_as)
+            write_record(content | kept, folder / str(number) / f"{name}.json")
+    return collect_runs([folder / str(number) for number in range(len(changes))], trained_as=trained_as)
 
 
 def external_of(dice, *, model="unet2d"):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from diffufuse.study.cohorts import read_cohort
+
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 CODE = ("Snakefile", "config", "workflow", "src", "profiles")
@@ -108,14 +110,18 @@ def test_the_whole_graph_is_known_without_any_data(checkout, study):
 def test_a_model_is_tested_on_all_cases_of_another_dataset_and_fold_by_fold_on_its_own(checkout):
     transfer_to("brats", "btcv")(checkout)
     run = "unet2d_tiny/fold-0_seed-0"
-    answer = dry_run(checkout, "rules", "--", f"results/predict/brats/clean/phantom/{run}")
+    answer = dry_run(checkout, "rules", "--", f"results/predict/brats/test/clean/phantom/{run}")
     assert answer.returncode == 0, answer.stdout
-    assert re.search(r"predict_transfer +1\n", answer.stdout)
+    assert re.search(r"predict_cases +1\n", answer.stdout)
     assert re.search(r"fetch_dataset +2\n", answer.stdout)
-    answer = dry_run(checkout, "rules", "--", f"results/predict/phantom/clean/phantom/{run}")
+    cases = [
+        name for sheet in ("brats", "phantom") for name in read_cohort(checkout / f"config/cohorts/{sheet}.tsv").names
+    ]
+    assert re.search(rf"ingest_case +{len(cases)}\n", answer.stdout)
+    answer = dry_run(checkout, "rules", "--", f"results/predict/phantom/test/clean/phantom/{run}")
     assert answer.returncode == 0, answer.stdout
-    assert re.search(r"predict_cohort +1\n", answer.stdout)
-    assert "predict_transfer" not in answer.stdout
-    answer = dry_run(checkout, "rules", "--", f"results/predict/btcv/clean/phantom/{run}")
+    assert re.search(r"predict_cases +1\n", answer.stdout)
+    assert re.search(r"fetch_dataset +1\n", answer.stdout)
+    answer = dry_run(checkout, "rules", "--", f"results/predict/btcv/test/clean/phantom/{run}")
     assert answer.returncode != 0
     assert "phantom is not tested on btcv. Thirteen organs are labeled, and no lesion." in answer.stdout + answer.stderr

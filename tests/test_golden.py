@@ -55,7 +55,7 @@ def metric_values():
     )
     rows = []
     for phantom, comparison in compared.items():
-        values = evaluate(comparison, list(METRICS))
+        values = evaluate(comparison)
         rows += [{"phantom": phantom, "metric": name, "value": value} for name, value in values.items()]
     return pd.DataFrame(rows)
 

@@ -14,9 +14,11 @@ from diffufuse.models import MODELS
 from diffufuse.report.figures import FIGURES
 from diffufuse.report.tables import TABLES
 from diffufuse.study.check import check_study
+from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import read_cohort
 
-CONFIG = Path(__file__).parents[1] / "config"
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "config"
 CATALOG = {
     part: yaml.safe_load((CONFIG / f"{part}.yaml").read_text())[part] for part in ("datasets", "conditions", "models")
 }
@@ -34,7 +36,7 @@ def study_of(name):
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_makes_sense(name):
     study = study_of(name)
-    check_study(CATALOG | {"study": study}, CONFIG / "cohorts")
+    check_study(CATALOG | {"study": study}, CONFIG / "cohorts", code=Code(ROOT / "src", ROOT / "workflow" / "scripts"))
     assert set(study["metrics"]) <= set(METRICS)
     assert set(study["figures"]) <= set(FIGURES)
     assert set(study["tables"]) <= set(TABLES)

@@ -20,13 +20,12 @@ from diffufuse.metrics.calibration import (
     prevalence,
     uncertainty,
 )
-from diffufuse.metrics.catalogue import METRICS, evaluate
+from diffufuse.metrics.catalogue import evaluate
 from diffufuse.metrics.comparison import Comparison, region_of_interest
 from diffufuse.metrics.forecast import STEPS, forecast_of
 
 ERRORS = (ece, ace, mce, ece_equal_mass, ace_equal_mass, mce_equal_mass)
 CALIBRATION = {function.__name__: function for function in (*ERRORS, brier, nll, prevalence, uncertainty)}
-OF_FORECASTS = [name for name, metric in METRICS.items() if metric.reads in ("near", "body")]
 STEP = 1 / STEPS
 SPACING_MM = (2.0, 2.0, 3.27)
 
@@ -207,7 +206,7 @@ def far_and_near():
 def test_background_far_away_has_no_say_except_in_the_body():
     prediction, reference, near, probability, doubtful = far_and_near()
     values, elsewhere = (
-        evaluate(Comparison(prediction, reference, SPACING_MM, probability=each, threshold=0.3), OF_FORECASTS)
+        evaluate(Comparison(prediction, reference, SPACING_MM, probability=each, threshold=0.3))
         for each in (probability, doubtful)
     )
     for name, function in CALIBRATION.items():
@@ -230,12 +229,12 @@ def test_both_scopes_end_with_the_body():
 def test_a_mask_without_probabilities_is_taken_for_certain():
     prediction, reference, *_ = far_and_near()
     certain = Comparison(prediction, reference, SPACING_MM, probability=prediction.astype(np.float32))
-    expected = evaluate(certain, OF_FORECASTS)
-    assert evaluate(Comparison(prediction, reference, SPACING_MM), OF_FORECASTS) == pytest.approx(expected, nan_ok=True)
+    expected = evaluate(certain)
+    assert evaluate(Comparison(prediction, reference, SPACING_MM)) == pytest.approx(expected, nan_ok=True)
 
 
 def test_what_is_no_probability_is_refused():
     mask = np.ones((3, 3, 3), bool)
     for bad in (1.5, np.nan):
         with pytest.raises(ValueError, match=r"probability: expected 0\.\.1, got "):
-            evaluate(Comparison(mask, mask, SPACING_MM, probability=np.full(mask.shape, bad)), ["ece"])
+            evaluate(Comparison(mask, mask, SPACING_MM, probability=np.full(mask.shape, bad)))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from diffufuse.plan.outputs import Outputs
 from diffufuse.predict.inference import normalized, predict
 from diffufuse.store.scan import Scan
 from diffufuse.study.check import check_form, check_study
+from diffufuse.study.code_digest import Code
 
 KINDS = {"pet": "pet", "ct": "ct", "t1": "mr"}
 NOISE = {"corruption": "gaussian_noise", "settings": {"noise_sd": 0.3}}
@@ -321,6 +323,8 @@ def test_the_catalog_has_the_form_that_its_schema_tells_and_runs(catalog, schema
         assert touched == (name not in ("clean", "no-t1c", "no-t2", "no-flair")), name
 
 
+ROOT = Path(__file__).parents[2]
+CODE = Code(ROOT / "src", ROOT / "workflow" / "scripts")
 STUDY = {"name": "s", "datasets": ["sts"], "models": ["unet"], "folds": [0], "seeds": [0]}
 
 
@@ -333,9 +337,15 @@ def check(tmp_path, condition=None, *, learned=(), modalities=KINDS):
         "study": STUDY | {"conditions": ["clean", "odd"]},
         "datasets": {"sts": {"modalities": {name: {"kind": kind} for name, kind in modalities.items()}}},
         "conditions": conditions,
-        "models": {"unet": {"training": {"corruption": {"conditions": list(learned)}}}},
+        "models": {
+            "unet": {
+                "architecture": "unet2d",
+                "settings": {"channels": [8, 16]},
+                "training": {"corruption": {"conditions": list(learned)}},
+            }
+        },
     }
-    return check_study(config, tmp_path)
+    return check_study(config, tmp_path, code=CODE)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +379,7 @@ def test_a_model_cannot_learn_from_what_acts_after_normalization_or_removes(tmp_
 
 
 def test_the_study_is_checked_without_loading_what_it_takes_to_corrupt():
-    code = "import sys, diffufuse.study; print(*{'torch', 'scipy', 'torchio'} & set(sys.modules))"
+    code = "import sys, diffufuse.study.study; print(*{'torch', 'scipy', 'torchio'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == ""
 

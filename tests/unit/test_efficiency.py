@@ -26,7 +26,7 @@ from diffufuse.evaluate.efficiency import (
     timed_ms,
 )
 from diffufuse.files.tables import read_table, write_table
-from diffufuse.plan.plans import network_of
+from diffufuse.plan.plans import WEIGHTS, network_of
 from diffufuse.train.budget import estimate
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
@@ -48,9 +48,9 @@ def plan_of(model):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    plan, weights = plan_of("multi_encoder_tiny"), tmp_path_factory.mktemp("run") / "weights.safetensors"
+    plan, weights = plan_of("multi_encoder_tiny"), tmp_path_factory.mktemp("weights")
     network = network_of(plan)
-    save_file(network.state_dict(), weights)
+    save_file(network.state_dict(), weights / WEIGHTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficiency, "REPEATS", 3)
         return network, *measure(plan, weights)

@@ -6,9 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffufuse.metrics.catalogue import COUNTED, METRICS, PENALTY, evaluate, reads_forecast
+from diffufuse.metrics.catalogue import METRICS, PENALTY, evaluate
 from diffufuse.metrics.comparison import Comparison
-from diffufuse.metrics.overlap import confusion, dice, iou, precision, recall, relative_volume_error, volume_error_ml
+from diffufuse.metrics.overlap import (
+    COUNTED,
+    confusion,
+    dice,
+    iou,
+    precision,
+    recall,
+    relative_volume_error,
+    volume_error_ml,
+)
 
 SPACING_MM = (1.0, 2.0, 3.0)
 SHAPE = (4, 5, 6)
@@ -51,7 +60,7 @@ def test_precision_blames_what_is_extra_and_recall_what_is_lacking():
 def test_volumes_are_in_milliliters():
     large, small = cube((10, 10, 10), (0, 0, 0), 10), cube((10, 10, 10), (0, 0, 0), 5)
     names = ["prediction_volume_ml", "reference_volume_ml", "volume_error_ml", "relative_volume_error"]
-    values = evaluate(Comparison(small, large, SPACING_MM), names)
+    values = evaluate(Comparison(small, large, SPACING_MM))
     assert [values[name] for name in names] == pytest.approx([0.75, 6, 5.25, 0.875])
 
 
@@ -77,23 +86,28 @@ def test_an_empty_mask_is_answered_as_the_registry_says(metric, kind):
 
 def test_the_kind_of_emptiness_is_always_counted():
     for kind, pair in empty_pairs().items():
-        values = evaluate(compared(*pair), ["dice"])
+        values = evaluate(compared(*pair))
         name = {"both": "both_empty"}.get(kind, kind)
-        assert values == {"dice": kind == "both"} | dict.fromkeys(COUNTED, 0) | {name: 1}
+        expected = {"dice": kind == "both"} | dict.fromkeys(COUNTED, 0) | {name: 1}
+        assert {name: values[name] for name in expected} == expected
 
 
 def test_the_penalty_is_the_diagonal_of_the_image_unless_told():
     missed = empty_pairs()["missed"]
     diagonal_mm = math.sqrt((4 * 1) ** 2 + (5 * 2) ** 2 + (6 * 3) ** 2)
-    assert evaluate(Comparison(*missed, SPACING_MM), ["hd95"])["hd95"] == pytest.approx(diagonal_mm)
-    assert evaluate(compared(*missed), ["hd95"])["hd95"] == PENALTY_MM
+    assert evaluate(Comparison(*missed, SPACING_MM))["hd95"] == pytest.approx(diagonal_mm)
+    assert evaluate(compared(*missed))["hd95"] == PENALTY_MM
 
 
 def test_what_is_read_is_what_is_named():
-    assert not reads_forecast(["dice", "hd95", "volume_covered"])
-    assert reads_forecast(["dice", "ece"])
-    assert reads_forecast(["uncertainty_body"])
+    assert all(METRICS[name].reads == "mask" for name in ("dice", "volume_covered"))
+    assert METRICS["hd95"].reads == "surface"
+    assert METRICS["ece"].reads == "near"
     assert all(name.endswith("_body") == (metric.reads == "body") for name, metric in METRICS.items())
+
+
+def test_all_metrics_are_evaluated_in_their_order():
+    assert list(evaluate(compared(*empty_pairs()["missed"]))) == list(METRICS)
 
 
 @settings(deadline=None)
@@ -153,8 +167,3 @@ def test_what_does_not_fit_is_refused(change, told):
     fitting = {"prediction": np.zeros(SHAPE, bool), "reference": np.zeros(SHAPE, bool), "spacing_mm": SPACING_MM}
     with pytest.raises(ValueError, match=told):
         Comparison(**(fitting | change))
-
-
-def test_an_unknown_metric_is_refused_and_the_known_are_named():
-    with pytest.raises(ValueError, match=r"metrics: expected some of dice, .* got dise"):
-        evaluate(compared(*empty_pairs()["missed"]), ["dise"])

@@ -84,8 +84,7 @@ def run(tmp_path):
 
 
 def predicted(run, folder="predictions", cases="AB"):
-    references, bodies = ({case: run / f"{case}_{part}.nii.gz" for case in cases} for part in ("labels", "body"))
-    return Predicted(run / folder, references, bodies, {"mass": [1]})
+    return Predicted(run / folder, [run / f"{case}.json" for case in cases], {"mass": [1]})
 
 
 def test_validation_patients_give_a_temperature_and_a_threshold_that_fit_their_table(run):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from diffufuse.study.cohorts import Case, Cohort, read_cohort
-from diffufuse.study.stopped import farewell, stopped_cases
+from diffufuse.study.stopped import closing_message, stopped_cases
 
 A, B, C = (Case(name, name, 0, None, "") for name in "ABC")
 REASON = "data/raw/x/B/7.dcm: expected a whole DICOM file, but its 12 bytes cannot be read; fetch it again."
@@ -32,15 +32,15 @@ def run(tmp_path):
 
 
 def test_a_case_that_stopped_is_listed_with_its_sentence(tmp_path):
-    found = stopped_cases("x", Cohort((A, B, C)), stages=run(tmp_path))
+    found = stopped_cases({"x": Cohort((A, B, C))}, stages=run(tmp_path))
     assert [(entry.case.name, entry.stage, entry.reason) for entry in found] == [("B", "ingest", REASON)]
-    told = farewell(found, sheet="config/cohorts/{dataset}.tsv")
+    told = closing_message(found, sheet="config/cohorts/{dataset}.tsv")
     assert f"B, ingest: {REASON}" in told
     assert "config/cohorts/x.tsv" in told
 
 
 def test_the_line_that_is_offered_excludes_the_case(tmp_path):
-    [entry] = stopped_cases("x", Cohort((A, B, C)), stages=run(tmp_path))
+    [entry] = stopped_cases({"x": Cohort((A, B, C))}, stages=run(tmp_path))
     header = "case\tpatient\tfold\tvalidates\tsite\texcluded\n"
     (tmp_path / "x.tsv").write_text(f"{header}A\tA\t0\t-\t\t-\n{entry.sheet_line}\n")
     cohort = read_cohort(tmp_path / "x.tsv")
@@ -51,6 +51,6 @@ def test_the_line_that_is_offered_excludes_the_case(tmp_path):
 def test_a_case_that_was_mended_is_not_listed(tmp_path):
     stages = run(tmp_path)
     (tmp_path / "ingest" / "B").touch()
-    found = stopped_cases("x", Cohort((A, B, C)), stages=stages)
+    found = stopped_cases({"x": Cohort((A, B, C))}, stages=stages)
     assert found == []
-    assert farewell(found, sheet="") == ""
+    assert closing_message(found, sheet="") == ""

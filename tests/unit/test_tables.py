@@ -2,7 +2,6 @@ import math
 
 import pandas as pd
 import pytest
-from diffufuse.train.schemas import HISTORY
 
 from diffufuse.files.records import read_record, write_record
 from diffufuse.files.tables import read_table, read_tables, write_table

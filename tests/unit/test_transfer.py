@@ -9,7 +9,7 @@ from torch import nn
 from diffufuse.errors import BadInput
 from diffufuse.plan.outputs import Outputs
 from diffufuse.predict.inference import predict
-from diffufuse.predict.transfer import as_its_own, back_home
+from diffufuse.predict.transfer import in_trained_space, on_own_grid
 from diffufuse.space.resampling import common_grid
 from diffufuse.space.volumes import Volume, same_grid
 from diffufuse.store.scan import Scan
@@ -41,7 +41,7 @@ def dice(first, second):
 
 
 def carried(scan, here, *, tested=TESTED, trained=TRAINED, spacing_mm=SARCOMA_MM):
-    return as_its_own(scan, here, case="B-1", tested=tested, trained=trained, spacing_mm=spacing_mm)
+    return in_trained_space(scan, here, case="B-1", tested=tested, trained=trained, spacing_mm=spacing_mm)
 
 
 def scan_of(here, *, flair=1.0, t1=2.0):
@@ -151,7 +151,7 @@ def test_on_the_same_grid_there_and_back_changes_nothing():
     assert same_grid(grid, here)
     assert np.array_equal(seen.images[2], drawn)
     probability = np.random.default_rng(1).random(here.shape, np.float32)
-    assert np.array_equal(back_home(probability, grid, here), probability)
+    assert np.array_equal(on_own_grid(probability, grid, here), probability)
 
 
 # What the way there and back costs a perfect model at most, from 1 mm to the spacing of the sarcomas.
@@ -162,7 +162,7 @@ def test_a_round_trip_costs_a_large_lesion_little_and_a_small_one_much(radius_mm
     scan = scan_of(here)
     scan.images[1] = lesion
     seen, grid = carried(scan, here)
-    back = back_home(seen.images[2], grid, here)
+    back = on_own_grid(seen.images[2], grid, here)
     assert least < dice(back >= 0.5, lesion) < most
     assert back.dtype == np.float32
     assert back.min() >= 0
@@ -172,7 +172,7 @@ def test_a_round_trip_costs_a_large_lesion_little_and_a_small_one_much(radius_mm
 def test_probabilities_stay_probabilities_between_odd_grids():
     here = grid_of((31, 29, 17), (1.1, 0.9, 2.3))
     grid = common_grid(here, spacing_mm=SARCOMA_MM)
-    back = back_home(np.ones(grid.shape, np.float32), grid, here)
+    back = on_own_grid(np.ones(grid.shape, np.float32), grid, here)
     assert back.max() <= 1
     np.testing.assert_allclose(back, 1, atol=1e-6)
 
@@ -194,7 +194,7 @@ def test_a_lesion_is_found_where_it_lies_whatever_the_grid():
     seen, grid = carried(scan, here)
     blocks = {name: {**block, "normalization": {"method": "zscore"}} for name, block in TRAINED.items()}
     [found] = predict(Bright(), seen, modalities=blocks, patch=(16, 16, 1), outputs=Outputs("regions", {"mass": [1]}))
-    mask = back_home(found, grid, here) >= 0.5
+    mask = on_own_grid(found, grid, here) >= 0.5
     assert dice(mask, lesion) > 0.9
     shift_mm = places_mm(here)[mask].mean(axis=0) - places_mm(here)[lesion].mean(axis=0)
     assert np.abs(shift_mm).max() < 0.2

@@ -20,6 +20,7 @@ from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.digests import sha256_of
 from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
+from diffufuse.metrics.overlap import COUNTED
 from diffufuse.space.volumes import read_volume
 from diffufuse.study.cohorts import read_cohort
 
@@ -88,7 +89,7 @@ def test_every_test_patient_has_every_metric_under_every_condition(metrics):
             for condition in asked["only"].get(model, asked["conditions"])
         }
     assert dice["value"].between(0, 1).all()
-    assert set(asked["metrics"]) <= set(metrics["metric"])
+    assert set(metrics["metric"]) == {*asked["metrics"], *COUNTED}
     assert {"dice", "iou", "hd95", "precision", "recall", "missed"} <= set(metrics["metric"])
 
 
@@ -104,7 +105,9 @@ def test_the_report_has_its_tables_figures_and_pictures(study):
     written = {
         "results.md",
         "study.html",
-        "gallery/phantom.png",
+        "summary.json",
+        "patients.csv",
+        "gallery/phantom/cases.png",
         *(f"tables/{table}.{kind}" for table in asked["tables"] for kind in ("csv", "md", "tex", "html")),
         *(f"figures/{figure}.{kind}" for figure in asked["figures"] for kind in ("csv", "pdf", "png")),
         *(f"conditions/phantom/{name}.png" for name in asked["conditions"] if name != "clean"),
@@ -123,7 +126,7 @@ def test_the_report_has_its_tables_figures_and_pictures(study):
     assert (study / "report.html").stat().st_size > 500_000
 
 
-def test_mlflow_shows_every_training_with_curves_and_pictures(study):
+def test_mlflow_shows_every_training_with_its_curves_and_no_study_s_figures(study):
     client = MlflowClient(f"sqlite:///{study}/results/track/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
     assert {run.data.tags["path"] for run in runs} == {
@@ -133,15 +136,17 @@ def test_mlflow_shows_every_training_with_curves_and_pictures(study):
         assert len(client.get_metric_history(run.info.run_id, "loss")) == 10
         assert "test.clean.mass.dice" in run.data.metrics
         assert run.data.params["block.training.steps"] == "100"
-        assert client.list_artifacts(run.info.run_id, "overlays")
+        assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"plan.json", "run.json"}
 
 
 def test_mlflow_shows_the_study_as_one_run_with_its_tables_figures_and_pictures(study):
     client = MlflowClient(f"sqlite:///{study}/results/track/mlflow.db")
     [run] = client.search_runs([client.get_experiment_by_name("studies").experiment_id])
     assert "phantom.clean.phantom.unet2d_tiny.mass.dice" in run.data.metrics
-    shown = {item.path for folder in ("tables", "figures") for item in client.list_artifacts(run.info.run_id, folder)}
-    assert {"tables/calibration.html", "figures/reliability.png"} <= shown
+    folders = ("tables", "figures", "pictures/overlays/phantom/unet2d_tiny")
+    shown = {item.path for folder in folders for item in client.list_artifacts(run.info.run_id, folder)}
+    overlays = {f"{folders[2]}/{case}.png" for case in ("PH-001", "PH-002")}
+    assert {"tables/calibration.html", "figures/reliability.png", *overlays} <= shown
 
 
 def test_scaled_probabilities_have_the_same_masks(metrics):
@@ -167,8 +172,8 @@ def test_another_condition_asks_for_its_own_predictions_and_the_report_alone(stu
     plan = snakemake(study, "-n", "--", "evaluate").stdout
     path.write_text(before)
     jobs = dict(line.split() for line in plan.split("Job stats:")[1].splitlines() if len(line.split()) == 2)
-    assert jobs["predict_cohort"] == jobs["evaluate_predictions"] == str(2 * len(TRAINED))
-    assert not {"train_model", "predict_validation", "fit_calibration", "prepare_case"} & set(jobs)
+    assert jobs["predict_cases"] == jobs["evaluate_predictions"] == str(2 * len(TRAINED))
+    assert not {"train_model", "fit_calibration", "prepare_case"} & set(jobs)
 
 
 def test_a_second_run_does_nothing(study):
@@ -228,14 +233,19 @@ def test_a_bad_case_stops_alone_and_the_line_that_is_offered_excludes_it(study):
     slices = sorted((study / "data/raw/phantom/PH-003/CT").glob("*.dcm"))
     sheet = study / "config/cohorts/phantom.tsv"
     hidden = slices[20].rename(study / "hidden.dcm")
+    ingested = study / "results/ingest/phantom"
+    before = (ingested / "PH-001.json").read_bytes()
     for case in ("PH-001", "PH-003"):
-        shutil.rmtree(study / "results/ingest/phantom" / case)
+        shutil.rmtree(ingested / case)
+        (ingested / f"{case}.json").unlink()
     try:
         stopped = snakemake(study, "--", "ingest")
         told = stopped.stdout + stopped.stderr
         assert stopped.returncode != 0
         assert "Traceback" not in told
-        assert sorted(path.name for path in (study / "results/ingest/phantom").iterdir()) == ["PH-001", "PH-002"]
+        left = [f"{case}{ending}" for case in ("PH-001", "PH-002") for ending in ("", ".json")]
+        assert sorted(path.name for path in ingested.iterdir()) == left
+        assert (ingested / "PH-001.json").read_bytes() == before
         assert "1 case(s) stopped" in told
         assert f"1 missing (PH-003/CT/{slices[20].name})" in told
         [line] = [line for line in told.splitlines() if line.startswith("PH-003\tPH-003\t")]
@@ -257,9 +267,9 @@ def test_excluded_cases_are_counted_in_the_table(study):
 
 
 def test_a_killed_training_is_finished_by_the_next_run_with_the_same_weights(study):
-    weights = study / RUN / "weights.safetensors"
+    weights = study / RUN / "weights" / "weights.safetensors"
     expected = sha256_of(weights)
-    weights.unlink()
+    shutil.rmtree(weights.parent)
     log = study / "results/logs/train/phantom/diffufusemed_tiny/fold-0_seed-0.log"
     log.unlink()
     workflow = subprocess.Popen(

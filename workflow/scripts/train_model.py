@@ -15,15 +15,14 @@ from diffufuse.train.run import train_run, write_run
 
 with job_log(snakemake.log[0]):
     source, params, started = snakemake.input, snakemake.params, time()
+    data = {"modalities": params.modalities, "regions": params.regions, "conditions": params.conditions}
     plan = make_plan(
         read_cohort(source.cohort),
         **snakemake.wildcards,
         study_seed=params.study_seed,
         block=params.model,
-        modalities=params.modalities,
         constants=read_record(source.constants),
-        regions=params.regions,
-        conditions=params.conditions,
+        **data,
     )
     cases, index = read_all_prepared(source.cases), read_table(source.index, PATCHES)
     follow = follow_live(source.store, plan, started_unix_s=started)

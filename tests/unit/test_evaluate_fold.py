@@ -5,14 +5,16 @@ import pandas as pd
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.evaluate.fold import Predicted, evaluate_fold, forecast_table, sum_forecasts, thresholds_of
+from diffufuse.evaluate.fold import Predicted, evaluate_fold, forecast_table, thresholds_of
 from diffufuse.evaluate.schemas import FORECASTS, METRICS
 from diffufuse.files.tables import read_table, write_table
 from diffufuse.metrics.calibration import ece
+from diffufuse.metrics.catalogue import METRICS as CATALOGUE
 from diffufuse.metrics.comparison import region_of_interest
 from diffufuse.metrics.forecast import forecast_of
 from diffufuse.predict.inference import write_prediction
 from diffufuse.predict.samples import write_samples
+from diffufuse.report.joined import summed_forecasts
 from diffufuse.space.volumes import Volume, read_volume, write_volume
 from diffufuse.store.case import PreparedCase
 
@@ -32,19 +34,19 @@ def files(tmp_path):
         region: np.clip(0.8 * np.isin(labels, values) + 0.25 * draw.random(SHAPE), 0, 1).astype(np.float32)
         for region, values in REGIONS.items()
     }
-    write_volume(Volume(labels, AFFINE), tmp_path / "labels.nii.gz")
-    write_volume(Volume(body, AFFINE), tmp_path / "body.nii.gz")
+    write_volume(Volume(labels, AFFINE), tmp_path / "A_labels.nii.gz")
+    write_volume(Volume(body, AFFINE), tmp_path / "A_body.nii.gz")
     (tmp_path / "predictions").mkdir()
     write_prediction(probability, PreparedCase("A", None, {}, AFFINE), tmp_path / "predictions")
     return tmp_path
 
 
-def predicted(files, body="body.nii.gz"):
-    return Predicted(files / "predictions", {"A": files / "labels.nii.gz"}, {"A": files / body}, REGIONS)
+def predicted(files):
+    return Predicted(files / "predictions", [files / "A.json"], REGIONS)
 
 
-def evaluate(files, metrics, *, thresholds=None, body="body.nii.gz"):
-    return evaluate_fold(predicted(files, body), metrics=metrics, thresholds=thresholds or {}, names=NAMES)[0]
+def evaluate(files, *, thresholds=None):
+    return evaluate_fold(predicted(files), thresholds=thresholds or {}, names=NAMES)[0]
 
 
 def value(table, region, metric):
@@ -53,16 +55,16 @@ def value(table, region, metric):
 
 
 def test_every_region_and_metric_has_a_row_that_fits_the_table(files):
-    table = evaluate(files, ["dice", "nll"])
+    table = evaluate(files)
     write_table(table, files / "metrics.parquet", METRICS)
     kept = read_table(files / "metrics.parquet", METRICS)
-    assert set(zip(kept["region"], kept["metric"], strict=True)) >= {(r, m) for r in REGIONS for m in ("dice", "nll")}
+    assert list(zip(kept["region"], kept["metric"], strict=True)) == [(r, m) for r in REGIONS for m in CATALOGUE]
     assert dict(zip(kept["metric"], kept["unit"], strict=True))["nll"] == "nat"
 
 
 def test_calibration_is_measured_on_stored_probabilities_near_the_region_within_the_body(files):
-    labels, body = (read_volume(files / f"{name}.nii.gz").array for name in ("labels", "body"))
-    table = evaluate(files, ["ece", "ece_body"])
+    labels, body = (read_volume(files / f"A_{name}.nii.gz").array for name in ("labels", "body"))
+    table = evaluate(files)
     for region, values in REGIONS.items():
         stored = read_volume(files / "predictions" / f"A_{region}_probability.nii.gz").array
         reference = np.isin(labels, values)
@@ -74,16 +76,16 @@ def test_calibration_is_measured_on_stored_probabilities_near_the_region_within_
 
 
 def test_what_was_forecast_is_kept_for_every_region_and_scope_and_sums_over_folds(files):
-    _, table = evaluate_fold(predicted(files), metrics=["dice"], thresholds={}, names=NAMES)
+    _, table = evaluate_fold(predicted(files), thresholds={}, names=NAMES)
     write_table(table, files / "forecasts.parquet", FORECASTS)
     kept = read_table(files / "forecasts.parquet", FORECASTS)
     assert {tuple(pair) for pair in kept[["region", "scope"]].to_numpy()} == {
         (region, scope) for region in REGIONS for scope in ("near", "body")
     }
-    body = read_volume(files / "body.nii.gz").array > 0
+    body = read_volume(files / "A_body.nii.gz").array > 0
     voxels = kept.groupby(["region", "scope"])[["inside", "outside"]].sum().sum(axis=1)
     assert voxels["mass", "body"] == body.sum() > voxels["mass", "near"]
-    twice = sum_forecasts([kept, kept])
+    twice = summed_forecasts([files / "forecasts.parquet"] * 2)
     assert len(twice) == len(kept)
     assert twice["inside"].sum() == 2 * kept["inside"].sum()
 
@@ -96,7 +98,7 @@ def test_a_forecast_without_a_voxel_is_a_table_without_a_row():
 
 
 def test_sets_are_judged_by_the_threshold_of_their_region_and_are_unknown_without_one(files):
-    known = evaluate(files, ["coverage", "set_size"], thresholds={"mass": 1.0})
+    known = evaluate(files, thresholds={"mass": 1.0})
     assert value(known, "mass", "coverage") == 1
     assert value(known, "mass", "set_size") == 2
     assert math.isnan(value(known, "edema", "coverage"))
@@ -111,7 +113,7 @@ def test_the_lesion_lends_its_threshold_to_the_lesion_of_another_dataset():
 
 def test_samples_beside_a_prediction_give_its_volume_an_interval(files):
     write_samples({"mass": [0.1, 0.2, 0.3], "edema": []}, "A", files / "predictions")
-    table = evaluate(files, ["volume_covered", "volume_interval_ml"])
+    table = evaluate(files)
     assert value(table, "mass", "volume_covered") == 1
     assert value(table, "mass", "volume_interval_ml") > 0
     assert math.isnan(value(table, "edema", "volume_covered"))
@@ -120,7 +122,7 @@ def test_samples_beside_a_prediction_give_its_volume_an_interval(files):
 def test_a_prediction_without_its_probability_is_refused(files):
     (files / "predictions" / "A_mass_probability.nii.gz").unlink()
     with pytest.raises(BadInput, match="A_mass_probability"):
-        evaluate(files, ["dice"])
+        evaluate(files)
 
 
 def test_a_prediction_on_another_grid_is_refused_by_name(files):
@@ -129,13 +131,13 @@ def test_a_prediction_on_another_grid_is_refused_by_name(files):
     mask = read_volume(files / "predictions" / "A_edema.nii.gz")
     write_volume(Volume(mask.array, shifted), files / "predictions" / "A_edema.nii.gz")
     with pytest.raises(BadInput, match=r"A_edema\.nii\.gz, case A: expected the grid of the case's reference"):
-        evaluate(files, ["dice"])
+        evaluate(files)
 
 
 def test_a_case_without_the_region_has_no_calibration(files):
     nothing = np.zeros(SHAPE, np.float32)
-    write_volume(Volume(nothing.astype(np.uint8), AFFINE), files / "labels.nii.gz")
+    write_volume(Volume(nothing.astype(np.uint8), AFFINE), files / "A_labels.nii.gz")
     write_prediction(dict.fromkeys(REGIONS, nothing), PreparedCase("A", None, {}, AFFINE), files / "predictions")
-    table = evaluate(files, ["ece", "dice"])
+    table = evaluate(files)
     assert math.isnan(value(table, "mass", "ece"))
     assert value(table, "mass", "both_empty") == 1

@@ -1,9 +1,11 @@
 import pandas as pd
 import pytest
-from diffufuse.track.mlflow_store import flatten, follow_live, init_store, replay, show_study
 from mlflow.tracking import MlflowClient
 
 from diffufuse.files.records import read_record
+from diffufuse.track.client import init_store
+from diffufuse.track.live import follow_live
+from diffufuse.track.runs import flatten, replay, show_study
 
 PLAN = {"path": "train/d/m/fold-0_seed-0", "dataset": "d", "block": {"training": {"steps": 20}}}
 RUN = {"commit": "abc", "versions": {"diffufuse": "0"}, "device": "cpu", "duration_s": 3.0, "started_unix_s": 1.0}

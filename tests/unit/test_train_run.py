@@ -4,7 +4,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from diffufuse.train.schemas import HISTORY
 
 from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
@@ -19,7 +18,8 @@ from diffufuse.store.slices import open_slices, write_slices
 from diffufuse.study.cohorts import Case, Cohort
 from diffufuse.train.augmentation import augment
 from diffufuse.train.batches import Batch, PatchSampler
-from diffufuse.train.loop import rate_factor
+from diffufuse.train.history import HISTORY
+from diffufuse.train.regimens.supervised import rate_factor
 from diffufuse.train.run import train_run, write_run
 
 SHAPE = (40, 36, 8)
@@ -36,6 +36,7 @@ BLOCK = {
     "settings": {"channels": [8, 16, 32], "groups": 4},
     "output": "regions",
     "training": {
+        "regimen": "supervised",
         "steps": 60,
         "batch": 6,
         "accumulate": 1,
@@ -107,7 +108,7 @@ def plan_with(block=BLOCK, **changes):
 
 def train(plan, cases, index, folder):
     settings = {"checkpoints": folder / "checkpoints", "follow": lambda step, values: None, "started_unix_s": 0.0}
-    return train_run(plan, cases, index, **settings)
+    return train_run(plan, cases, index, predict=predict_case, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,12 @@ def test_a_written_run_predicts_the_same(run, cases, tmp_path):
     history = read_table(paths["history"], HISTORY)
     assert {"loss", "learning_rate", "validation_dice_mass"} <= set(history["quantity"])
     assert read_record(paths["record"])["parameters"] == sum(p.numel() for p in run.network.parameters())
+
+
+def test_neighboring_slices_that_are_read_are_not_counted_as_predicted(run, cases, index, tmp_path):
+    settings, training = BLOCK["settings"] | {"slices": 3}, BLOCK["training"] | {"patch": [32, 32, 3], "steps": 1}
+    beside = train(plan_with(BLOCK | {"settings": settings, "training": training}), cases, index, tmp_path)
+    assert run.record["voxels_per_sample"] == beside.record["voxels_per_sample"] == 32 * 32
 
 
 def test_initial_weights_do_not_disturb_the_global_generator():

@@ -186,7 +186,7 @@ def test_a_scaled_model_tells_the_mean_of_its_temperatures_and_on_whom_they_were
 def covered(values, patients, **changes):
     known = {"temperature": 1.0, "nll_before": 0.4, "nll_after": 0.4, "threshold": 0.8}
     calibrations = pd.DataFrame([PLACE | known | {"patients": count} for count in patients]) if patients else None
-    calibrations = empty("CALIBRATIONS") if calibrations is None else calibrations
+    calibrations = empty("calibrations") if calibrations is None else calibrations
     records = [row for name, found in values.items() for row in pairs_of(metric=name, unet2d=found)]
     found = compared(*records, asked=tuple(values), calibrations=calibrations, **changes)
     return coverage(found).iloc[0]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diffufuse.errors import BadInput
-from diffufuse.train import loop as training
 from diffufuse.train.averaging import averaged, ramped
 from diffufuse.train.budget import Budget, duration_text, estimate, memory_explained
 from diffufuse.train.checkpoints import Interrupted
 from diffufuse.train.divergence import LOST_AFTER_STEPS, Diverged
-from diffufuse.train.loop import History, fabric_for_this_machine, fit
-from diffufuse.train.prefetch import Ahead
+from diffufuse.train.history import History
+from diffufuse.train.loop import fabric_for_this_machine, fit
+from diffufuse.train.prefetch import Prefetcher
+from diffufuse.train.regimens import supervised
 
 MEASURED = {"throughput", "waiting", "memory"}
 SETTINGS = {
@@ -99,15 +101,15 @@ def train(folder, *, network=None, objective=objective, augment=augment, follow=
     """The small training: its network and its history."""
     torch.manual_seed(0)
     network, history, settings = network or Small(), History(follow), SETTINGS | changes
+    fabric = fabric_for_this_machine(settings["precision"])
+    regimen = supervised.Supervised(
+        network, draw, augment, objective, validate, settings=settings, seed=5, fabric=fabric
+    )
     trained = fit(
-        network,
-        draw,
-        augment,
-        objective,
-        validate,
+        regimen,
         settings=settings,
         seed=5,
-        fabric=fabric_for_this_machine(settings["precision"]),
+        device=fabric.device,
         history=history,
         title="Train small",
         checkpoints=Path(folder) / "checkpoints",
@@ -167,6 +169,7 @@ def test_an_easy_task_is_learned_and_its_curves_are_kept(alone):
     units = {name: unit for _, name, _, unit in history.rows}
     assert (units["throughput"], units["memory"]) == ("slices/s", "MB")
     assert 0 <= curve(history, "waiting")[10] <= 1
+    assert history.facts["voxels_per_sample"] == 64
     assert history.facts["parameters"] == sum(part.numel() for part in network.parameters())
     assert history.facts["seconds_per_step"] > 0
 
@@ -185,7 +188,8 @@ def test_a_training_stopped_again_and_again_ends_as_one_left_alone(alone, tmp_pa
 
 
 def test_a_batch_drawn_ahead_is_not_lost_by_an_interruption(alone, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "Ahead", lambda draw, generator, threaded: Ahead(draw, generator, threaded=True))
+    threaded = partial(Prefetcher, threaded=True)
+    monkeypatch.setattr(supervised, "Prefetcher", lambda draw, generator, **_: threaded(draw, generator))
     with pytest.raises(Interrupted):
         train(tmp_path, objective=signaling({20}, signal.SIGTERM))
     assert_same(train(tmp_path), alone)
@@ -209,8 +213,8 @@ def ended(tmp_path_factory):
         body = (
             f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
             "import torch; torch.set_num_threads(1)\n"
-            "from diffufuse import checkpoints; from diffufuse.logs import job_log\n"
-            "from test_training_loop import slow_objective, train\n"
+            "from diffufuse.train import checkpoints; from diffufuse.logs import job_log\n"
+            "from test_train_loop import slow_objective, train\n"
             "checkpoints.CHECKPOINT_EVERY_S = 0.1\n"
             f"with job_log({str(folder / 'job.log')!r}): train({str(folder)!r}, objective=slow_objective)\n"
         )
@@ -349,7 +353,7 @@ def test_no_average_gives_the_weights_of_the_last_step(tmp_path, alone):
     assert all(torch.equal(weight, last.state_dict()[name]) for name, weight in network.state_dict().items())
 
 
-def test_foretelling_a_cost_changes_neither_network_nor_generators():
+def test_estimating_a_cost_changes_neither_network_nor_generators():
     network, batch = Small().train(), draw(3, np.random.default_rng(0))
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     state = torch.get_rng_state()
@@ -360,13 +364,14 @@ def test_foretelling_a_cost_changes_neither_network_nor_generators():
     assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
     convolutions = 64 * (8 * 4 * 9 + 8)
     assert budget.macs_per_sample == convolutions
+    assert budget.voxels_per_sample == 64
     assert budget.parameters == sum(weight.numel() for weight in network.parameters())
     assert budget.seconds == pytest.approx(30 * budget.seconds_per_step)
     assert budget.memory_mb > 50
 
 
 def test_a_budget_is_one_line():
-    told = Budget(1_020_000, 3_100_000_000, 0.11, 165.0, 900.0).told("slice")
+    told = Budget(1_020_000, 3_100_000_000, 6400, 0.11, 165.0, 900.0).text("slice")
     assert told == "1.02 M parameters, 3.1 GMACs a slice, about 0.11 s a step, 3 min in all, 0.9 GB"
     assert (duration_text(40), duration_text(9000)) == ("40 s", "2.5 h")
 
@@ -388,9 +393,9 @@ def test_other_errors_are_not_taken_for_lack_of_memory():
 def test_drawing_ahead_gives_the_same_batches_and_can_be_taken_up_anywhere(threaded):
     plain = np.random.default_rng(3)
     expected = [plain.random() for _ in range(6)]
-    first = Ahead(lambda generator: generator.random(), np.random.default_rng(3), threaded=threaded)
+    first = Prefetcher(lambda generator: generator.random(), np.random.default_rng(3), threaded=threaded)
     drawn = [first.next() for _ in range(4)]
-    second = Ahead(lambda generator: generator.random(), np.random.default_rng(0), threaded=threaded)
+    second = Prefetcher(lambda generator: generator.random(), np.random.default_rng(0), threaded=threaded)
     second.next()
     second.load_state_dict(first.state_dict())
     assert [*drawn, second.next(), second.next()] == expected

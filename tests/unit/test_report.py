@@ -2,6 +2,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_studies import (
     PATIENTS,
@@ -14,10 +15,16 @@ from small_studies import (
     runs_in,
 )
 
-from diffufuse.files import tables
+from diffufuse.errors import BadInput
+from diffufuse.evaluate.schemas import METRICS
+from diffufuse.files.records import write_record
+from diffufuse.files.tables import read_table, write_table
 from diffufuse.metrics.catalogue import evaluate
 from diffufuse.metrics.comparison import Comparison
-from diffufuse.report.patients import per_patient, summarize, summary_record
+from diffufuse.metrics.overlap import COUNTED
+from diffufuse.report.joined import JOINED
+from diffufuse.report.patients import headline, patient_values, per_patient, summarize
+from diffufuse.report.schemas import RUNS, SUMMARY
 from diffufuse.report.tables.segmentation import segmentation
 
 
@@ -76,18 +83,20 @@ def test_one_undefined_run_leaves_its_patient_undefined():
 def test_all_undefined_stays_undefined_to_the_last_table(tmp_path):
     values = ("B-1", "clean", "unet2d", 0, full(hd95=math.nan))
     summary = summary_of(values)
-    record = summary_record(summary)["sts/clean/sts/unet2d/tumor/hd95"]
-    assert record["mean"] is record["mean_low"] is record["median"] is None
-    assert (record["patients"], record["undefined"]) == (1, 1)
+    row = row_of(summary, "hd95")
+    assert row[["mean", "mean_low", "median"]].isna().all()
+    assert (row["patients"], row["undefined"]) == (1, 1)
     assert format_table(values)["hd95 (mm)"].tolist() == ["undefined"]
-    tables.write_record(summary_record(summary), tmp_path / "summary.json")
+    assert headline(summary)["sts/unet2d/tumor/hd95"] is None
+    assert patient_values(frame_of(values), PATIENTS).set_index("metric").loc["hd95", "value"] == ""
+    write_record(headline(summary), tmp_path / "summary.json")
     assert "NaN" not in (tmp_path / "summary.json").read_text()
 
 
 def test_the_summary_fits_its_schema(tmp_path):
     summary = summary_of(("A-1", "clean", "unet2d", 0, full()), ("B-1", "clean", "unet2d", 0, full(hd95=math.nan)))
-    tables.write_table(summary, tmp_path / "summary.parquet", tables.SUMMARY)
-    assert len(tables.read_table(tmp_path / "summary.parquet", tables.SUMMARY)) == len(full())
+    write_table(summary, tmp_path / "summary.parquet", SUMMARY)
+    assert len(read_table(tmp_path / "summary.parquet", SUMMARY)) == len(full())
 
 
 def test_models_and_conditions_stay_apart_and_in_their_order():
@@ -143,7 +152,7 @@ def test_a_table_without_its_counts_is_refused():
 
 def test_what_a_case_evaluates_to_can_be_tabled():
     some = np.ones((3, 3, 3), bool)
-    values = evaluate(Comparison(~some, some, (1.0, 1.0, 1.0)), PERFORMANCE)
+    values = evaluate(Comparison(~some, some, (1.0, 1.0, 1.0)))
     row = format_table(("A-1", "clean", "unet2d", 0, values)).iloc[0]
     assert row[["dice", "hd95 (mm)", "precision", "missed"]].tolist() == ["0.000", "5.2", "undefined", "1"]
 
@@ -158,16 +167,47 @@ def test_a_value_that_stands_twice_is_refused():
         summary_of(("A-1", "clean", "unet2d", 0, {"dice": 0.1}), ("A-1", "clean", "unet2d", 0, {"dice": 0.1}))
 
 
-def test_the_record_is_plain_json():
-    record = summary_record(summary_of(("A-1", "clean", "unet2d", 0, {"dice": 0.25})))
+def test_the_headline_is_plain_json_and_holds_the_clean_means_of_a_few_metrics():
+    record = headline(
+        summary_of(
+            ("A-1", "clean", "unet2d", 0, {"dice": 0.25, "iou": 0.2, "hd95": 4.0, "ece": 0.1}),
+            ("B-1", "clean", "unet2d", 0, {"dice": 0.75, "iou": 0.6, "hd95": 2.0, "ece": 0.3}),
+            ("A-1", "no-pet", "unet2d", 0, {"dice": 0.1}),
+        )
+    )
     again = json.loads(json.dumps(record, allow_nan=False))
-    assert again["sts/clean/sts/unet2d/tumor/dice"]["mean"] == 0.25
+    assert again == pytest.approx(
+        {"sts/unet2d/tumor/dice": 0.5, "sts/unet2d/tumor/hd95": 3.0, "sts/unet2d/tumor/ece": 0.2}
+    )
+
+
+def test_the_headline_is_of_the_study_s_own_datasets_alone():
+    own, other = (
+        frame_of(("A-1", "clean", "unet2d", 0, {"dice": 0.5})),
+        frame_of(("B-1", "clean", "unet2d", 0, {"dice": 0.1}), dataset="brats"),
+    )
+    summary = summarize(
+        pd.concat([own, other], ignore_index=True), PATIENTS, excluded={"sts": 0, "brats": 0}, study_seed=1
+    )
+    assert headline(summary) == {"sts/unet2d/tumor/dice": 0.5}
+
+
+def test_the_values_of_patients_are_rows_in_an_order_of_their_own_with_six_digits():
+    values = {"dice": 1 / 3, "ece": 0.1, "auc": 0.9, "ece_body": 0.01}
+    frame = frame_of(("B-1", "clean", "unet2d", 0, values), ("A-2", "clean", "unet2d", 0, {"dice": 0.5}))
+    kept = patient_values(frame, PATIENTS)
+    assert kept[["patient", "case", "metric", "value"]].to_numpy().tolist() == [
+        ["A", "A-2", "dice", "0.5"],
+        ["B", "B-1", "dice", "0.333333"],
+        ["B", "B-1", "ece", "0.1"],
+    ]
+    assert kept.equals(patient_values(frame.iloc[::-1], PATIENTS))
 
 
 def test_a_run_is_collected_with_its_cost(tmp_path):
     runs = runs_in(tmp_path, {}, trained_as={"unet2d": "unet2d"})
-    tables.write_table(runs, tmp_path / "runs.parquet", tables.RUNS)
-    [row] = tables.read_table(tmp_path / "runs.parquet", tables.RUNS).to_dict("records")
+    write_table(runs, tmp_path / "runs.parquet", RUNS)
+    [row] = read_table(tmp_path / "runs.parquet", RUNS).to_dict("records")
     assert row["voxels_per_sample"] == 80 * 80
     assert (row["corruptions"], row["modality_dropout"]) == ("drift,gaussian_noise", 0.5)
     assert (row["torch"], row["steps"], row["trained_as"]) == ("2.13.0+cpu", 1200, "unet2d")
@@ -184,6 +224,7 @@ def test_a_model_that_uses_the_weights_of_another_has_its_rows(tmp_path):
 def test_costs_compare_between_slices_and_volumes(tmp_path):
     volume = {"architecture": "unet3d", "settings": {}, "training": TRAINING | {"patch": [80, 80, 12]}}
     same = {"model": "unet3d", "block": volume, "macs_per_sample": 12 * RECORD["macs_per_sample"]}
+    same["voxels_per_sample"] = 12 * RECORD["voxels_per_sample"]
     runs = runs_in(tmp_path, {}, same, trained_as={"unet2d": "unet2d", "unet3d": "unet3d"})
     models = [("A-1", "clean", model, 0, full()) for model in ("unet2d", "unet3d", "average")]
     table = segmentation(evidence_of(*models, runs=runs))
@@ -191,12 +232,6 @@ def test_costs_compare_between_slices_and_volumes(tmp_path):
     assert table["parameters (M)"].tolist() == ["1.00", "1.00", ""]
     assert table["steps"].tolist() == ["1200", "1200", ""]
     assert table["training (s)"].tolist() == ["600", "600", ""]
-
-
-def test_neighboring_slices_that_are_read_are_not_counted_as_predicted(tmp_path):
-    block = {"architecture": "unet2d", "settings": {}, "training": TRAINING | {"patch": [80, 80, 3]}}
-    [voxels] = runs_in(tmp_path, {"block": block}, trained_as={"unet2d": "unet2d"})["voxels_per_sample"]
-    assert voxels == 80 * 80
 
 
 def test_probabilities_have_no_column_and_scaled_models_no_row():
@@ -212,3 +247,12 @@ def test_a_model_abroad_is_in_no_table_of_segmentation():
     external = frame_of(("A-1", "clean", "unet2d", 0, full(dice=0.1)), dataset="brats")
     table = format_table(("A-1", "clean", "unet2d", 0, full(dice=0.9)), external=external)
     assert table[["dataset", "dice"]].to_numpy().tolist() == [["sts", "0.900"]]
+
+
+def test_a_study_takes_its_metrics_and_the_counts_of_all_that_were_evaluated_and_refuses_an_unknown_one(tmp_path):
+    frame = frame_of(("A-1", "clean", "unet2d", 0, full())).astype({"fold": "int8", "seed": "int16"})
+    write_table(frame, tmp_path / "metrics.parquet", METRICS)
+    taken = JOINED["metrics"].join([tmp_path / "metrics.parquet"], metrics=["iou"], trained_as={})
+    assert taken["metric"].tolist() == ["iou", *COUNTED]
+    with pytest.raises(BadInput, match=r"study.metrics: 'dise' is not a metric; known are: dice, iou, "):
+        JOINED["metrics"].join([tmp_path / "metrics.parquet"], metrics=["dise"], trained_as={})

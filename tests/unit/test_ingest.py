@@ -12,6 +12,8 @@ import yaml
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch.manifest import contents_of, write_manifest
+from diffufuse.files.digests import sha256_of
+from diffufuse.files.records import read_record
 from diffufuse.ingest.case import ingest_case
 from diffufuse.ingest.formats import FORMATS, nifti
 from diffufuse.ingest.ingested import read_ingested
@@ -44,9 +46,9 @@ def ingest(raw, tmp_path, case="STS-001", *, described=True):
     manifest = raw.with_name("raw.manifest.tsv")
     if described:
         write_manifest(manifest, contents_of(raw), address="copy")
-    (tmp_path / "out").mkdir(exist_ok=True)
-    ingest_case(nifti, manifest, case, block=BLOCKS["sts_ibsi"], folder=tmp_path / "out")
-    return read_ingested(tmp_path / "out", case, modalities=MODALITIES)
+    written = {"folder": tmp_path / "out" / case, "record": tmp_path / "out" / f"{case}.json"}
+    ingest_case(nifti, manifest, case, block=BLOCKS["sts_ibsi"], **written)
+    return read_ingested(written["record"], modalities=MODALITIES)
 
 
 def test_every_image_and_the_mask_on_t1_are_written(raw, tmp_path):
@@ -120,10 +122,33 @@ def test_a_case_that_is_not_there_is_told_with_what_to_do(raw, tmp_path):
         ingest(raw, tmp_path, case="STS-999")
 
 
+def test_the_record_beside_the_folder_follows_from_content_alone(raw, tmp_path):
+    ingest(raw, tmp_path)
+    path = tmp_path / "out" / "STS-001.json"
+    record, before = read_record(path), path.read_bytes()
+    assert record["case"] == "STS-001"
+    assert record["files"] == {file.name: sha256_of(file) for file in (tmp_path / "out" / "STS-001").iterdir()}
+    path.unlink()
+    ingest(raw, tmp_path)
+    assert path.read_bytes() == before
+    save(raw / "STS_001" / "CT_image.nii.gz", np.full((6, 5, 4), 7, np.float32))
+    ingest(raw, tmp_path)
+    changed = {name for name, digest in read_record(path)["files"].items() if digest != record["files"][name]}
+    assert "STS-001_ct.nii.gz" in changed
+    assert "STS-001_t1.nii.gz" not in changed
+
+
+def test_a_file_that_is_gone_since_it_was_ingested_is_told(raw, tmp_path):
+    ingest(raw, tmp_path)
+    (tmp_path / "out" / "STS-001" / "STS-001_ct.nii.gz").unlink()
+    with pytest.raises(BadInput, match=r"STS-001_ct\.nii\.gz: expected the file as it was ingested, but it is gone"):
+        read_ingested(tmp_path / "out" / "STS-001.json", modalities=MODALITIES)
+
+
 def test_what_was_chosen_is_written_down(raw, tmp_path):
     (raw / "STS_001" / "PET_image.nii.gz").unlink()
     ingest(raw, tmp_path)
-    with (tmp_path / "out" / "STS-001_choice.tsv").open(newline="") as file:
+    with (tmp_path / "out" / "STS-001" / "STS-001_choice.tsv").open(newline="") as file:
         rows = {row["modality"]: row["file"] for row in csv.DictReader(file, delimiter="\t")}
     assert rows == {"pet": "", "ct": "CT_image.nii.gz", "t1": "MR_T1_image.nii.gz"}
 
@@ -157,9 +182,10 @@ def test_a_file_of_another_case_that_is_gone_stops_only_that_case(tmp_path):
     write_manifest(tmp_path / "raw.manifest.tsv", contents_of(raw), address="copy")
     (raw / "labelsTr" / "liver_2.nii.gz").unlink()
     for case, stops in {"liver-1": False, "liver-2": True}.items():
-        (tmp_path / case).mkdir()
+        written = {"folder": tmp_path / case, "record": tmp_path / f"{case}.json"}
         with pytest.raises(BadInput, match="case liver-2: expected labels") if stops else nullcontext():
-            ingest_case(nifti, tmp_path / "raw.manifest.tsv", case, block=block, folder=tmp_path / case)
+            ingest_case(nifti, tmp_path / "raw.manifest.tsv", case, block=block, **written)
+        assert all(path.exists() != stops for path in written.values())
 
 
 def test_a_file_that_was_never_fetched_is_refused(raw, tmp_path):

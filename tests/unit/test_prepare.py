@@ -14,6 +14,7 @@ from diffufuse.prepare.registration import LIMITS, read_transform, write_transfo
 from diffufuse.prepare.writing import write_prepared
 from diffufuse.space.resampling import common_grid
 from diffufuse.space.volumes import Volume, read_volume
+from diffufuse.store.case import read_prepared
 
 SPACING_MM = (3.0, 3.0, 4.0)
 SHAPE = (40, 36, 20)
@@ -100,10 +101,15 @@ def test_outside_the_field_of_view_is_exactly_zero(prepared):
 
 
 def test_masks_and_transforms_are_saved_and_lead_back(prepared, tmp_path):
-    names = ("images", "labels.nii.gz", "body.nii.gz", "masks", "slices.b2nd", "record.json")
-    files = {name.split(".")[0]: tmp_path / name for name in names}
+    names = {"labels": "_labels.nii.gz", "body": "_body.nii.gz", "slices": "_slices.b2nd", "record": ".json"}
+    files = {name: tmp_path / f"LEG-1{ending}" for name, ending in names.items()}
+    files |= {name: tmp_path / name for name in ("images", "masks")}
     write_prepared(prepared, "LEG-1", modalities=MODALITIES, **files)
     write_transforms(prepared.transforms, tmp_path / "transforms", case="LEG-1")
+    stored = read_prepared(files["record"])
+    assert (stored.name, stored.slices.shape) == ("LEG-1", prepared.body.shape)
+    np.testing.assert_array_equal(stored.scan.body, prepared.body.array)
+    assert "runtime_s" not in files["record"].read_text()
     masks = {path.name for path in files["masks"].iterdir()}
     assert masks == {"LEG-1_pet.nii.gz", "LEG-1_ct.nii.gz", "LEG-1_t1.nii.gz"}
     field = read_volume(files["masks"] / "LEG-1_ct.nii.gz")

@@ -1,8 +1,14 @@
+from pathlib import Path
+
 import pytest
 
 from diffufuse.errors import BadInput
 from diffufuse.study.check import check_form, check_study
+from diffufuse.study.code_digest import Code
 
+ROOT = Path(__file__).parents[2]
+CODE = Code(ROOT / "src", ROOT / "workflow" / "scripts")
+UNET = {"architecture": "unet2d", "settings": {"channels": [8, 16]}}
 HEADER = "case\tpatient\tfold\tvalidates\tsite\texcluded\n"
 
 
@@ -22,24 +28,24 @@ def config(tmp_path):
             "poisson": {"corruption": "poisson_noise", "kinds": ["pet"]},
         },
         "models": {
-            "unet": {"training": {"corruption": {"conditions": ["gauss"]}}},
-            "greedy": {"training": {"corruption": {"conditions": ["gauss", "gauss-7"]}}},
-            "harmless": {"training": {"corruption": {"conditions": ["clean"]}}},
-            "variant": {"weights_of": "unet"},
-            "orphan": {"weights_of": "unett"},
-            "second_hand": {"weights_of": "variant"},
-            "greedy_variant": {"weights_of": "greedy"},
+            "unet": UNET | {"training": {"corruption": {"conditions": ["gauss"]}}},
+            "greedy": UNET | {"training": {"corruption": {"conditions": ["gauss", "gauss-7"]}}},
+            "harmless": UNET | {"training": {"corruption": {"conditions": ["clean"]}}},
+            "variant": {"weights_of": "unet", "settings": {}},
+            "orphan": {"weights_of": "unett", "settings": {}},
+            "second_hand": {"weights_of": "variant", "settings": {}},
+            "greedy_variant": {"weights_of": "greedy", "settings": {}},
         },
     }
 
 
 def test_a_sound_study_gives_its_cohorts(config, tmp_path):
-    assert check_study(config, tmp_path)["sts"].names == ["A", "B"]
+    assert check_study(config, tmp_path, code=CODE)["sts"].names == ["A", "B"]
 
 
 def test_variants_corruptions_and_a_model_to_compare_with_are_accepted(config, tmp_path):
     config["study"] |= {"models": ["unet", "variant"], "conditions": ["gauss", "poisson"], "compare_with": "variant"}
-    assert set(check_study(config, tmp_path)) == {"sts"}
+    assert set(check_study(config, tmp_path, code=CODE)) == {"sts"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,7 @@ def test_variants_corruptions_and_a_model_to_compare_with_are_accepted(config, t
 def test_an_unknown_name_is_refused_with_the_known_ones(config, tmp_path, part, names, told):
     config["study"][part] = names
     with pytest.raises(BadInput, match=told):
-        check_study(config, tmp_path)
+        check_study(config, tmp_path, code=CODE)
 
 
 SCHEMA = {
@@ -121,7 +127,7 @@ def external(config, tmp_path):
 
 def test_only_transfers_that_can_be_scored_need_a_sheet_and_it_may_have_no_folds(external, tmp_path):
     external["study"]["transfers"] = ["btcv", "brats"]
-    found = check_study(external, tmp_path)
+    found = check_study(external, tmp_path, code=CODE)
     assert list(found) == ["sts", "brats"]
     assert found["brats"].names == ["C"]
 
@@ -129,11 +135,11 @@ def test_only_transfers_that_can_be_scored_need_a_sheet_and_it_may_have_no_folds
 def test_a_transfer_is_scored_if_one_of_the_study_s_datasets_allows_it(external, tmp_path):
     external["datasets"]["mr_only"] = {"modalities": {"t1": {"kind": "mr"}}, "lesion": "wt", "regions": {"wt": [1]}}
     external["study"] |= {"datasets": ["sts"], "transfers": ["mr_only"]}
-    assert list(check_study(external, tmp_path)) == ["sts"]
+    assert list(check_study(external, tmp_path, code=CODE)) == ["sts"]
     (tmp_path / "mr_only.tsv").write_text(HEADER + "D\tD\t-\t-\t\t-\n")
     (tmp_path / "brats.tsv").write_text(HEADER + "C\tC\t0\t-\t\t-\nE\tE\t1\t-\t\t-\n")
     external["study"]["datasets"] = ["sts", "brats"]
-    assert list(check_study(external, tmp_path)) == ["sts", "brats", "mr_only"]
+    assert list(check_study(external, tmp_path, code=CODE)) == ["sts", "brats", "mr_only"]
 
 
 @pytest.mark.parametrize(
@@ -146,14 +152,14 @@ def test_a_transfer_is_scored_if_one_of_the_study_s_datasets_allows_it(external,
 def test_a_transfer_to_what_is_unknown_or_at_home_is_refused(external, tmp_path, transfers, told):
     external["study"]["transfers"] = transfers
     with pytest.raises(BadInput, match=told):
-        check_study(external, tmp_path)
+        check_study(external, tmp_path, code=CODE)
 
 
 def test_a_transfer_that_is_scored_needs_its_sheet(external, tmp_path):
     external["study"]["transfers"] = ["brats"]
     (tmp_path / "brats.tsv").unlink()
     with pytest.raises(BadInput, match=r"brats.tsv: expected a cohort sheet"):
-        check_study(external, tmp_path)
+        check_study(external, tmp_path, code=CODE)
 
 
 def test_a_transfer_never_tests_a_patient_that_was_trained_on(external, tmp_path):
@@ -162,7 +168,7 @@ def test_a_transfer_never_tests_a_patient_that_was_trained_on(external, tmp_path
     with pytest.raises(
         BadInput, match=r"study.transfers: brats has 1 patients of sts, .* the first B; leave brats out"
     ):
-        check_study(external, tmp_path)
+        check_study(external, tmp_path, code=CODE)
 
 
 @pytest.mark.parametrize("dataset", ["sts", "brats"])
@@ -171,4 +177,4 @@ def test_a_lesion_that_is_no_region_is_refused_with_the_regions(external, tmp_pa
     external["datasets"][dataset] = external["datasets"][dataset] | {"lesion": "tumour"}
     known = ", ".join(external["datasets"][dataset]["regions"])
     with pytest.raises(BadInput, match=rf"datasets.{dataset}.lesion: 'tumour' is not a region; known are: {known}\."):
-        check_study(external, tmp_path)
+        check_study(external, tmp_path, code=CODE)

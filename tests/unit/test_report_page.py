@@ -4,6 +4,7 @@ import pandas as pd
 from small_studies import (
     BASE,
     PEOPLE,
+    SCHEMAS,
     compared,
     evidence_of,
     full,
@@ -11,7 +12,7 @@ from small_studies import (
     runs_in,
 )
 
-from diffufuse.files import tables
+from diffufuse.files.tables import write_table
 from diffufuse.report.evidence import read_evidence
 from diffufuse.report.page import results_page
 from diffufuse.report.reported import COLUMNS
@@ -83,14 +84,13 @@ def test_written_tables_are_text_that_others_can_read(tmp_path):
 
 def test_evidence_is_read_as_it_was_written(tmp_path):
     found = compared(*pairs_of(unet2d=BASE), runs=runs_in(tmp_path, {}, trained_as={"unet2d": "unet2d"}))
-    stored = ("metrics", "summary", "runs", "forecasts", "calibrations", "efficiency", "latencies")
-    for name in stored:
-        tables.write_table(getattr(found, name), tmp_path / f"{name}.parquet", getattr(tables, name.upper()))
+    for name, schema in SCHEMAS.items():
+        write_table(getattr(found, name), tmp_path / f"{name}.parquet", schema)
     rows = [f"{case}\t{case}\t0\t-\t\t-" for case in PEOPLE]
     (tmp_path / "sts.tsv").write_text("\n".join(["case\tpatient\tfold\tvalidates\tsite\texcluded", *rows]))
     config = ("conditions", "models", "datasets", "asked", "compare_with", "transfers", "study_seed")
     known = {name: getattr(found, name) for name in config}
-    paths = {name: tmp_path / f"{name}.parquet" for name in stored}
+    paths = {name: tmp_path / f"{name}.parquet" for name in SCHEMAS}
     read = read_evidence(**paths, cohorts=[tmp_path / "sts.tsv"], **known)
     assert read.patients == PEOPLE
     assert read.metrics["value"].tolist() == BASE
