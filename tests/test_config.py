@@ -49,6 +49,14 @@ def misspell_a_key(root):
     edit(root / "config" / "models.yaml", lambda c: c["models"]["unet2d_tiny"]["training"].update(stepps=1))
 
 
+def misspell_a_metric(root):
+    edit(root / "config" / "config.yaml", lambda c: c["study"].update(metrics=["dise"]))
+
+
+def misspell_a_setting(root):
+    edit(root / "config" / "models.yaml", lambda c: c["models"]["unet2d_tiny"]["settings"].update(chanels=[4]))
+
+
 def name_an_unknown_model(root):
     edit(root / "config" / "config.yaml", lambda c: c["study"].update(models=["unet2d_tinny"]))
 
@@ -85,6 +93,8 @@ def transfer_to(*names):
         (put_a_patient_into_two_folds, "patient PH-001 stands in several"),
         (forget_the_lesion, "datasets.phantom: 'lesion' is a required property"),
         (name_a_lesion_and_why_there_is_none, "datasets.phantom.lesion: 'mass' is expected to be empty"),
+        (misspell_a_metric, "study.metrics: 'dise' does not exist, did you mean 'dice'?"),
+        (misspell_a_setting, "models.unet2d_tiny.settings: unet2d has no argument 'chanels', did you mean 'channels'?"),
         pytest.param(transfer_to("brain"), "study.transfers: 'brain' is not in config/datasets.yaml", id="unknown"),
         pytest.param(transfer_to("lits"), "lits.tsv: expected a cohort sheet", id="no_sheet"),
     ],
@@ -96,6 +106,13 @@ def test_a_fault_in_the_config_is_refused_when_it_is_read(checkout, fault, told)
     assert answer.returncode != 0
     assert told in answer.stdout + answer.stderr
     assert "Traceback (most recent call last)" not in answer.stdout + answer.stderr
+
+
+@pytest.mark.workflow
+def test_a_study_cannot_set_a_seed_of_its_own_as_no_path_would_name_it(checkout):
+    answer = dry_run(checkout, "--config", "seed=7")
+    assert answer.returncode != 0
+    assert "seed: expected 1 as in config/config.yaml, got 7" in answer.stdout + answer.stderr
 
 
 @pytest.mark.workflow

@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from diffufuse.errors import BadInput
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.models import MODELS
 from diffufuse.study.code_digest import Code
+from diffufuse.study.metric_names import metric_names
 from diffufuse.study.settings import arguments_of, check_settings
 
 ROOT = Path(__file__).parents[2]
@@ -53,3 +55,7 @@ def test_an_unknown_architecture_is_refused_with_the_near_name():
     block = CATALOGUE["unet2d_tiny"] | {"architecture": "unet_2d"}
     with pytest.raises(BadInput, match=r"'unet_2d' is not in src/diffufuse/models/__init__\.py, did you mean 'unet2d'"):
         check_settings("unknown", block, {"unknown": block}, CODE)
+
+
+def test_metrics_read_from_source_are_those_of_the_catalogue():
+    assert metric_names(CODE) == list(METRICS)

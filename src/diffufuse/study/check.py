@@ -1,5 +1,6 @@
 """Check the configuration of a study before anything runs."""
 
+import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from diffufuse.conditions.apply import corrupts, withheld
 from diffufuse.errors import BadInput
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort, read_cohort
-from diffufuse.study.members import CORRUPTIONS, REMOVALS
+from diffufuse.study.members import CORRUPTIONS, FIGURES, REMOVALS, TABLES
+from diffufuse.study.metric_names import metric_names
 from diffufuse.study.settings import check_settings
 from diffufuse.study.transfer import refusal
 
@@ -70,10 +72,10 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
         Dataset to cohort; the study's datasets first, then those of its transfers that can be scored.
 
     Raises:
-        BadInput: a name is not in its catalogue, a sheet is invalid, a fold has no cases, a condition refers to a
-            modality or kind that a dataset does not have, a model refers to weights or conditions that do not exist,
-            the model to compare with is not in the study, or a transfer dataset is unknown, in the study, or shares
-            patients with it.
+        BadInput: a name is not in its catalogue, a metric, table or figure does not exist, a sheet is invalid, a
+            fold has no cases, a condition refers to a modality or kind that a dataset does not have, a model refers
+            to weights or conditions that do not exist, the model to compare with is not in the study, or a transfer
+            dataset is unknown, in the study, or shares patients with it.
     """
     study, corruptions = config["study"], Corruptions.of(code)
     for part in ("datasets", "conditions", "models"):
@@ -82,6 +84,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
                 raise BadInput(
                     f"study.{part}: {name!r} is not in config/{part}.yaml; known are: {', '.join(config[part])}."
                 )
+    _check_report(study, code)
     for name in study["models"]:
         _check_model(name, config, corruptions)
         _check_settings(name, config, code)
@@ -102,6 +105,16 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
         for condition in study["conditions"]:
             _check_condition(condition, config["conditions"][condition], name, config["datasets"][name], corruptions)
     return read | _read_transfers(config, read, cohorts)
+
+
+def _check_report(study: Mapping[str, Any], code: Code) -> None:
+    """What a report shows must exist before hours are spent on it."""
+    options = {"metrics": metric_names(code), "tables": code.registry(TABLES), "figures": code.registry(FIGURES)}
+    for part, names in options.items():
+        for name in [name for name in study.get(part, ()) if name not in names]:
+            near = difflib.get_close_matches(name, list(names), n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise BadInput(f"study.{part}: {name!r} does not exist{hint}; known are: {', '.join(names)}.")
 
 
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:

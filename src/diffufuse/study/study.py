@@ -143,11 +143,12 @@ class Study:
                 as a model normalizes its own.
         """
         part, trained_on = wildcards.get("part", "validation"), wildcards.get("trained_on", wildcards.dataset)
-        cohort, fold = self.cohorts[wildcards.dataset], int(wildcards.fold)
-        if trained_on == wildcards.dataset:
-            return {"test": cohort.test, "validation": cohort.validation, "training": cohort.training}[part](fold)
-        self._require_transferable(trained_on, wildcards.dataset, part, wildcards.get("condition", CLEAN))
-        return cohort.names
+        if trained_on != wildcards.dataset:
+            self._require_transferable(trained_on, wildcards.dataset, part, wildcards.get("condition", CLEAN))
+            return self.cohorts[wildcards.dataset].names
+        cohort = self.cohorts[wildcards.dataset]
+        cases = {"test": cohort.test, "validation": cohort.validation, "training": cohort.training}
+        return cases[part](int(wildcards.fold))
 
     def _require_transferable(self, trained_on: str, dataset: str, part: str, condition: str) -> None:
         blocks = self.config["datasets"]
