@@ -11,6 +11,7 @@ from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.tables import write_table
 from diffufuse.predict.inference import write_prediction
 from diffufuse.report.pictures import PICTURES
+from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.slices import open_slices, write_slices
 
@@ -56,7 +57,7 @@ def study(tmp_path):
 
 
 def drawn(picture, cases, folders=(), metrics=(), **settings):
-    figure = PICTURES[picture](cases, folders, metrics, dataset="sts", modalities=MODALITIES, **settings)
+    figure = PICTURES[picture](Inputs(cases, folders, metrics), dataset="sts", modalities=MODALITIES, **settings)
     return [text.get_text() for text in figure.findobj(mpl.text.Text)]
 
 
@@ -99,4 +100,4 @@ def test_uncertainty_is_shown_beside_the_probability(study):
 
 def test_all_pictures_are_called_alike():
     for name, function in PICTURES.items():
-        assert list(inspect.signature(function).parameters)[:3] == ["cases", "predictions", "metrics"], name
+        assert list(inspect.signature(function).parameters)[:2] == ["inputs", "dataset"], name

@@ -166,7 +166,7 @@ def test_every_picture_s_function_takes_the_settings_that_it_is_given(study):
     for name in study.pictures.names:
         wildcards = wildcards_of(name)
         settings = study.pictures.settings(wildcards)
-        inspect.signature(PICTURES[wildcards.picture]).bind([], [], [], **settings)
+        inspect.signature(PICTURES[wildcards.picture]).bind(None, **settings)
         assert list(settings["modalities"]) == list(study.config["datasets"][wildcards.dataset]["modalities"])
 
 

@@ -2,11 +2,11 @@
 
 from diffufuse.logs import job_log
 from diffufuse.report.pictures import PICTURES
+from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.style import write_png
 from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]):
     source, draw = snakemake.input, PICTURES[snakemake.wildcards.picture]
-    cases = list(read_all_prepared(source.cases).values())
-    figure = draw(cases, source.predictions, source.metrics, **snakemake.params.settings)
-    write_png(figure, snakemake.output[0])
+    inputs = Inputs(list(read_all_prepared(source.cases).values()), source.predictions, source.metrics)
+    write_png(draw(inputs, **snakemake.params.settings), snakemake.output[0])

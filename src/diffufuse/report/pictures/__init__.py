@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from diffufuse.report.pictures import condition, extremes, gallery, overlay, uncertainty
 
-# (prepared cases, folders of predictions, tables of metrics, settings from `study.pictures`) → the picture.
+# (inputs, settings from `study.pictures`) → the picture.
 PICTURES: dict[str, Callable[..., Figure]] = {
     "gallery": gallery.picture,
     "conditions": condition.picture,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from diffufuse.conditions.apply import apply_condition
 from diffufuse.plan.constants import fit_constants, with_constants
+from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.pictures.panels import (
     UNITS,
     Kind,
@@ -203,9 +204,7 @@ def _draw_scale(row: np.ndarray, reach: float, unit: str) -> None:
 
 
 def picture(
-    cases: Sequence[PreparedCase],
-    predictions: Sequence[str],
-    metrics: Sequence[str],
+    inputs: Inputs,
     *,
     dataset: str,
     modalities: Mapping[str, Mapping[str, Any]],
@@ -216,16 +215,14 @@ def picture(
     """Effect of a condition on one case, with the same random numbers as in its prediction.
 
     Args:
-        cases: the case.
-        predictions: not used.
-        metrics: not used.
+        inputs: the case.
         dataset: name of the dataset, for the random numbers.
         modalities: name to its block of `config/datasets.yaml`; `kind` and `normalization` are read.
         name: of the condition.
         condition: its block of `config/conditions.yaml`.
         study_seed: seed of the study.
     """
-    [case] = cases
+    [case] = inputs.cases
     names = (dataset, case.name, name)
     pair = Pair.of(case, condition, modalities=modalities, study_seed=study_seed, names=names)
     return draw(pair, title=f"{name}, {case.name}", modalities=kinds_of(modalities))

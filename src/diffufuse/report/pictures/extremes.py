@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.tables import read_tables
+from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.pictures.panels import Kind, draw_image, draw_orientation, kinds_of, shown_slice, view_of, window
 from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, reference_of, row_of
 from diffufuse.report.style import house_style, new_figure
-from diffufuse.store.case import PreparedCase
 from diffufuse.types import Mask, Spacing
 
 PANEL_IN = 2.0
@@ -83,9 +83,7 @@ def draw(cases: Sequence[Ranked], *, title: str, modalities: Mapping[str, Kind])
 
 
 def picture(
-    cases: Sequence[PreparedCase],
-    predictions: Sequence[str],
-    metrics: Sequence[str],
+    inputs: Inputs,
     *,
     dataset: str,
     model: str,
@@ -95,23 +93,21 @@ def picture(
     """The best, median and worst test case of a model under `clean`, for its first region.
 
     Args:
-        cases: all test cases.
-        predictions: one folder per fold; each case is in one of them.
-        metrics: tables in the schema `METRICS`, one per fold.
+        inputs: all test cases, and a folder and a table per fold; each case is in one of them.
         dataset: for the title.
         model: likewise.
         modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
         regions: region to the label values that it joins.
     """
     region, values = next(iter(regions.items()))
-    table = read_tables(metrics, METRICS)
-    folders = {name: folder for folder in predictions for name in _cases_in(folder, region)}
-    by_name, ranked = {case.name: case for case in cases}, []
+    table = read_tables(inputs.metrics, METRICS)
+    folders = {name: folder for folder in inputs.predictions for name in _cases_in(folder, region)}
+    by_name, ranked = {case.name: case for case in inputs.cases}, []
     for rank, name in ranked_cases(table[table["region"] == region]).items():
         case, reference = by_name[name], reference_of(by_name[name], values)
         row = row_of(f"{rank}: {name}", case.scan, case, folders[name], region=region, reference=reference)
         ranked.append(Ranked(row, reference, case.spacing_mm))
-    title = f"{model} on {dataset}, {region}: best, median and worst of {len(cases)} by Dice"
+    title = f"{model} on {dataset}, {region}: best, median and worst of {len(inputs.cases)} by Dice"
     return draw(ranked, title=title, modalities=kinds_of(modalities))
 
 

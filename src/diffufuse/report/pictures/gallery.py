@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.pictures.panels import (
     Kind,
     View,
@@ -114,9 +115,7 @@ def _color(value: int) -> str:
 
 
 def picture(
-    cases: Sequence[PreparedCase],
-    predictions: Sequence[str],
-    metrics: Sequence[str],
+    inputs: Inputs,
     *,
     dataset: str,
     modalities: Mapping[str, Mapping[str, Any]],
@@ -125,12 +124,10 @@ def picture(
     """Prepared cases of a dataset.
 
     Args:
-        cases: in the order of the rows.
-        predictions: not used.
-        metrics: not used.
+        inputs: the cases, in the order of the rows.
         dataset: its name.
         modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
         labels: name to value.
     """
-    shown = [Shown.of(case) for case in cases]
+    shown = [Shown.of(case) for case in inputs.cases]
     return draw(shown, dataset=dataset, modalities=kinds_of(modalities), labels=labels)

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from diffufuse.conditions.apply import apply_condition
+from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.pictures.panels import (
     UNITS,
     Kind,
@@ -19,7 +20,6 @@ from diffufuse.report.pictures.panels import (
 from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, reference_of, row_of
 from diffufuse.report.style import house_style, new_figure
 from diffufuse.space.volumes import Volume
-from diffufuse.store.case import PreparedCase
 
 PANEL_IN = 1.9
 
@@ -76,9 +76,7 @@ def _require_consistent(rows: Sequence[Row], reference: Volume, modalities: Mapp
 
 
 def picture(
-    cases: Sequence[PreparedCase],
-    predictions: Sequence[str],
-    metrics: Sequence[str],
+    inputs: Inputs,
     *,
     dataset: str,
     model: str,
@@ -90,9 +88,7 @@ def picture(
     """One test case with its reference and a model's predictions under several conditions; for its first region.
 
     Args:
-        cases: the case.
-        predictions: folder of predictions for each condition, in their order.
-        metrics: not used.
+        inputs: the case, and a folder for each condition, in their order.
         dataset: name of the dataset, for the random numbers.
         model: not used.
         modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
@@ -100,11 +96,11 @@ def picture(
         conditions: name to its block of `config/conditions.yaml`.
         study_seed: seed of the study.
     """
-    [case], (region, values) = cases, next(iter(regions.items()))
+    [case], (region, values) = inputs.cases, next(iter(regions.items()))
     reference = reference_of(case, values)
     settings: dict[str, Any] = {"modalities": modalities, "spacing_mm": case.spacing_mm, "study_seed": study_seed}
     rows = []
-    for (name, block), folder in zip(conditions.items(), predictions, strict=True):
+    for (name, block), folder in zip(conditions.items(), inputs.predictions, strict=True):
         scan = apply_condition(case.scan, block, names=(dataset, case.name, name), **settings)
         rows.append(row_of(name, scan, case, folder, region=region, reference=reference))
     title = f"{case.name}, {region}"

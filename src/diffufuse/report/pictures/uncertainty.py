@@ -1,6 +1,6 @@
 """Uncertainty of a prediction: images, probability and predictive entropy of a case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffufuse.metrics.calibration import entropy_bits
+from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.pictures.panels import (
     Kind,
     View,
@@ -22,7 +23,6 @@ from diffufuse.report.pictures.panels import (
 from diffufuse.report.pictures.rows import draw_contours, draw_legend, reference_of
 from diffufuse.report.style import house_style, new_figure
 from diffufuse.space.volumes import read_volume
-from diffufuse.store.case import PreparedCase
 from diffufuse.store.scan import Scan
 from diffufuse.types import Image, Mask, Spacing
 
@@ -95,9 +95,7 @@ def _draw_map(figure: Figure, axes: Axes, values: Image, view: View, *, colors: 
 
 
 def picture(
-    cases: Sequence[PreparedCase],
-    predictions: Sequence[str],
-    metrics: Sequence[str],
+    inputs: Inputs,
     *,
     dataset: str,
     model: str,
@@ -107,15 +105,13 @@ def picture(
     """Uncertainty of a model on one test case under `clean`, for its first region.
 
     Args:
-        cases: the case.
-        predictions: the folder of its prediction.
-        metrics: not used.
+        inputs: the case, and the folder of its prediction.
         dataset: not used.
         model: for the title.
         modalities: name to its block of `config/datasets.yaml`, in channel order; `kind` is read.
         regions: region to the label values that it joins.
     """
-    [case], [folder], (region, values) = cases, predictions, next(iter(regions.items()))
+    [case], [folder], (region, values) = inputs.cases, inputs.predictions, next(iter(regions.items()))
     probability = read_volume(Path(folder) / f"{case.name}_{region}_probability.nii.gz").array
     return draw(
         case.scan,
