@@ -5,6 +5,7 @@ import pytest
 
 from diffufuse.files.records import read_record, write_record
 from diffufuse.files.tables import read_table, read_tables, write_table
+from diffufuse.train.history import HISTORY
 
 ROW = {"step": 1, "quantity": "loss", "value": 0.5, "unit": "1"}
 
