@@ -494,3 +494,18 @@ def test_a_study_answers_nothing_that_no_rule_and_no_part_of_it_asks():
     rest = RULES + "".join(path.read_text() for path in (ROOT / "src" / "diffufuse" / "study").glob("*.py"))
     names = [name for name in vars(Study) if not name.startswith("_") and name not in ("config", "cohorts", "code")]
     assert [name for name in names if not re.search(rf"(STUDY|self|study)\.{name}\b", rest)] == []
+
+
+def test_no_two_rules_write_one_log_unless_they_write_one_output():
+    logs, outputs = {}, {}
+    for block in re.split(r"^rule (?=\w+:)", RULES, flags=re.M)[1:]:
+        rule = block.split(":")[0]
+        told = {word: re.search(rf"^    {word}:\n((?:        .*\n)+)", block, flags=re.M) for word in ("log", "output")}
+        if told["log"]:
+            paths = {word: found and re.findall(r'"(results/[^"]+)"', found[1]) for word, found in told.items()}
+            outputs[rule] = paths["output"]
+            for path in paths["log"]:
+                logs.setdefault(re.sub(r"\{\w+\}", "{}", path), []).append(rule)
+    assert {"results/logs/report/{}/tables/{}.log", "results/logs/report/{}/figures/{}.log"} <= set(logs)
+    shared = [rules for rules in logs.values() if len({str(outputs[rule]) for rule in rules}) > 1]
+    assert shared == []

@@ -1,0 +1,206 @@
+"""A path means one thing: what an edit, another study, a repetition or a copy may and may not change, by Snakemake.
+
+One small study is run once: two coarse phantoms that need no registration, and one training of seconds.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffufuse.files.records import read_record
+
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+SHEET = """case\tpatient\tfold\tvalidates\tsite\texcluded
+PH-001\tPH-001\t0\t-\t\t-
+PH-002\tPH-002\t-\t-\t\t-
+"""
+MODEL, LONGER = "unet2d_tiny", "attention_unet_tiny"
+TRAINING = f"results/train/phantom/{LONGER}/fold-0_seed-0"
+REPORT = ["results/report/phantom/summary.json", "results/report/phantom/study.html"]
+SECONDS_TO_STOP = 60
+
+
+def edit(path, change):
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def coarse(block):
+    """Two patients with CT and T1 that lie on each other, so that nothing is registered."""
+    block["source"]["patients"] = 2
+    block["spacing_mm"] = [5.0, 5.0, 8.0]
+    block["modalities"] = {name: block["modalities"][name] for name in ("ct", "t1")}
+    block["modalities"]["ct"]["follows"] = "t1"
+    block["modalities"]["t1"]["bias_correction"] = "none"
+
+
+def shrink(folder):
+    config = folder / "config"
+    (config / "cohorts" / "phantom.tsv").write_text(SHEET)
+    study = {"models": [MODEL], "only": {}, "conditions": ["clean"], "overlay_conditions": ["clean"], "folds": [0]}
+    study |= {"metrics": ["dice"], "tables": ["transfer"], "figures": ["transfer"], "overlays": 1}
+    edit(config / "config.yaml", lambda c: c["study"].update(study))
+    edit(config / "datasets.yaml", lambda c: coarse(c["datasets"]["phantom"]))
+    short = {"batch": 2, "patch": [32, 32, 1], "validate_every": 1000}
+    for model, steps in ((MODEL, 20), (LONGER, 300)):
+        edit(config / "models.yaml", lambda c, m=model, s=steps: c["models"][m]["training"].update(short, steps=s))
+    other = {"name": "other", "metrics": ["iou", "hd95"], "tables": ["segmentation"], "figures": ["patients"]}
+    (config / "other.yaml").write_text(yaml.safe_dump({"study": other}))
+
+
+def begin(folder, *arguments):
+    """Start Snakemake on the library of that folder."""
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= {"PYTHONPATH": str(folder / "src")}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([SNAKEMAKE, *arguments], cwd=folder, env=environment, **streams)
+
+
+def snakemake(folder, *arguments):
+    """Run Snakemake to its end; exit status and what it told."""
+    process = begin(folder, *arguments)
+    told, _ = process.communicate()
+    return process.returncode, told
+
+
+def done(folder, *arguments):
+    """Run Snakemake, which must succeed."""
+    status, told = snakemake(folder, *arguments)
+    assert status == 0, told[-4000:]
+    return told
+
+
+def planned(folder, *arguments):
+    """Rule to its number of jobs, as Snakemake would run them now; empty if there is nothing to do."""
+    told = done(folder, "--dry-run", *arguments)
+    if "Nothing to be done" in told:
+        return {}
+    lines = told.split("Job stats:")[1].split("\n\n")[0].splitlines()
+    found = dict(line.split() for line in lines if re.fullmatch(r"\w+ +\d+", line.strip()))
+    return {rule: int(count) for rule, count in found.items() if rule not in ("total", "all", "report")}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    for name in ("Snakefile", "config", "workflow", "src", "profiles"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    shrink(folder)
+    git = ["git", "-c", "user.name=A tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "config", "src", "workflow"], ["commit", "-q", "-m", "A study"]):
+        subprocess.run([*git, *command], cwd=folder, check=True)
+    done(folder, "--", *REPORT)
+    return folder
+
+
+@contextmanager
+def edited(path, old, new):
+    """A file with a change, put back afterwards, dates and all."""
+    before, dates = path.read_text(), path.stat()
+    assert old in before
+    path.write_text(before.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+        os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+
+
+def test_a_second_run_has_nothing_to_do(study):
+    assert planned(study, "--", *REPORT) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("src/diffufuse/train/loop.py", '"""Training: one loop', '"""Edited: one loop'),
+        ("workflow/scripts/prepare_case.py", '"""Bring the images', '"""Edited'),
+        ("config/datasets.yaml", "citation: This repository", "citation: Edited, this repository"),
+        ("config/datasets.yaml", "license: Apache-2.0", "license: CC0"),
+    ],
+    ids=["docstring", "script's docstring", "citation", "license"],
+)
+def test_words_rerun_nothing(study, file, old, new):
+    with edited(study / file, old, new):
+        assert planned(study, "--", *REPORT) == {}
+
+
+def test_code_reruns_what_follows_from_it(study):
+    with edited(study / "src/diffufuse/report/statistics.py", "\n\n\n", "\n\nEDITED = 1\n\n"):
+        assert planned(study, "--", *REPORT) == {"summarize_metrics": 1}
+
+
+@pytest.mark.parametrize("file", ["results.md", "tables/segmentation.csv", "figures/roc.png", "gallery/sts/cases.png"])
+def test_the_report_of_another_study_is_refused_with_the_command_that_fills_it(study, file):
+    path = f"results/report/sts_ibsi/{file}"
+    status, told = snakemake(study, "--dry-run", "--", path)
+    assert status != 0
+    assert f"`snakemake --configfile config/sts_ibsi.yaml -- {path}`" in told
+    assert "expected a file of the study phantom" in told
+    assert "Traceback (most recent call last)" not in told
+
+
+def test_the_page_of_a_study_names_the_commit_of_its_runs(study):
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=study, capture_output=True, text=True, check=True)
+    record = read_record(study / f"results/train/phantom/{MODEL}/fold-0_seed-0/run.json")
+    assert record["commit"] == head.stdout.strip()
+    assert head.stdout.strip() in (study / "results/report/phantom/study.html").read_text()
+
+
+def test_another_study_computes_its_report_alone_and_leaves_that_of_the_first_as_it_is(study):
+    other = ["--configfile", "config/other.yaml", "--", "results/report/other/summary.json"]
+    assert planned(study, *other) == {"join_tables": 1, "summarize_metrics": 1}
+    shown = [f"results/report/other/{file}" for file in ("figures/patients.png", "tables/segmentation.csv")]
+    expected = {"measure_efficiency", "join_tables", "summarize_metrics", "draw_figure", "write_table"}
+    assert set(planned(study, *other, *shown)) == expected
+    done(study, *other)
+    assert planned(study, *other) == {}
+    assert planned(study, "--", *REPORT) == {}
+
+
+def test_cases_that_are_prepared_again_alike_rerun_nothing_behind_them(study):
+    record = study / "results/prepare/phantom/PH-001/PH-001.json"
+    before = record.read_bytes(), record.stat().st_mtime_ns
+    done(study, "--forcerun", "prepare_case", "--", "prepare")
+    assert record.read_bytes() == before[0]
+    assert record.stat().st_mtime_ns > before[1]
+    assert planned(study, "--", *REPORT) == {}
+
+
+def stop_after_a_step(folder):
+    """Kill Snakemake while the longer training runs; the training keeps its state and ends."""
+    log = folder / f"results/logs/train/phantom/{LONGER}/fold-0_seed-0.log"
+    process = begin(folder, "--", f"{TRAINING}/run.json")
+    while not (log.exists() and f"Train {LONGER}" in log.read_text()):
+        assert process.poll() is None, process.stdout.read()[-4000:]
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + SECONDS_TO_STOP
+    while "stopped on request after step" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.1)
+
+
+def test_a_training_goes_on_from_its_checkpoint_in_a_copy_of_the_folder_elsewhere(study, tmp_path):
+    stop_after_a_step(study)
+    [checkpoint] = (study / TRAINING / "checkpoints").glob("step-*.ckpt")
+    folder = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(study, folder, copy_function=shutil.copyfile)  # neither dates nor inodes
+    assert planned(folder, "--", f"{TRAINING}/run.json") == {"train_model": 1}
+    done(folder, "--", f"{TRAINING}/run.json")
+    assert read_record(folder / TRAINING / "run.json")["resumed_at_steps"] == [int(checkpoint.stem.split("-")[1])]
+    assert not (folder / TRAINING / "checkpoints").exists()
