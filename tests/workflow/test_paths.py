@@ -126,8 +126,8 @@ def test_a_second_run_has_nothing_to_do(study):
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("src/diffufuse/train/loop.py", '"""Training: one loop', '"""Edited: one loop'),
-        ("workflow/scripts/prepare_case.py", '"""Bring the images', '"""Edited'),
+        ("src/diffufuse/train/loop.py", '"""', '"""Edited. '),
+        ("workflow/scripts/prepare_case.py", '"""', '"""Edited. '),
         ("config/datasets.yaml", "citation: This repository", "citation: Edited, this repository"),
         ("config/datasets.yaml", "license: Apache-2.0", "license: CC0"),
     ],
