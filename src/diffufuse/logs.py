@@ -40,6 +40,8 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
         path: the log file; its folder is made.
     """
     os.umask(OWNER_ALONE)
+    with suppress(BadInput):  # told below, in the log
+        set_umask()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
     _end_with_the_workflow()
