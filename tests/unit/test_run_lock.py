@@ -42,8 +42,10 @@ def test_a_run_that_was_killed_leaves_no_lock(tmp_path, holder):
 def test_what_a_run_starts_does_not_hold_its_lock(tmp_path):
     lock = RunLock(tmp_path / "lock")
     lock.hold()
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+    code = "import time; print('started', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code], close_fds=False, stdout=subprocess.PIPE, text=True)
     try:
+        assert child.stdout.readline() == "started\n"
         os.close(lock._file)  # as the end of this process would
         RunLock(tmp_path / "lock").hold()
     finally:
