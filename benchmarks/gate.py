@@ -9,7 +9,7 @@ import numpy as np
 from compare import RESULTS, Row, write
 from pairs import displacement, patients, phantoms
 
-from diffufuse.prepare.registration import Registration, assess, first_fault, register
+from diffufuse.prepare.registration import Registration, assess, first_violation, register
 from diffufuse.space.resampling import center_mm
 from diffufuse.space.transforms import Transform, rigid_matrix
 from diffufuse.space.volumes import Volume
@@ -63,7 +63,7 @@ def main() -> None:
         for name, modality, moving, reference, other in pairs():
             for what, registration in registered(moving, reference, other, name).items():
                 cohort = "phantom" if name.startswith("PH") else "patients"
-                fault = first_fault(registration, gate={})
+                fault = first_violation(registration, gate={})
                 counts[cohort, modality, what] += 1
                 stopped[cohort, modality, what] += fault is not None
                 print(f"{name} {modality:4} {what:24} {fault or 'passed'}", flush=True)

@@ -13,7 +13,7 @@ import numpy as np
 from compare import Row, write
 from pairs import body_points, displacement, patients
 
-from diffufuse.prepare.registration import first_fault, register
+from diffufuse.prepare.registration import first_violation, register
 from diffufuse.space.resampling import center_mm
 from diffufuse.space.transforms import Transform
 from diffufuse.space.volumes import Volume
@@ -29,7 +29,7 @@ def recovered(t1: Volume, reference: Volume, name: str) -> dict[str, float | str
     # a point of the displaced T1, brought to the reference, and from there to the T1 that was not displaced
     moved_to_still = moved.transform.inverse.then(still.transform)
     back = moved_to_still.apply(Transform((displaced,)).apply(points))
-    faults = [first_fault(registration, gate={}) for registration in (still, moved)]
+    faults = [first_violation(registration, gate={}) for registration in (still, moved)]
     return {
         "error_mm": float(np.linalg.norm(back - points, axis=0).mean()),
         "to_publisher_mm": float(np.linalg.norm(still.transform.inverse.apply(points) - points, axis=0).mean()),

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from diffufuse.models import build_model, works_slicewise
+from diffufuse.models import build_model, is_slicewise
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
 TRAINED = {name: block for name, block in BLOCKS.items() if "architecture" in block}
@@ -88,7 +88,7 @@ def test_the_training_patch_is_a_multiple_of_the_stride(name):
         built = build_model(BLOCKS[name], modalities=M, outputs=C)
     patch = BLOCKS[name]["training"]["patch"]
     assert all(size % step == 0 for size, step in zip(patch, built.stride, strict=True))
-    assert works_slicewise(BLOCKS[name]) == (built.dims == 2)
+    assert is_slicewise(BLOCKS[name]) == (built.dims == 2)
 
 
 def parameters(name, modalities, outputs):

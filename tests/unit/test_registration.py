@@ -17,7 +17,7 @@ from diffufuse.phantom.scanners import ct_hu, mr_signal
 from diffufuse.phantom.traits import draw_traits
 from diffufuse.prepare.bias import correct_bias
 from diffufuse.prepare.body import foreground
-from diffufuse.prepare.registration import LIMITS, assess, first_fault, read_transform, register, write_transforms
+from diffufuse.prepare.registration import LIMITS, assess, first_violation, read_transform, register, write_transforms
 from diffufuse.prepare.registration.ants_bridge import from_ants_transform, to_ants_image, to_ants_transform
 from diffufuse.prepare.similarity import similarity
 from diffufuse.space.resampling import center_mm, resample
@@ -176,7 +176,7 @@ def test_a_phantom_is_registered_to_a_millimeter_and_a_deformation_makes_it_no_w
     for kind in ("rigid", "syn"):
         found = register(ct, t1, kind=kind)
         errors[kind] = np.linalg.norm(found.transform.apply(points) - true, axis=0).mean()
-        assert first_fault(found, gate={}) is None
+        assert first_violation(found, gate={}) is None
     assert errors["rigid"] <= 1
     assert errors["syn"] <= errors["rigid"]
 
@@ -185,7 +185,7 @@ def test_an_unknown_kind_and_an_unknown_measure_are_refused(reference):
     with pytest.raises(ValueError, match="kind: expected one of rigid, affine, syn, got 'elastic'"):
         register(reference, reference, kind="elastic")
     with pytest.raises(ValueError, match=r"expected measures among .*, got beauty"):
-        first_fault(assess(reference, reference, transform=Transform()), gate={"beauty": 1})
+        first_violation(assess(reference, reference, transform=Transform()), gate={"beauty": 1})
 
 
 @pytest.mark.parametrize(
@@ -204,15 +204,15 @@ def test_an_unknown_kind_and_an_unknown_measure_are_refused(reference):
 )
 def test_each_measure_has_a_limit(reference, change, words):
     sound = assess(reference, reference, transform=Transform())
-    assert first_fault(sound, gate={}) is None
+    assert first_violation(sound, gate={}) is None
     bad = replace(sound, **change)
-    assert words in first_fault(bad, gate={})
-    assert first_fault(bad, gate=dict.fromkeys(LIMITS)) is None
+    assert words in first_violation(bad, gate={})
+    assert first_violation(bad, gate=dict.fromkeys(LIMITS)) is None
 
 
 def test_a_displacement_is_judged_only_where_the_headers_share_a_frame(reference):
     sound = assess(reference, reference, transform=Transform())
-    assert first_fault(replace(sound, displacement_mm=500.0, overlap_before=0.1), gate={}) is None
+    assert first_violation(replace(sound, displacement_mm=500.0, overlap_before=0.1), gate={}) is None
 
 
 def test_edges_alone_lead_back_from_a_wrong_place(reference):

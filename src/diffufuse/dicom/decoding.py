@@ -34,12 +34,12 @@ class DicomFile:
     Attributes:
         path: path of the file.
         header: all elements before the pixel data.
-        pixels_at: byte offset of the pixel data element; used for uncompressed files only.
+        pixel_offset: byte offset of the pixel data element; used for uncompressed files only.
     """
 
     path: Path
     header: pydicom.FileDataset
-    pixels_at: int
+    pixel_offset: int
 
 
 def open_file(path: str | os.PathLike[str]) -> DicomFile:
@@ -180,7 +180,7 @@ def _native_values(file: DicomFile, shape: tuple[int, ...]) -> np.ndarray:
     kind = np.dtype(f"{'<' if is_little else '>'}u{bits // 8}")
     expected_bytes = kind.itemsize * int(np.prod(shape))
     with file.path.open("rb") as stream:
-        stream.seek(file.pixels_at)
+        stream.seek(file.pixel_offset)
         length = _element_length(stream.read(8), stream.read(4) if not is_implicit else b"", is_little, file.path)
         content = stream.read(expected_bytes)
     if length < expected_bytes or len(content) < expected_bytes:

@@ -49,7 +49,7 @@ class Contours:
         return f"{self.path or 'contours'}, ROI {self.roi}"
 
 
-def shown_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return a region's name for messages and records; free text is withheld, as it may name a person or a path."""
     return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
 
@@ -74,7 +74,7 @@ def matching_name(names: Sequence[str], pattern: str, path: Path, *, optional: b
         return matches[0]
     if optional and not matches:
         return None
-    listed = ", ".join(repr(shown_name(names[index])) for index in matches or range(len(names))) or "no ROI at all"
+    listed = ", ".join(repr(safe_name(names[index])) for index in matches or range(len(names))) or "no ROI at all"
     raise BadInput(
         f"{path}: expected one ROI that matches {pattern!r}, but {len(matches)} of {len(names)} do "
         f"({'these match' if matches else 'the file has'}: {listed}); change the pattern."
@@ -175,7 +175,7 @@ def contours_of(
         BadInput: the region has no frame of reference, or its numbers are malformed.
     """
     entry = structures.StructureSetROISequence[index]
-    roi, frame = shown_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
+    roi, frame = safe_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")

@@ -13,7 +13,7 @@ from highdicom.seg import Segmentation
 
 from diffufuse.dicom.decoding import UNREADABLE
 from diffufuse.dicom.rasterizing import require_frame
-from diffufuse.dicom.rtstruct import shown_name
+from diffufuse.dicom.rtstruct import safe_name
 from diffufuse.dicom.series import ras_from_lps
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
@@ -42,7 +42,7 @@ class Segments:
 
     def name_of(self, index: int) -> str:
         """Return file and segment, for messages."""
-        return f"{self.path}, segment {shown_name(self.labels[index])}"
+        return f"{self.path}, segment {safe_name(self.labels[index])}"
 
     def mask_of(self, index: int, grid: Volume) -> tuple[Mask, int]:
         """Return the mask of one segment on an image's grid; slices without a frame are empty.

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
-from diffufuse.models import works_slicewise
+from diffufuse.models import is_slicewise
 from diffufuse.plan.plans import WEIGHTS, load_model
 
 if TYPE_CHECKING:  # its code has no influence on the cost of a forward pass
@@ -81,7 +81,7 @@ def sizes_of(network: nn.Module, plan: Mapping[str, Any]) -> dict[str, int]:
     """Parameters of a network, predicted voxels per sample, and their multiply-accumulates."""
     x, y, z = plan["block"]["training"]["patch"]
     return {
-        "voxels": x * y * (1 if works_slicewise(plan["block"]) else z),
+        "voxels": x * y * (1 if is_slicewise(plan["block"]) else z),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "macs": macs_of(network, sample_of(plan)),
     }

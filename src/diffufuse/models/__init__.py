@@ -37,11 +37,11 @@ def build_model(block: Mapping[str, Any], *, modalities: int, outputs: int) -> n
     return MODELS[block["architecture"]](modalities=modalities, outputs=outputs, **block["settings"])
 
 
-def learns_from_pairs(block: Mapping[str, Any]) -> bool:
+def needs_clean_images(block: Mapping[str, Any]) -> bool:
     """Return whether a model is trained on pairs of corrupted and clean images."""
     return hasattr(MODELS[block["architecture"]], "trace")
 
 
-def works_slicewise(block: Mapping[str, Any]) -> bool:
+def is_slicewise(block: Mapping[str, Any]) -> bool:
     """Return whether a model predicts slice by slice."""
     return getattr(MODELS[block["architecture"]], "dims", block["settings"].get("dims", 2)) == 2

@@ -147,7 +147,7 @@ def _draw_tumor_tissues(
     edge = depth + 0.16 * smooth_noise(grid, generator, scale_mm=scale_mm)
     inside[edge > 1 - traits.necrosis] = Kind.NECROTIC
     if generator.random() < 0.35:
-        inside[smooth_noise(grid, generator, scale_mm=scale_mm) > 1.3] = Kind.BLED
+        inside[smooth_noise(grid, generator, scale_mm=scale_mm) > 1.3] = Kind.HEMORRHAGE
     return inside
 
 

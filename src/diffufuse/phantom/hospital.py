@@ -33,9 +33,9 @@ from diffufuse.space.volumes import Volume, write_volume
 HALF_LIFE_S = 6586.2  # fluorine-18
 PET_SHAPE, PET_SPACING_MM = (64, 64, 44), (4.0, 4.0, 3.27)
 CT_SHAPE, CT_SPACING_MM = (144, 144, 48), (1.5, 1.5, 3.0)
-T1 = SpinEcho("T1 SE AX", repetition_ms=550, echo_ms=12, fat_left=1, thickness_mm=4.0)
+T1 = SpinEcho("T1 SE AX", repetition_ms=550, echo_ms=12, residual_fat=1, thickness_mm=4.0)
 T1_SHAPE, T1_SPACING_MM = (144, 136, 34), (1.2, 1.2, 4.0)
-T2FS = SpinEcho("T2 FS AX", repetition_ms=4000, echo_ms=75, fat_left=0.07, thickness_mm=3.6)
+T2FS = SpinEcho("T2 FS AX", repetition_ms=4000, echo_ms=75, residual_fat=0.07, thickness_mm=3.6)
 T2FS_SHAPE, T2FS_SPACING_MM = (116, 112, 33), (1.4, 1.4, 4.0)
 MASS_SMOOTHING_MM = 1.5
 FEWEST_POINTS = 4
@@ -198,7 +198,7 @@ def _write_spin_echo(visit: _Visit, folder: Path, sequence: SpinEcho, grid: Grid
         visit.series(name, study="mr", number=number, minutes=6.0 * number),
         repetition_ms=sequence.repetition_ms,
         echo_ms=sequence.echo_ms,
-        fat_saturated=sequence.fat_left < 1,
+        fat_saturated=sequence.residual_fat < 1,
         thickness_mm=sequence.thickness_mm,
     )
 

@@ -21,14 +21,14 @@ class SpinEcho:
         name: name of the sequence.
         repetition_ms: repetition time TR.
         echo_ms: echo time TE.
-        fat_left: fraction of the fat signal remaining after fat saturation at the isocenter; 1 without saturation.
+        residual_fat: fraction of the fat signal remaining after fat saturation at the isocenter; 1 without saturation.
         thickness_mm: slice thickness.
     """
 
     name: str
     repetition_ms: float
     echo_ms: float
-    fat_left: float
+    residual_fat: float
     thickness_mm: float
 
 
@@ -160,9 +160,9 @@ def _ramp_filtered(views: np.ndarray) -> np.ndarray:
 def _remaining_fat_signal(grid: Grid, sequence: SpinEcho, generator: np.random.Generator) -> np.ndarray | float:
     """Draw the fraction of fat signal remaining after fat saturation, which fails in parts of the field."""
     field = smooth_noise(grid, generator, scale_mm=(35, 35, 45))
-    if sequence.fat_left == 1:
+    if sequence.residual_fat == 1:
         return 1.0
-    return np.clip(sequence.fat_left + 0.22 * np.clip(field - 0.4, 0, None), 0, 0.8)
+    return np.clip(sequence.residual_fat + 0.22 * np.clip(field - 0.4, 0, None), 0, 0.8)
 
 
 def _bias(grid: Grid, generator: np.random.Generator) -> np.ndarray:

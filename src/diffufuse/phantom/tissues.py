@@ -23,11 +23,11 @@ class Kind(IntEnum):
     VIABLE = 13
     MYXOID = 14
     NECROTIC = 15
-    BLED = 16
+    HEMORRHAGE = 16
     FIBROUS = 17
 
 
-TUMOR = (Kind.VIABLE, Kind.MYXOID, Kind.NECROTIC, Kind.BLED, Kind.FIBROUS)
+TUMOR = (Kind.VIABLE, Kind.MYXOID, Kind.NECROTIC, Kind.HEMORRHAGE, Kind.FIBROUS)
 FATTY = (Kind.FAT, Kind.MARROW)
 
 
@@ -69,6 +69,6 @@ TYPICAL = {
     Kind.VIABLE: Tissue(suv=5.0, hu=40, t1_ms=1100, t2_ms=80, proton_density=0.90),
     Kind.MYXOID: Tissue(suv=1.2, hu=25, t1_ms=1500, t2_ms=160, proton_density=0.95),
     Kind.NECROTIC: Tissue(suv=0.6, hu=20, t1_ms=1700, t2_ms=140, proton_density=0.95),
-    Kind.BLED: Tissue(suv=0.9, hu=58, t1_ms=480, t2_ms=70, proton_density=0.90),
+    Kind.HEMORRHAGE: Tissue(suv=0.9, hu=58, t1_ms=480, t2_ms=70, proton_density=0.90),
     Kind.FIBROUS: Tissue(suv=1.2, hu=54, t1_ms=1020, t2_ms=43, proton_density=0.75),
 }

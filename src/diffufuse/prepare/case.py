@@ -14,7 +14,7 @@ import numpy as np
 from diffufuse.errors import BadInput
 from diffufuse.prepare.bias import correct_bias
 from diffufuse.prepare.body import body_mask, foreground
-from diffufuse.prepare.registration import Kind, Registration, assess, first_fault, register
+from diffufuse.prepare.registration import Kind, Registration, assess, first_violation, register
 from diffufuse.space.resampling import common_grid, resample, resample_labels
 from diffufuse.space.transforms import Transform
 from diffufuse.space.volumes import Volume, same_grid
@@ -133,7 +133,7 @@ def require_sound(prepared: Prepared, case: str, *, gate: Mapping[str, float | N
     """
     for name, registration in prepared.registrations.items():
         only = ("overlap",) if registration.kind == "given" else None
-        fault = None if name == prepared.record["reference"] else first_fault(registration, gate=gate, only=only)
+        fault = None if name == prepared.record["reference"] else first_violation(registration, gate=gate, only=only)
         if fault:
             raise BadInput(
                 f"{case}, {name}: expected a registration with {fault}; look at {picture}, then exclude the case in "

@@ -20,7 +20,7 @@ EDGE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Similarity:
     """Similarity of two images under one transform.
 
     Attributes:
@@ -35,7 +35,7 @@ class Likeness:
     overlap: float
 
     @property
-    def worth(self) -> float:
+    def objective(self) -> float:
         """Objective: bits times the square root of the overlap.
 
         It counters the bias of a sparsely filled histogram of few voxels. The overlap without the root would pull small
@@ -109,23 +109,23 @@ class Comparison:
             full_overlap=min(size / own_size, 1.0),
         )
 
-    def at(self, transform: Affine | Transform) -> Likeness:
+    def at(self, transform: Affine | Transform) -> Similarity:
         """Return the similarity under a transform; all values are 0 if no voxel is shared."""
         bits, overlap = self._information(transform)
-        return Likeness(bits, self.edges(transform), overlap)
+        return Similarity(bits, self.edges(transform), overlap)
 
     def with_fewer_edges(self, most_points: int) -> "Comparison":
         """Return the comparison with at most `most_points` edge points."""
         sampled = _subsampled(np.arange(self.edge_points.shape[1]), most_points)
         return replace(self, edge_points=self.edge_points[:, sampled], reference_edges=self.reference_edges[:, sampled])
 
-    def worth(self, transform: Affine | Transform) -> float:
-        """Return the objective to maximize, see `Likeness.worth`, without computing the edges."""
+    def objective(self, transform: Affine | Transform) -> float:
+        """Return the objective to maximize, see `Similarity.worth`, without computing the edges."""
         bits, overlap = self._information(transform)
-        return Likeness(bits, 0.0, overlap).worth
+        return Similarity(bits, 0.0, overlap).objective
 
     def edges(self, transform: Affine | Transform) -> float:
-        """Return the agreement of edges under a transform, see `Likeness.edges`; 0 if no strong edge is shared."""
+        """Return the agreement of edges under a transform, see `Similarity.edges`; 0 if no strong edge is shared."""
         index, inside = self._sampled_indices(transform, self.edge_points)
         if not inside.any():
             return 0.0

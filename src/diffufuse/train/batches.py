@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffufuse.conditions.apply import corrupts
 from diffufuse.conditions.corruptions import CORRUPTIONS
-from diffufuse.models import learns_from_pairs, works_slicewise
+from diffufuse.models import is_slicewise, needs_clean_images
 from diffufuse.plan.outputs import Outputs
 from diffufuse.plan.plans import plan_modalities, plan_outputs
 from diffufuse.store.case import PreparedCase
@@ -183,13 +183,13 @@ def sampler_of(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], index
         modalities=plan_modalities(plan),
         outputs=plan_outputs(plan),
         patch=tuple(settings["patch"]),
-        slicewise=works_slicewise(plan["block"]),
+        slicewise=is_slicewise(plan["block"]),
         foreground_share=settings["foreground_share"],
         modality_dropout=settings["modality_dropout"],
         corruption_share=settings["corruption"]["probability"],
         corrupted_together=settings["corruption"]["together"],
         corruptions=plan["corruptions"],
-        paired=learns_from_pairs(plan["block"]),
+        paired=needs_clean_images(plan["block"]),
     )
 
 

@@ -88,7 +88,7 @@ def _segmentation(
 
 def _fusion(trace: Any, batch: Batch, weights: Weights) -> dict[str, tuple[float, Tensor]]:
     terms: dict[str, tuple[float, Tensor]] = {}
-    present, levels = trace.there, trace.levels
+    present, levels = trace.present, trace.levels
     traced = [level for level in levels if level.predicted is not None]
     if traced:
         noise = [losses.noise_prediction(level.predicted, level.velocity, level.inside) for level in traced]
@@ -118,7 +118,7 @@ def _with_sum(weighed: Mapping[str, tuple[float, Tensor]], shown: Mapping[str, T
 def _health(trace: Any, batch: Batch) -> dict[str, Tensor]:
     """Diagnostics: gates per modality, token variance, start times, and the AUC of the reliability rho."""
     with torch.no_grad():
-        presence_mask = trace.there
+        presence_mask = trace.present
         shown = {
             f"gate_{number}": _mean(gate, present)
             for number, (gate, present) in enumerate(zip(trace.gates.T, presence_mask.T, strict=True))

@@ -153,12 +153,12 @@ class DiffuFuseMed(nn.Module):
         logits, trace = self._forward(images, presence)
         if self.diffusion == "off":
             return logits, trace
-        touched = (images != clean).flatten(2).any(dim=2) & trace.there  # (B, M)
+        touched = (images != clean).flatten(2).any(dim=2) & trace.present  # (B, M)
         targets = self._clean_tokens(encoder_inputs(clean, presence, dims=self.dims), touched, trace)
         for number, (level, target) in enumerate(zip(trace.levels, targets, strict=True)):
-            self._update_clean_energy(number, level.energy, trace.there & ~touched)
+            self._update_clean_energy(number, level.energy, trace.present & ~touched)
             level.clean = target
-            level.velocity, level.predicted = self._velocity_pair(number, target, trace.there, generator)
+            level.velocity, level.predicted = self._velocity_pair(number, target, trace.present, generator)
         return logits, trace
 
     def _forward(self, images: Tensor, presence: Tensor) -> tuple[Tensor, Trace]:
@@ -172,7 +172,7 @@ class DiffuFuseMed(nn.Module):
         rough = roughness_of(torch.where(presence, images, 0.0), presence)
         measured = [rough, *(moments_of(*pair) for pair in zip(levels, inside, strict=True))]
         logit, gates = self._gates(
-            measured + [noise_features_of(trace.found, trace.inside) for trace in traced], present
+            measured + [noise_features_of(trace.predicted_noise, trace.inside) for trace in traced], present
         )
         attended = [
             transformer(level.denoised, level.time, present, gates)

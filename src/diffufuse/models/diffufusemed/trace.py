@@ -13,7 +13,7 @@ class LevelTrace:
     Attributes:
         inside: where each modality was acquired.
         tokens: normalized encoder features.
-        found: noise predicted by the probe.
+        predicted_noise: noise predicted by the probe.
         energy: mean square of the change by the probe, per sample and modality.
         time: start time of the denoising, per sample and modality.
         denoised: tokens after denoising.
@@ -24,7 +24,7 @@ class LevelTrace:
 
     inside: Bool[Tensor, "batch modality *grid"]
     tokens: Float[Tensor, "batch modality width *grid"]
-    found: Float[Tensor, "batch modality width *grid"]
+    predicted_noise: Float[Tensor, "batch modality width *grid"]
     energy: Float[Tensor, "batch modality"]
     time: Float[Tensor, "batch modality"]
     denoised: Float[Tensor, "batch modality width *grid"]
@@ -38,13 +38,13 @@ class Trace:
     """Intermediate values of a forward pass.
 
     Attributes:
-        there: which modalities were present.
+        present: which modalities were present.
         gates: w_m, 0 for absent modalities.
         reliability_logit: logit of rho_m; None for uniform gates.
         levels: levels with diffusion, from fine to coarse.
     """
 
-    there: Bool[Tensor, "batch modality"]
+    present: Bool[Tensor, "batch modality"]
     gates: Float[Tensor, "batch modality"]
     reliability_logit: Float[Tensor, "batch modality"] | None
     levels: list[LevelTrace]

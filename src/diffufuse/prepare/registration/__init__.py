@@ -5,7 +5,7 @@ transform maps **RAS mm of the reference to RAS mm of the moving image**, see `d
 """
 
 from diffufuse.prepare.registration.files import read_transform, write_transforms
-from diffufuse.prepare.registration.quality import LIMITS, first_fault
+from diffufuse.prepare.registration.quality import LIMITS, first_violation
 from diffufuse.prepare.registration.registering import KINDS, Kind, Registration, assess, register
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "Kind",
     "Registration",
     "assess",
-    "first_fault",
+    "first_violation",
     "read_transform",
     "register",
     "write_transforms",

@@ -14,19 +14,19 @@ class Limit:
 
     Attributes:
         value: default limit.
-        is_least: whether it is a lower limit; else an upper one.
+        is_lower: whether it is a lower limit; else an upper one.
         unit: unit, for messages.
         meaning: name of the measure, for messages.
     """
 
     value: float
-    is_least: bool
+    is_lower: bool
     unit: str
     meaning: str
 
     def broken_by(self, value: float, limit: float) -> bool:
         """Return whether a value violates a limit; NaN always does."""
-        return math.isnan(value) or (value < limit if self.is_least else value > limit)
+        return math.isnan(value) or (value < limit if self.is_lower else value > limit)
 
 
 # Set on sound and on deliberately wrong registrations, see benchmarks/gate.py.
@@ -54,7 +54,7 @@ def measures(registration: Registration) -> dict[str, float]:
     return {name: values[name] if name in values else getattr(registration, name) for name in LIMITS}
 
 
-def first_fault(
+def first_violation(
     registration: Registration, *, gate: Mapping[str, float | None], only: Collection[str] | None = None
 ) -> str | None:
     """Return the first violated limit of a registration as text, or None.
@@ -77,6 +77,6 @@ def first_fault(
         limit, threshold = LIMITS[name], gate.get(name, LIMITS[name].value)
         checked = only is None or name in only
         if checked and threshold is not None and limit.broken_by(value, threshold):
-            relation = "at least" if limit.is_least else "at most"
+            relation = "at least" if limit.is_lower else "at most"
             return f"{limit.meaning} of {relation} {threshold:g}{limit.unit}, got {value:.3g}{limit.unit} ({name})"
     return None

@@ -36,7 +36,7 @@ class Registration:
         similarity_before: mutual information at the headers' positions, bits, of the images at registration resolution
             (coarser and lightly smoothed); 0 without overlap.
         similarity_after: the same with the transform.
-        edges_before: agreement of edges, see `Likeness.edges`, at the headers' positions.
+        edges_before: agreement of edges, see `Similarity.edges`, at the headers' positions.
         edges_after: the same with the transform.
         overlap_before: shared field of view over the smaller of the two, 0..1, at the headers' positions.
         overlap: the same with the transform.
@@ -103,8 +103,8 @@ def register(
     pair = _Pair.of(moving, reference, spacing_mm=spacing_mm)
     matrix, start = _rigid(pair)
     if kind == "affine":
-        matrix = max((matrix, pair.optimized_by_ants(matrix, "Affine", FINE)), key=pair.comparison.worth)
-    accepted = pair.comparison.worth(matrix) > (1 + LEAST_GAIN) * pair.comparison.worth(np.eye(4))
+        matrix = max((matrix, pair.optimized_by_ants(matrix, "Affine", FINE)), key=pair.comparison.objective)
+    accepted = pair.comparison.objective(matrix) > (1 + LEAST_GAIN) * pair.comparison.objective(np.eye(4))
     if not accepted:
         matrix, start = np.eye(4), "header"
     transform = _deformed(pair, matrix) if kind == "syn" else Transform((matrix,))
@@ -196,21 +196,21 @@ def _foreground(image: Volume) -> np.ndarray:
 def _rigid(pair: _Pair) -> tuple[Affine, str]:
     """Return the best rigid matrix and the name of its start."""
     candidates = basins(pair.moving, pair.reference)
-    ranked = sorted(candidates, key=lambda name: -pair.comparison.worth(candidates[name]))
+    ranked = sorted(candidates, key=lambda name: -pair.comparison.objective(candidates[name]))
     starts = {ranked[0]: candidates[ranked[0]]}
     for name in ranked[1:]:
         is_new = all(pair.mean_distance_mm(candidates[name], other) > SAME_BASIN_MM for other in starts.values())
         if is_new and len(starts) < BASINS_TRIED:
             starts[name] = candidates[name]
     optima = {name: _optimized(pair, start) for name, start in starts.items()}
-    best = max(optima, key=lambda name: pair.comparison.worth(optima[name]))
+    best = max(optima, key=lambda name: pair.comparison.objective(optima[name]))
     return optima[best], best
 
 
 def _deformed(pair: _Pair, matrix: Affine) -> Transform:
     """Return the SyN transform if it clearly raises the similarity, else the matrix; noise raises it slightly."""
     deformation = deform_with_ants(pair.moving, pair.reference, start=matrix)
-    improved = pair.comparison.worth(deformation) >= (1 + DEFORMATION_GAIN) * pair.comparison.worth(matrix)
+    improved = pair.comparison.objective(deformation) >= (1 + DEFORMATION_GAIN) * pair.comparison.objective(matrix)
     return deformation if improved else Transform((matrix,))
 
 
@@ -222,5 +222,5 @@ def _optimized(pair: _Pair, start: Affine) -> Affine:
     steps = [start]
     for schedule in (COARSE, FINE):
         steps.append(pair.optimized_by_ants(steps[-1], "Rigid", schedule))
-    best = max(steps, key=pair.comparison.worth)
+    best = max(steps, key=pair.comparison.objective)
     return climb(pair.comparison, best, reach=LAST_REACH, about_mm=center_mm(pair.reference))

@@ -53,16 +53,16 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
         "mass": _mass_center_mm(moving) - _mass_center_mm(reference),
     }
     shifts = {name: shift for name, shift in shifts.items() if lattice.at(_shift(shift)).overlap > 0}
-    shifts["search"] = max(_lattice(shifts.values()), key=lambda shift: lattice.worth(_shift(shift)))
+    shifts["search"] = max(_lattice(shifts.values()), key=lambda shift: lattice.objective(_shift(shift)))
     shifts |= _far_shifts(lattice, moving, reference)
     coarse = comparison_at(moving, reference, spacing_mm=BASIN_SPACING_MM, most_points=BASIN_POINTS)
     center = center_mm(reference)
     optimized = {
         name: climb(coarse, _shift(start), reach=BASIN_REACH, about_mm=center) for name, start in shifts.items()
     }
-    best = optimized[max(optimized, key=lambda name: coarse.worth(optimized[name]))]
+    best = optimized[max(optimized, key=lambda name: coarse.objective(optimized[name]))]
     turned = [climb(coarse, best @ turn, reach=BASIN_REACH, about_mm=center) for turn in _turns(center)]
-    return {**optimized, "turned": max(turned, key=coarse.worth)}
+    return {**optimized, "turned": max(turned, key=coarse.objective)}
 
 
 def _turns(about_mm: np.ndarray) -> list[Affine]:
@@ -72,7 +72,7 @@ def _turns(about_mm: np.ndarray) -> list[Affine]:
 
 
 def climb(comparison: Comparison, start: Affine, *, reach: np.ndarray, about_mm: np.ndarray) -> Affine:
-    """Return the rigid matrix of maximal `worth` near a start, by Powell's method.
+    """Return the rigid matrix of maximal `objective` near a start, by Powell's method.
 
     Args:
         comparison: of the two images.
@@ -82,7 +82,7 @@ def climb(comparison: Comparison, start: Affine, *, reach: np.ndarray, about_mm:
     """
 
     def cost(parameters: np.ndarray) -> float:
-        return -comparison.worth(start @ _rigid(parameters, about_mm))
+        return -comparison.objective(start @ _rigid(parameters, about_mm))
 
     bounds = list(zip(-reach, reach, strict=True))
     best = np.zeros(6)
@@ -116,7 +116,7 @@ def _far_shifts(lattice: Comparison, moving: Volume, reference: Volume) -> dict[
     steps = [np.arange(-np.ceil(r / FAR_STEP_MM), np.ceil(r / FAR_STEP_MM) + 1) * FAR_STEP_MM for r in reach]
     middle = center_mm(moving) - center_mm(reference)
     shifts = np.array([middle + np.array(step) for step in product(*steps)])
-    ranked = shifts[np.argsort([-lattice.worth(_shift(shift)) for shift in shifts], kind="stable")]
+    ranked = shifts[np.argsort([-lattice.objective(_shift(shift)) for shift in shifts], kind="stable")]
     selected: list[np.ndarray] = []
     while len(selected) < FAR_PLACES and len(ranked):
         selected.append(ranked[0])
