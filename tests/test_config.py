@@ -116,6 +116,13 @@ def test_a_study_cannot_set_a_seed_of_its_own_as_no_path_would_name_it(checkout)
 
 
 @pytest.mark.workflow
+def test_a_study_cannot_change_a_block_of_a_catalogue_as_paths_name_the_block_alone(checkout):
+    answer = dry_run(checkout, "--config", "models={unet2d_tiny: {output: labels}}")
+    assert answer.returncode != 0
+    assert "models.unet2d_tiny: expected the block of config/models.yaml" in answer.stdout + answer.stderr
+
+
+@pytest.mark.workflow
 @pytest.mark.parametrize("study", [None, "sts_ibsi"])
 def test_the_whole_graph_is_known_without_any_data(checkout, study):
     answer = dry_run(checkout, *([] if study is None else ["--configfile", f"config/{study}.yaml"]))
