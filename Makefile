@@ -21,7 +21,8 @@ REPORT := results/report/$(STUDY)
 
 demo: .venv/ready
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
-	@{ test -f $(REPORT)/report.html && test -z "$$(find $(REPORT) -type f -newer $(REPORT)/report.html)"; } || \
+	@{ test -f $(REPORT)/report.html && test -z "$$(find $(REPORT) config workflow results/prepare -newer \
+	  $(REPORT)/report.html -type f)"; } || \
 	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet all
 	@echo; cat $(REPORT)/tables/segmentation.md
 	@echo; echo "Report:  $(REPORT)/report.html   (one file; open it in a browser)"

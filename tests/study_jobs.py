@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from snakemake.iocontainers import Wildcards
 
-from diffufuse.study.study import read_study
+from diffufuse.study.read import read_study
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("config", "datasets", "conditions", "models")

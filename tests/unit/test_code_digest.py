@@ -433,3 +433,19 @@ def test_no_file_of_ours_has_the_digest_of_another():
     texts = [part_of(path.read_text(), {}).text for path in SOURCES]
     whole = [text for text in texts if text]
     assert len(set(whole)) == len(whole)
+
+
+def test_a_member_that_is_taken_from_the_package_of_its_registry_counts_although_the_registry_is_narrowed(tmp_path):
+    package = tmp_path / "src" / "diffufuse" / "models"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    (package / "one.py").write_text("class One: pass\n")
+    (package / "two.py").write_text("class Two: pass\n")
+    imports = "from diffufuse.models.one import One\nfrom diffufuse.models.two import Two\n"
+    (package / "__init__.py").write_text(imports + 'MODELS = {"one": One, "two": Two}\n')
+    (tmp_path / "script.py").write_text("from diffufuse.models import MODELS, One\n")
+    code, members = Code(tmp_path / "src", tmp_path), {"diffufuse.models.MODELS": ["two"]}
+    assert {"diffufuse.models.one", "diffufuse.models.two"} <= set(code.modules("script.py", members))
+    (tmp_path / "script.py").write_text("from diffufuse.models import MODELS\n")
+    code = Code(tmp_path / "src", tmp_path)
+    assert "diffufuse.models.one" not in code.modules("script.py", members)

@@ -51,3 +51,18 @@ def test_what_a_run_starts_does_not_hold_its_lock(tmp_path):
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "results").write_text("a file, no folder")
+    with pytest.raises(BadInput, match="expected a folder that may be written"):
+        RunLock(tmp_path / "results" / "lock").hold()
+
+
+def test_the_lock_is_as_open_as_the_umask_allows(tmp_path):
+    before = os.umask(0o007)
+    try:
+        RunLock(tmp_path / "lock").hold()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o660

@@ -24,7 +24,8 @@ from diffufuse.study.members import (
     TABLES,
     members_of,
 )
-from diffufuse.study.study import Study, read_study
+from diffufuse.study.read import read_study
+from diffufuse.study.study import Study
 
 STUDIES = ("phantom", "sts_ibsi")
 RUN = {"fold": "0", "seed": "0"}

@@ -7,7 +7,15 @@ from diffufuse.files.records import read_record
 from diffufuse.track.client import init_store
 
 
-@pytest.mark.parametrize("uri", ["https://name:secret@host.example/mlflow", "postgresql://name:secret@host.example/db"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://name:secret@host.example/mlflow",
+        "postgresql://name:secret@host.example/db",
+        "postgresql://host.example/db?user=name&password=secret",
+        "https://host.example/mlflow?token=secret",
+    ],
+)
 def test_an_address_with_a_password_is_refused_without_repeating_it(tmp_path, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(BadInput, match="MLFLOW_TRACKING_USERNAME") as refusal:

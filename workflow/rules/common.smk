@@ -1,5 +1,6 @@
 # The checked study, the form of every wildcard, and the end of a run that could not bring every case through.
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from diffufuse.errors import BadInput
 from diffufuse.logs import set_umask
 from diffufuse.study.run_lock import RunLock
 from diffufuse.study.stopped import closing_message, stopped_cases
-from diffufuse.study.study import read_study
+from diffufuse.study.read import read_study
 
 try:
     set_umask()  # of the folders that Snakemake makes, and of all jobs
@@ -24,12 +25,12 @@ if "mirror" in config:
 
 
 wildcard_constraints:
-    dataset=r"[a-z0-9_]+",
-    trained_on=r"[a-z0-9_]+",
+    dataset="|".join(config["datasets"]),
+    trained_on="|".join(config["datasets"]),
     case=r"[A-Za-z0-9-]+",
     part=r"test|validation|training",
-    condition=r"[a-z0-9.-]+",
-    model=r"[a-z0-9_]+",
+    condition="|".join(map(re.escape, config["conditions"])),
+    model="|".join(config["models"]),
     fold=r"[0-9]+",
     seed=r"[0-9]+",
     study=STUDY.name,

@@ -13,5 +13,5 @@ with job_log(snakemake.log[0]):
     reported = read_reported(paths.pop("reported"))
     evidence = read_evidence(**paths, **snakemake.params.context)
     require_sound(evidence)
-    tables = {name: table for name, table in TABLES.items() if name in snakemake.params.tables}
+    tables = {name: TABLES[name] for name in snakemake.params.tables}
     write_text(results_page(evidence, tables, study=study, reported=reported), snakemake.output[0])

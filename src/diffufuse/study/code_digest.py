@@ -81,9 +81,13 @@ class Code:
         """
         parts = {script: self._part(self.scripts / script, ())}
         imported: dict[str, bool] = {}
-        waiting = list(parts[script].imports)
+        waiting, followed = list(parts[script].imports), set[str]()
         while waiting:
-            *packages, module = self._modules_of(waiting.pop()) or [""]
+            full_name = waiting.pop()
+            *packages, module = self._modules_of(full_name) or [""]
+            if module and full_name not in followed:
+                waiting += self._passed_on(module, full_name)
+            followed.add(full_name)
             for name, itself in [*((package, False) for package in packages), (module, True)]:
                 if not name or imported.get(name) or (name in imported and not itself):
                     continue
@@ -92,6 +96,11 @@ class Code:
                 parts[name] = self._part(self._file(name), own if itself else tuple((key, ()) for key, _ in own))
                 waiting += parts[name].imports
         return list(parts.items())
+
+    def _passed_on(self, module: str, name: str) -> list[str]:
+        """Where a name comes from that a module passes on, as a registry's package does with its members."""
+        attribute = name.removeprefix(f"{module}.")
+        return [origin for origin in self._part(self._file(module), ()).imports if origin.endswith(f".{attribute}")]
 
     def _modules_of(self, name: str) -> list[str]:
         """The modules that an import of `name` runs: `a.b.c` runs a, a.b, and a.b.c where that is a module."""

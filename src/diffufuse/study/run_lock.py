@@ -23,10 +23,16 @@ class RunLock:
         """Take the lock.
 
         Raises:
-            BadInput: another process holds it; the sentence names that process.
+            BadInput: another process holds it, which the sentence names; or the folder cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask, so that a group may share it
+        except OSError as error:
+            raise BadInput(
+                f"{self.path}: expected a folder that may be written, but {error.strerror}; ask its owner, or work in "
+                "a copy of your own."
+            ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,15 +1,11 @@
 """A checked study, and the answers that rules ask of it: which cases, which runs, which settings, which code."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffufuse.errors import BadInput
-from diffufuse.study.check import check_form, check_study
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort
 from diffufuse.study.members import members_of
@@ -19,7 +15,6 @@ from diffufuse.study.transfer import refusal
 
 CLEAN = "clean"
 MADE = "phantom"
-PARTS = ("config", "datasets", "conditions", "models")
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,50 +244,12 @@ class Study:
             BadInput: always.
         """
         other, path = wildcards.other_study, f"results/report/{wildcards.other_study}/{wildcards.file}"
+        if not Path(f"config/{other}.yaml").exists():
+            raise BadInput(
+                f"{path}: expected a file of the study {self.name}, which this run computes; there is no study "
+                f"{other}, as config/{other}.yaml does not exist."
+            )
         raise BadInput(
             f"{path}: expected a file of the study {self.name}, which this run computes; for the study {other} run "
             f"`snakemake --configfile config/{other}.yaml -- {path}`."
         )
-
-
-def read_study(config: Mapping[str, Any], folder: Path) -> Study:
-    """Check a configuration and read the cohorts that it names.
-
-    Args:
-        config: as Snakemake merged it.
-        folder: the repository, with `config/`, `workflow/` and `src/`.
-
-    Raises:
-        BadInput: a part has not the form of its schema, or the study makes no sense; see `check_study`.
-    """
-    for part in PARTS:
-        schema = _yaml(folder / f"workflow/schemas/{part}.schema.yaml")
-        check_form(config if part == "config" else config[part], schema, where=part)
-    _require_shared(config, folder)
-    # Integers of YAML and of the command line are one; a deep copy keeps Snakemake's own changes out.
-    frozen = json.loads(json.dumps(config))
-    code = Code(folder / "src", folder / "workflow" / "scripts")
-    return Study(frozen, check_study(frozen, Path("config/cohorts"), code=code), code)
-
-
-def _require_shared(config: Mapping[str, Any], folder: Path) -> None:
-    """What all studies share is as its own file says: no path under results/ names the study that would change it."""
-    own = _yaml(folder / "config/config.yaml")["seed"]
-    if config["seed"] != own:
-        raise BadInput(
-            f"seed: expected {own} as in config/config.yaml, got {config['seed']}; results lie at paths without "
-            "it, so a study cannot set its own. For repeated trainings set study.seeds."
-        )
-    for part in PARTS[1:]:
-        catalogue = _yaml(folder / f"config/{part}.yaml")[part]
-        for name, block in config[part].items():
-            if block != catalogue.get(name):
-                raise BadInput(
-                    f"{part}.{name}: expected the block of config/{part}.yaml, got another from --config or a study's "
-                    "file; results lie at paths that name blocks alone. Put a block of another name into that file."
-                )
-
-
-def _yaml(path: Path) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast
-    return yaml.load(path.read_text(), Loader=loader)

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from mlflow.entities import Metric, Run
 from mlflow.tracking import MlflowClient
@@ -38,11 +38,11 @@ def init_store(record: str | os.PathLike[str], *, experiments: Iterable[str]) ->
 
 def _require_no_credentials(uri: str) -> None:
     address = urlsplit(uri)
-    if address.username or address.password:
+    if address.username or address.password or parse_qsl(address.query, keep_blank_values=True):
         raise BadInput(
-            f"MLFLOW_TRACKING_URI: expected an address without user and password, as it is kept in results/; got one "
-            f"at {address.hostname}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead, or PGPASSWORD "
-            "for a database."
+            "MLFLOW_TRACKING_URI: expected an address without user, password and parameters, as it is kept in results/; "
+            f"got one at {address.hostname}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead, or "
+            "PGPASSWORD for a database."
         )
 
 

@@ -98,9 +98,7 @@ def show_study(
         client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
     for folder, files in artifacts.items():
         for file in files:
-            subfolders = (
-                Path(file).parts[Path(file).parts.index(study["name"]) + 1 : -1] if folder == "pictures" else ()
-            )
+            subfolders = Path(file).parts[Path(file).parts.index("report") + 2 : -1] if folder == "pictures" else ()
             client.log_artifact(identity, file, "/".join([folder, *subfolders]))
     client.set_terminated(identity, "FINISHED")
     return {"run_id": identity, "path": path}
