@@ -40,7 +40,7 @@ def _require_no_credentials(uri: str) -> None:
     address = urlsplit(uri)
     if address.username or address.password or parse_qsl(address.query, keep_blank_values=True):
         raise BadInput(
-            "MLFLOW_TRACKING_URI: expected an address without user, password and parameters, as it is kept in results/; "
+            "MLFLOW_TRACKING_URI: expected an address without user, password and parameters, as results/ keeps it; "
             f"got one at {address.hostname}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead, or "
             "PGPASSWORD for a database."
         )
