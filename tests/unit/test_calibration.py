@@ -97,7 +97,7 @@ def test_bins_of_equal_mass_by_hand():
     # three bins of two: said 0.15, 0.65, 0.85; true 1/2, 1/2, 1
     found = equal_mass(forecast, bins=3)
     assert found.voxels.tolist() == [2, 2, 2]
-    assert found.said == pytest.approx([0.15, 0.65, 0.85], abs=STEP)
+    assert found.mean_probability == pytest.approx([0.15, 0.65, 0.85], abs=STEP)
     assert found.true.tolist() == [0.5, 0.5, 1]
     assert ece_equal_mass(forecast, bins=3) == ace_equal_mass(forecast, bins=3) == pytest.approx(0.65 / 3, abs=STEP)
     assert mce_equal_mass(forecast, bins=3) == pytest.approx(0.35, abs=STEP)
@@ -105,7 +105,7 @@ def test_bins_of_equal_mass_by_hand():
 
 def test_a_bin_is_closed_on_its_left_and_the_last_on_both_sides():
     found = equal_width(said([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [True] * 6), bins=5)
-    assert found.said == pytest.approx([0, 0.2, 0.4, 0.6, 0.9])
+    assert found.mean_probability == pytest.approx([0, 0.2, 0.4, 0.6, 0.9])
     assert found.voxels.tolist() == [1, 1, 1, 1, 2]
 
 

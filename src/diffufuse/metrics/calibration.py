@@ -31,19 +31,19 @@ class Bins(NamedTuple):
     """The bins of a reliability diagram that hold at least one voxel.
 
     Attributes:
-        said: mean probability c_b.
+        mean_probability: mean probability c_b.
         true: share of the voxels that belong to the reference, o_b.
         voxels: n_b.
     """
 
-    said: Float[np.ndarray, " bin"]
+    mean_probability: Float[np.ndarray, " bin"]
     true: Float[np.ndarray, " bin"]
     voxels: Int[np.ndarray, " bin"]
 
     @property
     def gap(self) -> Float[np.ndarray, " bin"]:
         """|c_b - o_b|."""
-        return np.abs(self.said - self.true)
+        return np.abs(self.mean_probability - self.true)
 
 
 def equal_width(forecast: Forecast, *, bins: int = BINS) -> Bins:

@@ -25,7 +25,7 @@ def data(evidence: Evidence) -> pd.DataFrame:
     """The figure's table: the bins of each model's forecast near the region and in the body, pooled over patients.
 
     Returns:
-        Columns dataset, region, model, scope, said (mean probability of a bin), true (share that belongs to the
+        Columns dataset, region, model, scope, mean_probability (mean probability of a bin), true (share that belongs to the
         region), voxels, ece, tested (patients), group, member. A model follows the one whose probabilities it scales.
         A one-row note if there are no forecasts.
     """
@@ -78,11 +78,11 @@ def _draw_diagram(axes: Axes, rows: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color=MEDIUM, linestyle=":", linewidth=0.8)
     for number, (scope, bins) in enumerate(rows.groupby("scope", sort=False)):
         color = _color(scope, look)
-        axes.plot(bins["said"], bins["true"], **color, linewidth=1.0)
+        axes.plot(bins["mean_probability"], bins["true"], **color, linewidth=1.0)
         area = LARGEST_POINTS2 * bins["voxels"] / bins["voxels"].max()
         face = look.color if scope == SCOPES[0] else "white"
         edge = {"edgecolor": color["color"], "linewidth": 0.6}
-        axes.scatter(bins["said"], bins["true"], area.clip(lower=SMALLEST_POINTS2), face, zorder=3, **edge)
+        axes.scatter(bins["mean_probability"], bins["true"], area.clip(lower=SMALLEST_POINTS2), face, zorder=3, **edge)
         text = f"ECE {scope} {cells.fixed(bins['ece'].iloc[0], 3)}"
         axes.text(0.03, 0.97 - 0.09 * number, text, transform=axes.transAxes, fontsize=6.5, va="top")
     axes.set_title(f"{parts.fold(model)}\n{parts.place_of(rows)}", fontsize=7)
@@ -95,7 +95,9 @@ def _draw_strip(axes: Axes, rows: pd.DataFrame) -> None:
     ((_, _, look),) = looks.models_of(rows)
     share = rows["voxels"] / rows.groupby("scope")["voxels"].transform("sum")
     for scope, bins in rows.groupby("scope", sort=False):
-        axes.plot(bins["said"], share[bins.index], drawstyle="steps-mid", **_color(scope, look), linewidth=1.0)
+        axes.plot(
+            bins["mean_probability"], share[bins.index], drawstyle="steps-mid", **_color(scope, look), linewidth=1.0
+        )
     axes.set_yscale("log")
     axes.set_ylim(10.0 ** min(-2, math.floor(math.log10(share.min()))), 1)
     axes.yaxis.set_minor_locator(NullLocator())
