@@ -25,7 +25,7 @@ def data(evidence: Evidence) -> pd.DataFrame:
     """The figure's table: the bins of each model's forecast near the region and in the body, pooled over patients.
 
     Returns:
-        Columns dataset, region, model, scope, mean_probability (mean probability of a bin), true (share that belongs to the
+        Columns dataset, region, model, scope, mean_probability (mean probability of a bin), true (share in the
         region), voxels, ece, tested (patients), group, member. A model follows the one whose probabilities it scales.
         A one-row note if there are no forecasts.
     """
