@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        STUDY.runs("results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json"),
+        STUDY.runs("results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights"),
     message:
         "All models are trained."
 
