@@ -1,4 +1,4 @@
-"""What a job says: everything into its log file, progress and faults of the input also onto the screen."""
+"""Logging of jobs: everything to the log file, progress and input errors also to the terminal."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from diffufuse.errors import BadInput
 
 PROGRESS = logging.getLogger("diffufuse.progress")
 SECONDS_BETWEEN_LINES = 8.0
-# A training answers SIGTERM by saving its state after the running step.
+# Time for a training to save its state after a SIGTERM.
 SECONDS_TO_SAVE = 20.0
 UMASK = "DIFFUFUSE_UMASK"
 OWNER_ALONE = 0o077
@@ -29,18 +29,17 @@ OWNER_ALONE = 0o077
 def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     """Send log records, stdout and stderr of a job into its log file.
 
-    A `BadInput` ends the job with its one sentence and no traceback. The job ends, too, when the workflow that
-    started it is gone, so that nothing is left behind to write into a later run's results: it gets a SIGTERM, and
-    what it does not answer within `SECONDS_TO_SAVE` is lost.
+    A `BadInput` ends the job with its message and no traceback. When the workflow that started the job has ended, the
+    job gets a SIGTERM, and is stopped after `SECONDS_TO_SAVE`, so that it cannot write into the results of a later run.
 
-    What the job writes is for the eyes of its owner alone, as data and results are of patients: its umask is 077, or
-    what `DIFFUFUSE_UMASK` says in octal, such as 027 for a group that shares.
+    As the data is of patients, files of the job are readable by their owner only: the umask is 077, or the octal value
+    of `DIFFUFUSE_UMASK`, such as 027 for a shared group.
 
     Args:
-        path: the log file; its folder is made.
+        path: the log file; its folder is created.
     """
     os.umask(OWNER_ALONE)
-    with suppress(BadInput):  # told below, in the log
+    with suppress(BadInput):  # reported below, in the log
         set_umask()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
@@ -60,10 +59,10 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def set_umask() -> None:
-    """Keep what this process writes to its owner, or to those that `DIFFUFUSE_UMASK` allows.
+    """Set the umask of this process to `DIFFUFUSE_UMASK`, by default owner only.
 
     Raises:
-        BadInput: the variable is no umask.
+        BadInput: the variable is not a valid umask.
     """
     asked = os.environ.get(UMASK, f"{OWNER_ALONE:o}")
     if not re.fullmatch("0{0,2}[0-7]{1,2}", asked):
@@ -75,18 +74,18 @@ def set_umask() -> None:
 
 
 class Progress:
-    """Says how far a long piece of work is, at most every few seconds; a total of 0 is an unknown one."""
+    """Logs the progress of a long task every few seconds; a total of 0 means unknown."""
 
     def __init__(self, what: str, total: int, *, unit: Literal["", "bytes"] = "", begun_at: int = 0) -> None:
         self.what, self.total, self.unit, self.begun_at = what, total, unit, begun_at
-        self.started = self.told = time.monotonic()
+        self.started = self.reported = time.monotonic()
 
     def step(self, done: int, detail: str = "") -> None:
-        """Tell that `done` of the total are done, if the last line is long enough ago."""
+        """Log that `done` of the total are done, unless the last line was logged too recently."""
         now = time.monotonic()
-        if now - self.told < SECONDS_BETWEEN_LINES and done != self.total:
+        if now - self.reported < SECONDS_BETWEEN_LINES and done != self.total:
             return
-        self.told = now
+        self.reported = now
         per_s = (done - self.begun_at) / max(now - self.started, 1e-9)
         shown = bytes_text if self.unit == "bytes" else str
         rate = f", {bytes_text(int(per_s))}/s" if self.unit == "bytes" else ""
@@ -96,7 +95,7 @@ class Progress:
 
 
 def bytes_text(count: int) -> str:
-    """A number of bytes as a person reads it, in powers of 1000: 9.87 GB."""
+    """Format a number of bytes in powers of 1000: 9.87 GB."""
     if count < 1000:
         return f"{count} bytes"
     power = min((len(str(count)) - 1) // 3, 4)
@@ -104,12 +103,12 @@ def bytes_text(count: int) -> str:
 
 
 def screen_line(screen: int, text: str) -> None:
-    """Write one line to the terminal that the job was started from."""
+    """Write text to the terminal from which the job was started."""
     os.write(screen, text.encode())
 
 
 class _ScreenHandler(logging.Handler):
-    """Passes log records to the terminal although the job's own output goes into its log file."""
+    """Writes log records to the terminal while the job's output is redirected to its log file."""
 
     def __init__(self, screen: int) -> None:
         super().__init__()
@@ -151,7 +150,7 @@ def _output_into(path: str | os.PathLike[str]) -> Iterator[int]:
 
 
 def _close_to_others(file: int) -> None:
-    """A log that was there already keeps its mode when it is written anew, and may be open to all."""
+    """Apply the umask to a log file that existed already, as overwriting keeps its mode."""
     umask = os.umask(OWNER_ALONE)
     os.umask(umask)
     with suppress(OSError):

@@ -18,7 +18,7 @@ from diffufuse.fetch import http as fetching_http
 from diffufuse.fetch.addresses import require_commit, require_no_secret, require_web
 from diffufuse.fetch.dataset import fetch_dataset
 from diffufuse.fetch.manifest import reference_of, require_unchanged
-from diffufuse.fetch.plan import plan_lines, tell_plan
+from diffufuse.fetch.plan import log_plan, plan_lines
 from diffufuse.fetch.sources import SOURCES
 from diffufuse.files.digests import sha256_of
 
@@ -254,7 +254,7 @@ def test_the_plan_tells_size_license_citation_terms_and_state(server, tmp_path):
 
 def test_the_plan_writes_nothing_and_survives_a_host_that_does_not_answer(tmp_path):
     block = block_of({"kind": "archive", "url": "http://127.0.0.1:9/a.zip"})
-    tell_plan({"sts": block}, tmp_path / "raw", mirror=None)
+    log_plan({"sts": block}, tmp_path / "raw", mirror=None)
     assert "cases unknown, series unknown, bytes unknown" in plan_lines(block, tmp_path / "raw/sts", mirror=None)[2]
     assert not list(tmp_path.iterdir())
 

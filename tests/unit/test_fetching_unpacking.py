@@ -13,7 +13,7 @@ from hosts import Page, host
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch import unpacking
-from diffufuse.fetch.disk import FullDisk, full_disk_told, staged_folder
+from diffufuse.fetch.disk import FullDisk, full_disk_reported, staged_folder
 from diffufuse.fetch.unpacking import unpack
 
 FILES = {"a/1.nii.gz": b"one", "a/2.nii.gz": b"two" * 1000}
@@ -190,14 +190,14 @@ def test_what_a_killed_fetch_left_is_cleared_by_the_next(tmp_path):
 def test_a_file_size_limit_is_told_as_a_full_disk_and_other_faults_as_they_are(tmp_path):
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "from pathlib import Path; from diffufuse.fetch.disk import full_disk_told, FullDisk\n"
+        "from pathlib import Path; from diffufuse.fetch.disk import full_disk_reported, FullDisk\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "try:\n  with full_disk_told(folder): (folder / 'x').write_bytes(b'0' * 2000)\n"
+        "try:\n  with full_disk_reported(folder): (folder / 'x').write_bytes(b'0' * 2000)\n"
         "except FullDisk as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "expected room on the disk, got 'File too large'" in done.stdout
-    with pytest.raises(FileNotFoundError), full_disk_told(tmp_path):
+    with pytest.raises(FileNotFoundError), full_disk_reported(tmp_path):
         (tmp_path / "absent").read_bytes()
 
 

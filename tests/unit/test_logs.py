@@ -31,7 +31,7 @@ def test_output_goes_into_the_log_and_progress_onto_the_screen_too(tmp_path):
 
 
 def test_progress_without_a_total_tells_no_end_and_does_not_flood(tmp_path):
-    body = ["from diffufuse.logs import Progress", "progress = Progress('Download', 0)", "progress.told -= 60"]
+    body = ["from diffufuse.logs import Progress", "progress = Progress('Download', 0)", "progress.reported -= 60"]
     done = job(tmp_path, [*body, "[progress.step(bytes) for bytes in range(1, 100)]"])
     assert done.stderr.strip() == "Download: 1"
 
@@ -40,7 +40,7 @@ def test_progress_in_bytes_tells_the_rate_of_what_came_since_it_began(tmp_path):
     body = [
         "from diffufuse.logs import Progress",
         "progress = Progress('Download', 4_000_000, unit='bytes', begun_at=1_000_000)",
-        "progress.started -= 10; progress.told -= 60",
+        "progress.started -= 10; progress.reported -= 60",
         "progress.step(3_000_000)",
     ]
     done = job(tmp_path, body)

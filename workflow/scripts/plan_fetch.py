@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from diffufuse.fetch.plan import tell_plan
+from diffufuse.fetch.plan import log_plan
 from diffufuse.logs import job_log
 
 with job_log(snakemake.log[0]):
-    tell_plan(snakemake.params.datasets, Path("data/raw"), mirror=os.environ.get("DIFFUFUSE_MIRROR"))
+    log_plan(snakemake.params.datasets, Path("data/raw"), mirror=os.environ.get("DIFFUFUSE_MIRROR"))

@@ -1,1 +1,1 @@
-"""Bring a dataset's raw files into place and write down what they are."""
+"""Fetch the raw files of the datasets and record them in manifests."""

@@ -1,4 +1,4 @@
-"""Addresses on the web: which ones are opened, where a host may send us on, and what of them is told."""
+"""Web addresses: open public ones over https, check redirects, and remove secrets from messages."""
 
 import http.client
 import os
@@ -16,11 +16,11 @@ from diffufuse.errors import BadInput
 
 MOST_HOPS = 5
 ELSEWHERE = "a redirect that is not followed"
-# Tests alone set this: plain http, and hosts on this machine, which are then opened as well as public ones by https.
+# Set only by tests: also allows plain http and hosts on this machine.
 LOOPBACK = "DIFFUFUSE_FETCH_LOOPBACK"
 SECRET = re.compile("token|key|sig|secret|pass|auth|cred", re.IGNORECASE)
 OWN_COPY = "or name a copy of your own with --config mirror=FOLDER"
-# RFC 6052: an IPv4 address in the last 32 bits, for hosts that have only IPv6.
+# RFC 6052: IPv6 addresses with an IPv4 address in their last 32 bits.
 TRANSLATED = IPv6Network("64:ff9b::/96")
 OF_A_REPOSITORY = re.compile(
     r"/(?:repos/)?[^/]+/[^/]+/(?:archive|zipball|tarball|(?:legacy\.)?(?:zip|tar\.gz))/(.+?)(?:\.zip|\.tar\.gz)?"
@@ -28,21 +28,21 @@ OF_A_REPOSITORY = re.compile(
 
 
 def opened(asked: web.Request, *, timeout: float) -> Any:
-    """Open an address by https on a public host, and go where it leads as long as that is one too.
+    """Open an https address on a public host, following redirects to other such addresses.
 
-    A host's name is looked up once for each connection, and what was found is both looked at and connected to. Where a
-    proxy stands in between, as HTTPS_PROXY says, it alone is connected to, and a name that only it knows is its affair.
+    A host's name is resolved once per connection; the addresses that are checked are those connected to. With a proxy
+    (HTTPS_PROXY), only the proxy is connected to, and host names that it alone can resolve are not checked.
 
     Args:
-        asked: the request; what is secret in its headers goes to its own host alone.
-        timeout: in seconds, for every answer.
+        asked: the request; its credentials are sent to its own host only.
+        timeout: in seconds, per response.
 
     Returns:
-        The answer, as `urllib.request.urlopen` gives it.
+        The response, as from `urllib.request.urlopen`.
 
     Raises:
-        BadInput: an address on the way is not by https or not public, has a password, or the way is too long.
-        OSError: no answer, or one with an error.
+        BadInput: an address or redirect is not https, not public or has a password, or there are too many redirects.
+        OSError: the connection fails, or the response is an error.
     """
     require_web(asked.full_url)
     opener = web.OpenerDirector()
@@ -59,7 +59,7 @@ def opened(asked: web.Request, *, timeout: float) -> Any:
 
 
 def redacted(url: str) -> str:
-    """An address without what could be a secret: user, password, query and fragment.
+    """An address without the parts that may be secret: user, password, query and fragment.
 
     Args:
         url: any address.
@@ -69,7 +69,7 @@ def redacted(url: str) -> str:
 
 
 def require_web(url: str) -> None:
-    """Stop at an address that is not by https; at a file of this machine, for one.
+    """Refuse an address that is not https, such as a local file.
 
     Args:
         url: any address.
@@ -85,13 +85,13 @@ def require_web(url: str) -> None:
 
 
 def require_no_secret(url: str) -> None:
-    """Stop at an address with a password or a token in it, for it would stand in a file in Git.
+    """Refuse an address that contains a password or token, as the configuration is kept in Git.
 
     Args:
         url: any address.
 
     Raises:
-        BadInput: it has a user, or a query whose name says that it is a secret; the sentence does not repeat it.
+        BadInput: it has a user, or a query parameter named like a secret; the message omits the secret.
     """
     parts = urlsplit(url)
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
@@ -103,17 +103,17 @@ def require_no_secret(url: str) -> None:
 
 
 def require_commit(url: str) -> None:
-    """Stop at the archive of a branch, for that is another one tomorrow.
+    """Refuse the archive of a branch, as its content changes.
 
     Args:
-        url: any address; of GitHub it is known how an archive names a branch, a tag or a commit.
+        url: any address; branches are recognized in addresses of GitHub archives.
 
     Raises:
-        BadInput: it names a branch, or does not say that what it names is a tag or a commit.
+        BadInput: it names a branch, or a revision that is not marked as a tag or a full commit hash.
     """
     parts = urlsplit(url)
-    found = OF_A_REPOSITORY.fullmatch(parts.path) if f".{parts.hostname}".endswith(".github.com") else None
-    pinned = found is None or re.fullmatch("[0-9a-f]{40}|refs/tags/.+", found[1])
+    match = OF_A_REPOSITORY.fullmatch(parts.path) if f".{parts.hostname}".endswith(".github.com") else None
+    pinned = match is None or re.fullmatch("[0-9a-f]{40}|refs/tags/.+", match[1])
     if "refs/heads/" in parts.path or not pinned:
         raise BadInput(
             f"{redacted(url)}: expected a commit, not a branch, which is another one tomorrow; name the commit by its "
@@ -128,7 +128,7 @@ def _not_followed(url: str, what: str) -> BadInput:
 
 
 class _Redirects(web.HTTPRedirectHandler):
-    """Follows a host only to the web, never from https to http, and takes no secret along to another host."""
+    """Follows redirects to web addresses, never from https to http; drops credentials when the host changes."""
 
     max_redirections = MOST_HOPS
 
@@ -174,35 +174,35 @@ class _Https(web.HTTPSHandler):
 
 
 def _connected_in_public(connection: http.client.HTTPConnection, address: tuple[str, int], *rest: Any) -> socket.socket:
-    """A socket to a host that was found to be public; to a proxy as it is, if one stands in between."""
-    behind = getattr(connection, "_tunnel_host", None)
-    if behind is not None:
+    """A socket to a host after checking that it is public; proxies are not checked."""
+    tunnel_host = getattr(connection, "_tunnel_host", None)
+    if tunnel_host is not None:
         with suppress(socket.gaierror):
-            _looked_up(behind, 443)
+            _resolved(tunnel_host, 443)
         return socket.create_connection(address, *rest)
     failure: OSError = ConnectionError(f"{address[0]} has no address")
-    for found in _looked_up(*address):
+    for entry in _resolved(*address):
         try:
-            return _connected(found, *rest)
+            return _connected(entry, *rest)
         except OSError as error:
             failure = error
     raise failure
 
 
-def _looked_up(name: str, port: int) -> Sequence[Any]:
-    """All addresses of a host, as `socket.getaddrinfo` gives them, all of them public."""
-    every = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    inside = sorted({str(found[4][0]) for found in every if not _may_be_opened(str(found[4][0]))})
-    if inside:
+def _resolved(name: str, port: int) -> Sequence[Any]:
+    """All addresses of a host, from `socket.getaddrinfo`; raises BadInput unless all are public."""
+    entries = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    private = sorted({str(entry[4][0]) for entry in entries if not _may_be_opened(str(entry[4][0]))})
+    if private:
         raise BadInput(
-            f"{name}: expected a public host, but {name} is {inside[0]} inside a network; correct the source's url in "
+            f"{name}: expected a public host, but {name} is {private[0]} inside a network; correct the source's url in "
             f"config/datasets.yaml, {OWN_COPY}."
         )
-    return every
+    return entries
 
 
-def _connected(found: Any, timeout: Any = None, source: Any = None) -> socket.socket:
-    return socket.create_connection(found[4][:2], timeout, source)
+def _connected(entry: Any, timeout: Any = None, source: Any = None) -> socket.socket:
+    return socket.create_connection(entry[4][:2], timeout, source)
 
 
 def _may_be_opened(address: str) -> bool:
@@ -210,12 +210,12 @@ def _may_be_opened(address: str) -> bool:
 
 
 def _is_public(address: str) -> bool:
-    found = _carried(ip_address(address.partition("%")[0]))
-    return found.is_global and not found.is_multicast
+    ip = _embedded_ipv4(ip_address(address.partition("%")[0]))
+    return ip.is_global and not ip.is_multicast
 
 
-def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address that an IPv6 one stands for, where it does."""
+def _embedded_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address embedded in an IPv6 address, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in TRANSLATED:

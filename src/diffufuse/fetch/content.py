@@ -1,4 +1,4 @@
-"""One digest for what a dataset holds, whatever its files were compressed with."""
+"""A digest of a dataset's content that does not depend on gzip compression."""
 
 import gzip
 import hashlib
@@ -19,13 +19,13 @@ CHUNK_BYTES = 1 << 20
 def content_sha256(raw: Path, *, only: Wanted = None) -> str:
     """SHA-256 over the sorted lines `path<TAB>bytes<TAB>sha256` of the files of a raw folder.
 
-    This is pinned where the digest of an archive cannot be: hosts such as GitHub make the archive of a commit at the
-    moment it is asked for, and promise no same bytes twice. For the same reason length and digest of a `.gz` file are
-    those of what it holds decompressed: a copy that was packed more tightly is the same data.
+    It is pinned where the digest of an archive cannot be: hosts such as GitHub create the archive of a commit on
+    request, and its bytes may vary. For the same reason, length and digest of a `.gz` file are those of its
+    decompressed content.
 
     Args:
-        raw: the raw folder; names that begin with a dot are not data.
-        only: pattern or patterns of the first names that count; None takes all.
+        raw: the raw folder; names that begin with a dot are ignored.
+        only: pattern or patterns of the top-level names to include; None for all.
 
     Returns:
         In hexadecimal.
@@ -41,29 +41,29 @@ def content_sha256(raw: Path, *, only: Wanted = None) -> str:
 
 
 def require_content(raw: Path, source: Mapping[str, Any]) -> None:
-    """Stop where a raw folder does not hold what its dataset's block pins.
+    """Require that the content of a raw folder has the digest pinned in its dataset's block.
 
     Args:
         raw: the raw folder.
-        source: the dataset's `source`; what pins nothing, by `content_sha256`, is met by anything.
+        source: the dataset's `source`; without `content_sha256`, nothing is checked.
 
     Raises:
-        BadInput: it holds something else.
+        BadInput: the digest differs.
     """
     pinned = source.get("content_sha256")
     if pinned is None:
         return
     PROGRESS.info("Comparing the content of %s with what is pinned", raw.name)
-    found = content_sha256(raw, only=source.get("only"))
-    if found != pinned.lower():
+    actual = content_sha256(raw, only=source.get("only"))
+    if actual != pinned.lower():
         raise BadInput(
-            f"{raw}: expected the content {pinned} that content_sha256 in config/datasets.yaml pins, got {found}; the "
+            f"{raw}: expected the content {pinned} that content_sha256 in config/datasets.yaml pins, got {actual}; the "
             "publisher or your copy of it has changed, so take another copy, or pin the new content if you trust it."
         )
 
 
 def holds_pinned(raw: Path, source: Mapping[str, Any]) -> bool:
-    """Whether a dataset's block pins its content, and the raw folder holds just that."""
+    """Whether a dataset's block pins its content, and the raw folder has that content."""
     pinned = source.get("content_sha256")
     return pinned is not None and content_sha256(raw, only=source.get("only")) == pinned.lower()
 

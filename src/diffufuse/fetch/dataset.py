@@ -1,4 +1,4 @@
-"""Bring a dataset's raw files into place and write down what they are."""
+"""Fetch the raw files of a dataset and write its manifest."""
 
 import os
 import shutil
@@ -39,20 +39,20 @@ def fetch_dataset(
 ) -> None:
     """Fill a dataset's raw folder from its source, or from a mirror where one is given, and write its manifest.
 
-    The manifest of the first fetch is kept beside the raw folder as `.{dataset}.manifest.tsv`. Every later fetch hashes
-    all files against it: what is gone is fetched again and must come back equal, what was changed or added is refused,
-    and where all is as it was, no network is touched. A phantom is made anew instead. What a first fetch brings, from
-    the source or a mirror, must be the content that the block pins, if it does (`content_sha256`).
+    The manifest of the first fetch is kept beside the raw folder as `.{dataset}.manifest.tsv`. Later fetches compare
+    all files with it: missing files are fetched again and must be identical, changed or added files are an error, and
+    if nothing differs, the network is not used. A phantom is always generated anew. The content of a first fetch must
+    match `content_sha256` in the dataset's block, if given.
 
     Args:
         source: the dataset's `source` in `config/datasets.yaml`.
-        manifest: `data/raw/{dataset}.manifest.tsv`; the raw folder, or a link to it, lies beside it.
+        manifest: `data/raw/{dataset}.manifest.tsv`, beside the raw folder or a link to it.
         mirror: a local folder with copies of public data, or None.
-        study_seed: for sources that make their data.
+        study_seed: seed for sources that generate their data.
 
     Raises:
-        BadInput: the source cannot be had or holds another content than is pinned, or the raw folder is not as it was
-            after the first fetch.
+        BadInput: the source is not available or differs from the pinned content, or files of the raw folder were
+            changed or added after the first fetch.
     """
     raw, address = raw_folder_of(manifest), SOURCES[source["kind"]].address(source)
     make_raw_folder(raw)
@@ -71,7 +71,7 @@ def fetch_dataset(
 
 
 def _first_fetch(raw: Path, source: Mapping[str, Any], address: str) -> dict[str, Content] | None:
-    """What the first fetch brought; from another address only if it is the very content that is wanted now."""
+    """The contents of the first fetch, None before it; after a change of address, the content must be as pinned."""
     if not reference_of(raw).exists():
         return None
     expected, before = read_manifest(reference_of(raw))
@@ -84,7 +84,7 @@ def _first_fetch(raw: Path, source: Mapping[str, Any], address: str) -> dict[str
 
 
 def _fetch_first(source: Mapping[str, Any], raw: Path, mirror: str | None, study_seed: int) -> None:
-    """Fill the folder; what is not the pinned content is not kept, nor the download that it came from."""
+    """Fill the raw folder; if its content is not as pinned, remove it and the download."""
     was_empty = not holds_files(raw)
     if source["kind"] != "phantom":
         begin_fetch(raw)
@@ -127,8 +127,8 @@ def _checked(
 
 def _fill(source: Mapping[str, Any], raw: Path, mirror: str | None, study_seed: int) -> None:
     if mirror and "mirror" in source:
-        found = copy.find_mirror(Path(mirror), source)
-        copy.bring(found, raw, folder=source.get("folder"), only=source.get("only"))
+        local_copy = copy.find_mirror(Path(mirror), source)
+        copy.bring(local_copy, raw, folder=source.get("folder"), only=source.get("only"))
     else:
         SOURCES[source["kind"]].fetch(raw, source, study_seed=study_seed)
     flush_tree(raw)

@@ -1,4 +1,4 @@
-"""Room on the disk: asked for before a fetch begins, and told in one sentence where it ends in the middle."""
+"""Free disk space, and the folders that a fetch writes to."""
 
 import errno
 import os
@@ -14,19 +14,19 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class FullDisk(BadInput):
-    """There is not enough room; the data is not at fault."""
+    """There is not enough free disk space."""
 
 
 def require_space(folder: Path, needed: int, *, what: str) -> None:
-    """Stop before a write for which there is no room.
+    """Require free disk space before a write.
 
     Args:
-        folder: where it would be written; need not exist.
-        needed: bytes.
-        what: what would be written, for the message.
+        folder: where to write; need not exist.
+        needed: number of bytes.
+        what: description of the data, for the message.
 
     Raises:
-        FullDisk: less is free than needed.
+        FullDisk: there is less free space than needed.
     """
     free = free_bytes(folder)
     if needed > free:
@@ -37,20 +37,20 @@ def require_space(folder: Path, needed: int, *, what: str) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that are free where a folder is, or will be."""
+    """Number of free bytes on the disk of a folder, which need not exist."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
 
 
 @contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
-    """Tell a disk, quota or file size limit that was met in the middle of a write as a fault with a remedy.
+def full_disk_reported(folder: Path) -> Iterator[None]:
+    """Turn the error of a full disk, a quota or a file size limit into a message that says what to do.
 
     Args:
         folder: where the block writes.
 
     Raises:
-        FullDisk: a write inside the block found no room.
+        FullDisk: a write inside the block failed for lack of space.
     """
     try:
         yield
@@ -64,13 +64,13 @@ def full_disk_told(folder: Path) -> Iterator[None]:
 
 
 def make_raw_folder(raw: Path) -> None:
-    """Make a raw folder where there is none; it may be a link to a folder on another disk, or a disk of its own.
+    """Create a raw folder if it does not exist; it may be a link to a folder on another disk, or a mount point.
 
     Args:
         raw: the raw folder.
 
     Raises:
-        BadInput: the link leads to a disk that is not there, or a file has the place.
+        BadInput: it is a link to a missing disk, or a file.
     """
     real = raw.resolve()
     if raw.is_symlink() and not real.parent.is_dir():
@@ -85,14 +85,13 @@ def make_raw_folder(raw: Path) -> None:
 
 
 def begin_fetch(raw: Path) -> None:
-    """Note that what a raw folder holds from now on was fetched; the note is its download folder.
+    """Mark a raw folder as filled by a fetch, by creating its download folder.
 
     Args:
-        raw: the raw folder, which `make_raw_folder` has made.
+        raw: the raw folder, from `make_raw_folder`.
 
     Raises:
-        BadInput: it is a link to a folder with files that no fetch has brought; they might be the only copy, and would
-            be replaced.
+        BadInput: it is a link to a folder with files that were not fetched; a fetch would replace them.
     """
     downloads = download_folder(raw)
     if raw.is_symlink() and not downloads.is_dir() and holds_files(raw):
@@ -104,7 +103,7 @@ def begin_fetch(raw: Path) -> None:
 
 
 def forget_fetch(raw: Path) -> None:
-    """Take back the note of `begin_fetch` where nothing has come; what is downloaded so far stays.
+    """Remove the mark of `begin_fetch` if nothing was downloaded.
 
     Args:
         raw: the raw folder, still empty.
@@ -114,7 +113,7 @@ def forget_fetch(raw: Path) -> None:
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether there is any file below a folder; names that begin with a dot are not data."""
+    """Whether there is any file below a folder; names that begin with a dot are ignored."""
     return any(
         path.is_file()
         for path in folder.rglob("*")
@@ -124,13 +123,12 @@ def holds_files(folder: Path) -> bool:
 
 @contextmanager
 def staged_folder(final: Path) -> Iterator[Path]:
-    """A hidden folder on the same disk whose content becomes that of a folder when the block ends well.
+    """A hidden folder on the same disk that replaces the content of a folder when the block ends without an error.
 
-    Unlike in `files.atomic_folder` its name is always the same, so that what a killed fetch left behind is cleared by
-    the next one.
+    Unlike in `files.atomic_folder`, its name is fixed, so that the next fetch removes what a killed one left.
 
     Args:
-        final: the folder, or a link to it; all that it held is gone afterwards.
+        final: the folder, or a link to it; its previous content is removed.
     """
     real, partial = final.resolve(), hidden_near(final, "partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -147,7 +145,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove what a folder holds; hidden folders stay, and what belongs to the disk itself, such as `lost+found`."""
+    """Remove the content of a folder, except hidden folders and those that cannot be removed, such as `lost+found`."""
     for old in folder.iterdir():
         if not old.is_dir() or old.is_symlink():
             old.unlink()
@@ -162,14 +160,14 @@ def _replace_content(folder: Path, partial: Path) -> None:
 
 
 def hidden_near(folder: Path, what: str) -> Path:
-    """A hidden folder from which a move into `folder` is a rename.
+    """Path of a hidden folder on the same disk as `folder`, so that files can be moved by renaming.
 
-    It lies beside the folder, and behind a link beside what that leads to, for there may be another disk. Where
-    that disk begins with the folder itself, or its neighborhood is another user's, it lies inside.
+    It is beside the folder, or beside the target of a link. If the folder is a mount point or its parent is not
+    writable, it is inside.
 
     Args:
         folder: need not exist.
-        what: is kept there.
+        what: suffix of its name.
     """
     real = folder.resolve()
     if real.is_dir() and (os.path.ismount(real) or not os.access(real.parent, os.W_OK)):
@@ -178,5 +176,5 @@ def hidden_near(folder: Path, what: str) -> Path:
 
 
 def download_folder(raw: Path) -> Path:
-    """Where downloads of a raw folder wait until they are unpacked; a later fetch goes on from them."""
+    """The folder of a raw folder's downloads until they are unpacked; later fetches resume from them."""
     return hidden_near(raw, "download")

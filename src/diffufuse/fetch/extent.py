@@ -1,17 +1,17 @@
-"""How much a source holds."""
+"""Size of a source."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Extent:
-    """What a fetch would bring; None is unknown.
+    """Size and license of the data of a fetch; None if unknown.
 
     Attributes:
-        cases: examinations.
-        series: image and annotation series.
+        cases: number of examinations.
+        series: number of image and annotation series.
         bytes: to download.
-        license: as the source itself states it.
+        license: as stated by the source.
     """
 
     cases: int | None = None

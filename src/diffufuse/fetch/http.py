@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where it broke off, checked for length and hash, then named."""
+"""Download a file over HTTP, resuming interrupted transfers, and check its length and hash."""
 
 import hashlib
 import http.client
@@ -12,7 +12,7 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch.addresses import OWN_COPY, opened, redacted, require_web
-from diffufuse.fetch.disk import FULL, full_disk_told, require_space
+from diffufuse.fetch.disk import FULL, full_disk_reported, require_space
 from diffufuse.logs import PROGRESS, Progress
 
 TIMEOUT_S = 60.0
@@ -23,7 +23,7 @@ TRY_AGAIN = {408, 416, 425, 429, 500, 502, 503, 504}
 
 
 class _BrokeOff(Exception):
-    """The transfer ended early; what has come is kept."""
+    """The transfer ended early; the received part is kept."""
 
 
 def download(
@@ -34,20 +34,20 @@ def download(
     length: int | None = None,
     times_on_disk: int = 1,
 ) -> None:
-    """Download one file; a transfer that breaks off goes on with a range request, now or at the next call.
+    """Download one file; an interrupted transfer is resumed with a range request, at once or at the next call.
 
-    The part that has come lies beside the file as `{name}.part`, and what names its version (ETag or date) as
+    The received part is kept beside the file as `{name}.part`, and its version (ETag or date) as
     `{name}.part.version`, so that parts of two versions are never joined.
 
     Args:
-        url: by https, on a public host.
-        path: receives the file, once it is whole; nothing is done if it is there.
-        published: `sha256` or `md5` in hexadecimal, as the publisher states them.
-        length: in bytes, as the publisher states it.
-        times_on_disk: how many times its length the file will need, 2 if it will be unpacked beside itself.
+        url: https address on a public host.
+        path: of the complete file; if it exists, nothing is done.
+        published: `sha256` or `md5` in hexadecimal, as published.
+        length: in bytes, as published.
+        times_on_disk: disk space to require in units of the length; 2 if the file will be unpacked beside itself.
 
     Raises:
-        BadInput: the address is not public or answers with an error or a web page, the transfer keeps breaking off, the
+        BadInput: the address is not public or returns an error or a web page, the transfer fails repeatedly, the
             length or hash is wrong, or the disk is full.
     """
     if path.exists():
@@ -56,7 +56,7 @@ def download(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     PROGRESS.info("Downloading %s", redacted(url))
-    with full_disk_told(path.parent):
+    with full_disk_reported(path.parent):
         _receive_whole(url, part, times_on_disk)
     try:
         _require_as_published(url, part, published or {}, length)
@@ -70,10 +70,10 @@ def download(
 
 
 def content_length(url: str) -> int | None:
-    """Length of a file in bytes as its host tells it, without fetching it; None if the host does not.
+    """Length of a file in bytes from a HEAD request; None if the host does not report it.
 
     Args:
-        url: by https, on a public host; of another one nothing is asked.
+        url: https address on a public host.
     """
     try:
         with opened(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
@@ -90,19 +90,19 @@ def _receive_whole(url: str, part: Path, times_on_disk: int) -> None:
         except (_BrokeOff, OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in FULL:
                 raise
-            come = part.stat().st_size if part.exists() else 0
-            failures, most = (1 if come > most else failures + 1), max(most, come)
+            received = part.stat().st_size if part.exists() else 0
+            failures, most = (1 if received > most else failures + 1), max(most, received)
             if failures >= ATTEMPTS:
                 raise BadInput(
                     f"{redacted(url)}: the download failed {ATTEMPTS} times without progress ({_reason(error)}); fetch "
-                    f"again, which goes on from {come} bytes, {OWN_COPY}."
+                    f"again, which goes on from {received} bytes, {OWN_COPY}."
                 ) from error
-            PROGRESS.info("The download broke off (%s); going on from %d bytes", _reason(error), come)
+            PROGRESS.info("The download broke off (%s); going on from %d bytes", _reason(error), received)
             time.sleep(WAIT_S * 2 ** (failures - 1))
 
 
 def _receive(url: str, part: Path, times_on_disk: int) -> None:
-    """One request; continues the part where that is known to be of the same version."""
+    """Send one request; resume the received part if the host still has the same version."""
     version = _version_file(part).read_text() if _version_file(part).exists() else ""
     have = part.stat().st_size if version and part.exists() else 0
     wanted = {"Range": f"bytes={have}-", "If-Range": version} if have else {}
@@ -129,7 +129,7 @@ def _receive(url: str, part: Path, times_on_disk: int) -> None:
 
 
 def _append(answer: Any, part: Path, begin: int, total: int | None, url: str) -> None:
-    """Write a body; an old part is cut before its version is named, so that a kill between the two joins nothing."""
+    """Write a response body; an old part is truncated before its version is written, so that parts never mix."""
     progress = Progress(f"Download {part.name.removesuffix('.part')}", total or 0, unit="bytes", begun_at=begin)
     chunk = answer.read(CHUNK_BYTES)
     if begin == 0:
@@ -140,9 +140,9 @@ def _append(answer: Any, part: Path, begin: int, total: int | None, url: str) ->
             file.write(chunk)
             progress.step(file.tell())
             chunk = answer.read(CHUNK_BYTES)
-        come = file.tell()
-    if total is not None and come < total:
-        raise _BrokeOff(f"expected {total} bytes, got {come}")
+        received = file.tell()
+    if total is not None and received < total:
+        raise _BrokeOff(f"expected {total} bytes, got {received}")
 
 
 def _require_no_page(answer: Any, start: bytes, url: str) -> None:
@@ -177,7 +177,7 @@ def _total(answer: Any, have: int) -> int | None:
 
 
 def _version(answer: Any) -> str:
-    """A strong validator, which alone may join ranges (RFC 9110, 13.1.5)."""
+    """The strong validator of a response; only this may be used to join ranges (RFC 9110, 13.1.5)."""
     tag = answer.headers.get("ETag") or ""
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
 
@@ -194,5 +194,5 @@ def _discard(part: Path) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code}"
-    told = " ".join(str(getattr(error, "reason", error)).split())
-    return told or type(error).__name__
+    reason = " ".join(str(getattr(error, "reason", error)).split())
+    return reason or type(error).__name__

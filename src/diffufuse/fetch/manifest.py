@@ -1,4 +1,4 @@
-"""What was fetched, file by file: written after the first fetch and compared at every later one."""
+"""Manifests: path, size and hash of every fetched file, written after a fetch and compared at later ones."""
 
 import csv
 import os
@@ -13,15 +13,15 @@ from diffufuse.files.digests import sha256_of
 from diffufuse.logs import Progress
 
 COLUMNS = ("path", "bytes", "sha256", "source")
-NAMES_TOLD = 5
+NAMES_LISTED = 5
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """Size and hash of a file.
 
     Attributes:
-        bytes: its length.
+        bytes: length of the file.
         sha256: of its content, in hexadecimal.
     """
 
@@ -30,23 +30,23 @@ class Content:
 
 
 def reference_of(raw: Path) -> Path:
-    """The manifest of the first fetch, hidden beside the raw folder, where no rule deletes it."""
+    """Path of the first fetch's manifest, a hidden file beside the raw folder that no workflow rule deletes."""
     return raw.with_name(f".{raw.name}.manifest.tsv")
 
 
 def contents_of(raw: Path, names: Iterable[str] | None = None) -> dict[str, Content]:
-    """Hash the files of a raw folder, several at once.
+    """Hash the files of a raw folder in parallel.
 
     Args:
-        raw: the raw folder; names that begin with a dot are not data.
-        names: which files, as paths below it; None takes all.
+        raw: the raw folder; names that begin with a dot are ignored.
+        names: paths below the raw folder; None for all files.
 
     Returns:
-        Path below the raw folder to content, sorted by path.
+        Path below the raw folder → content, sorted by path.
     """
     paths = [raw / name for name in names] if names is not None else [path for path in raw.rglob("*") if path.is_file()]
-    found = {path.relative_to(raw): path for path in paths}
-    shown = {name.as_posix(): path for name, path in found.items() if not any(part[0] == "." for part in name.parts)}
+    relative = {path.relative_to(raw): path for path in paths}
+    shown = {name.as_posix(): path for name, path in relative.items() if not any(part[0] == "." for part in name.parts)}
     sizes = {name: path.stat().st_size for name, path in shown.items()}
     progress, done, contents = Progress(f"Hash {raw.name}", sum(sizes.values()), unit="bytes"), 0, {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -61,12 +61,12 @@ def contents_of(raw: Path, names: Iterable[str] | None = None) -> dict[str, Cont
 def write_manifest(path: str | os.PathLike[str], contents: Mapping[str, Content], *, address: str) -> None:
     """Write one row per raw file: path, bytes, SHA-256, public source.
 
-    License and citation stand in the dataset's block alone, so that a word in them moves no result.
+    License and citation are not included, so that editing them does not change any result.
 
     Args:
         path: the manifest, tab-separated.
         contents: of the raw folder.
-        address: where the data comes from; a mirrored file tells its public address all the same.
+        address: public source of the data, also if it was copied from a mirror.
     """
     with atomic_path(path) as partial, partial.open("w", newline="") as table:
         writer = csv.writer(table, delimiter="\t", lineterminator="\n")
@@ -79,12 +79,12 @@ def read_manifest(path: str | os.PathLike[str], folders: Iterable[str] | None = 
     """Read a manifest.
 
     Args:
-        path: as `write_manifest` wrote it; the columns `license` and `citation` of an earlier release are passed over.
-        folders: whose files to read about, as paths below the raw folder; other rows are not parsed, so that a case
-            costs the same however many there are. None takes all.
+        path: from `write_manifest`; the columns `license` and `citation` of an earlier release are ignored.
+        folders: paths below the raw folder; only rows of their files are parsed, so that the time for one case does
+            not depend on the number of cases. None for all rows.
 
     Returns:
-        Path below the raw folder to content; and the address that the data came from.
+        Path below the raw folder → content; and the source address of the data.
 
     Raises:
         BadInput: the file is no manifest.
@@ -102,27 +102,27 @@ def read_manifest(path: str | os.PathLike[str], folders: Iterable[str] | None = 
     return contents, address
 
 
-def missing_after(raw: Path, found: Mapping[str, Content], expected: Mapping[str, Content]) -> list[str]:
+def missing_after(raw: Path, current: Mapping[str, Content], expected: Mapping[str, Content]) -> list[str]:
     """Compare a raw folder with the manifest of its first fetch.
 
     Args:
         raw: the raw folder.
-        found: what it holds now.
-        expected: what it held after the first fetch.
+        current: its current contents.
+        expected: its contents after the first fetch.
 
     Returns:
-        The files that are gone; a fetch may bring them again.
+        The missing files.
 
     Raises:
-        BadInput: a file was changed, or one was added.
+        BadInput: a file was changed or added.
     """
-    missing = sorted(expected.keys() - found.keys())
-    changed = sorted(name for name in expected.keys() & found.keys() if found[name] != expected[name])
-    extra = sorted(found.keys() - expected.keys())
+    missing = sorted(expected.keys() - current.keys())
+    changed = sorted(name for name in expected.keys() & current.keys() if current[name] != expected[name])
+    extra = sorted(current.keys() - expected.keys())
     if changed or extra:
         raise BadInput(
             f"{raw}: expected the files of the first fetch, got "
-            f"{_told(changed=changed, missing=missing, extra=extra)}; remove what was changed or added and fetch "
+            f"{_summary(changed=changed, missing=missing, extra=extra)}; remove what was changed or added and fetch "
             f"again, or remove {raw.name} and {reference_of(raw).name} to begin anew."
         )
     return missing
@@ -131,15 +131,15 @@ def missing_after(raw: Path, found: Mapping[str, Content], expected: Mapping[str
 def require_unchanged(
     manifest: str | os.PathLike[str], files: Iterable[Path], *, owns: Callable[[str], bool] = lambda _: False
 ) -> None:
-    """Stop where the raw files of a case are not what was fetched.
+    """Require that the raw files of a case are those that were fetched.
 
     Args:
-        manifest: of their dataset.
-        files: those that the case has now.
-        owns: whether a path below the raw folder is of this case; one beside the files that is gone is told.
+        manifest: of the dataset.
+        files: current files of the case.
+        owns: whether a path below the raw folder belongs to this case, to report missing files.
 
     Raises:
-        BadInput: a file is not in the manifest, has another content, or is gone.
+        BadInput: a file is not in the manifest, was changed, or is missing.
     """
     raw = raw_folder_of(manifest)
     names = sorted(Path(file).relative_to(raw).as_posix() for file in files)
@@ -151,12 +151,12 @@ def require_unchanged(
     if unknown or changed or missing:
         raise BadInput(
             f"{raw}: expected files as in {Path(manifest).name}, got "
-            f"{_told(changed=changed, missing=missing, extra=unknown)}; put them back, or fetch again."
+            f"{_summary(changed=changed, missing=missing, extra=unknown)}; put them back, or fetch again."
         )
 
 
 def _lines_about(folders: Iterable[str], text: str) -> list[str]:
-    """The header, and the lines whose path begins with a folder; they stand together, as the paths are sorted."""
+    """The header, and the lines with a path below one of the folders, which are contiguous as paths are sorted."""
     lines = [text.partition("\n")[0]]
     for folder in sorted(folders):
         start = f"{folder}/" if folder else ""
@@ -168,10 +168,10 @@ def _lines_about(folders: Iterable[str], text: str) -> list[str]:
     return lines
 
 
-def _told(**differences: list[str]) -> str:
-    """How many files differ in which way, and some of their names."""
-    some = {how: ", ".join(names[:NAMES_TOLD]) for how, names in differences.items() if names}
-    more = {how: ", ..." if len(differences[how]) > NAMES_TOLD else "" for how in some}
+def _summary(**differences: list[str]) -> str:
+    """A phrase with the number of files per kind of difference, and the names of the first ones."""
+    some = {how: ", ".join(names[:NAMES_LISTED]) for how, names in differences.items() if names}
+    more = {how: ", ..." if len(differences[how]) > NAMES_LISTED else "" for how in some}
     return " and ".join(f"{len(differences[how])} {how} ({some[how]}{more[how]})" for how in some)
 
 

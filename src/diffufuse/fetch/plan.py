@@ -1,4 +1,4 @@
-"""What a fetch would do, told before it does anything."""
+"""Describe a fetch without doing it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +13,14 @@ from diffufuse.fetch.sources.copy import bytes_of, find_mirror
 from diffufuse.logs import PROGRESS, bytes_text
 
 
-def tell_plan(datasets: Mapping[str, Mapping[str, Any]], data: Path, *, mirror: str | None) -> None:
-    """Tell of each dataset what a fetch would bring, under which terms, and whether there is room.
+def log_plan(datasets: Mapping[str, Mapping[str, Any]], data: Path, *, mirror: str | None) -> None:
+    """Log source, size, license and terms of a fetch of each dataset, and the free disk space.
 
-    Nothing is written. The network is asked only for the length of an archive whose publisher does not state it.
+    No file is written. The network is used only for the length of archives for which it is not configured.
 
     Args:
-        datasets: name to block of `config/datasets.yaml`.
-        data: the folder of the raw folders.
+        datasets: name → block of `config/datasets.yaml`.
+        data: parent of the raw folders.
         mirror: a local folder with copies of public data, or None.
     """
     for name, block in datasets.items():
@@ -29,7 +29,7 @@ def tell_plan(datasets: Mapping[str, Mapping[str, Any]], data: Path, *, mirror: 
 
 
 def plan_lines(block: Mapping[str, Any], raw: Path, *, mirror: str | None) -> list[str]:
-    """What a fetch of one dataset would bring.
+    """Describe the fetch of one dataset.
 
     Args:
         block: the dataset's block of `config/datasets.yaml`.
@@ -37,7 +37,7 @@ def plan_lines(block: Mapping[str, Any], raw: Path, *, mirror: str | None) -> li
         mirror: a local folder with copies of public data, or None.
 
     Returns:
-        Lines for a person.
+        Lines of text.
     """
     source = block["source"]
     kind = SOURCES[source["kind"]]
@@ -46,7 +46,7 @@ def plan_lines(block: Mapping[str, Any], raw: Path, *, mirror: str | None) -> li
     return [
         f"{raw.name}: {block['title']}",
         f"from: {origin}",
-        f"size: {_count(extent.cases, 'cases')}, {_count(extent.series, 'series')}, {_bytes_told(extent.bytes)}",
+        f"size: {_count(extent.cases, 'cases')}, {_count(extent.series, 'series')}, {_size_text(extent.bytes)}",
         f"license: {block['license']}{f' (the source says {extent.license})' if differs else ''}",
         f"citation: {block['citation']}",
         f"terms: {block.get('terms', 'none to accept')}",
@@ -58,18 +58,18 @@ def _from_mirror(mirror: str | None, source: Mapping[str, Any]) -> tuple[str, Ex
     if not mirror or "mirror" not in source:
         return None
     try:
-        found = find_mirror(Path(mirror), source)
+        local_copy = find_mirror(Path(mirror), source)
     except BadInput as error:
         return f"nowhere: {error}", Extent()
-    size = bytes_of(found, only=source.get("only"))
-    return f"the copy {found.relative_to(mirror)} of the mirror", Extent(cases=source.get("cases"), bytes=size)
+    size = bytes_of(local_copy, only=source.get("only"))
+    return f"the copy {local_copy.relative_to(mirror)} of the mirror", Extent(cases=source.get("cases"), bytes=size)
 
 
 def _count(number: int | None, what: str) -> str:
     return f"{what} unknown" if number is None else f"{number:,} {what}"
 
 
-def _bytes_told(number: int | None) -> str:
+def _size_text(number: int | None) -> str:
     return "bytes unknown before it is asked for" if number is None else bytes_text(number)
 
 

@@ -1,8 +1,7 @@
-"""Run a program that ends with the job that started it, however that ends.
+"""Run a program that ends when the job that started it ends, even by SIGKILL.
 
-A job that gets SIGKILL cannot stop what it started, so whatever it starts has to see to that itself. On Linux the
-kernel kills the program with its starter; elsewhere this process stays between them and looks once in a while. Run as
-a script: `tether.py PROCESS PROGRAM ARGUMENT...`, where PROCESS is the number of the starter.
+On Linux the kernel kills the program when its parent ends; elsewhere this process stays as the parent and polls the
+job. Run as a script: `tether.py PID PROGRAM ARGUMENT...`, where PID is the process number of the job.
 """
 
 import ctypes
@@ -12,19 +11,19 @@ import subprocess
 import sys
 import time
 
-SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h; stays set when the process becomes another program
+SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h; kept across exec
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def main(starter: int, command: list[str]) -> int:
-    """Become the program, or stay beside it; it is not started if its starter is gone by then.
+    """Execute the program, or start and watch it; nothing is started if the job has already ended.
 
     Args:
         starter: process number of the job.
         command: the program and its arguments.
 
     Returns:
-        Exit status, where this process did not become the program.
+        Exit status, if this process was not replaced by the program.
     """
     bound = sys.platform == "linux" and ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0) == 0
     if os.getppid() != starter:

@@ -1,4 +1,4 @@
-"""Archives, trusted with nothing: what they hold is written only below one folder, and only as a whole."""
+"""Unpack untrusted archives: files are written only below one folder, and only if the whole archive is valid."""
 
 import fnmatch
 import gzip
@@ -16,13 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import full_disk_told, require_space, staged_folder
+from diffufuse.fetch.disk import full_disk_reported, require_space, staged_folder
 from diffufuse.logs import Progress
 
-# Deflate reaches 1032 on zeros. Label maps alone reach 300; images with their label maps stay below 20.
+# Ratio of unpacked to packed size. Deflate reaches 1032 on zeros, label maps 300, images with label maps 20.
 LARGEST_EXPANSION = 500
 CHUNK_BYTES = 1 << 20
-# Pattern or patterns that the first name below a dataset's folder must match; None takes every one.
+# Pattern or patterns for the top-level names of a dataset's folder; None for all.
 Wanted: TypeAlias = str | Sequence[str] | None
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 DAMAGED = (
@@ -42,10 +42,10 @@ class Member:
     """One entry of an archive.
 
     Attributes:
-        name: its path inside.
-        size: its bytes, unpacked.
-        kind: `other` is a link, a device, a sparse or an encrypted file.
-        open: its content.
+        name: path inside the archive.
+        size: unpacked size in bytes.
+        kind: `file`, `folder`, or `other` for a link, a device, a sparse or an encrypted file.
+        open: opens the content.
     """
 
     name: str
@@ -55,27 +55,32 @@ class Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is named like an archive that can be unpacked."""
+    """Whether a file has the suffix of a supported archive."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
 def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: Wanted = None) -> None:
-    """Unpack an archive into the place of a folder; either all of it or nothing.
+    """Replace a folder by the content of an archive, completely or not at all.
 
-    Names that begin with a dot, and `__MACOSX`, are not data and are left out.
+    Names that begin with a dot, and `__MACOSX`, are skipped.
 
     Args:
         archive: zip, or tar, plain or compressed.
-        raw: the folder, replaced as a whole.
-        folder: the one folder in the archive whose content is taken, wherever it lies in it; None takes everything.
-        only: pattern or patterns of the first names below to take; None takes everything.
+        raw: the folder to replace.
+        folder: name of the folder in the archive to unpack, at any depth; None for everything.
+        only: pattern or patterns of the top-level names to unpack; None for everything.
 
     Raises:
         BadInput: it is no archive, is damaged, lacks the folder, has a member that points outside or is no plain file,
-            expands beyond reason, or the disk is full.
+            expands beyond `LARGEST_EXPANSION`, or the disk is full.
     """
     most, total = LARGEST_EXPANSION * archive.stat().st_size, 0
-    with full_disk_told(raw.parent), staged_folder(raw) as partial, _damage_told(archive), _opened(archive) as members:
+    with (
+        full_disk_reported(raw.parent),
+        staged_folder(raw) as partial,
+        _damage_reported(archive),
+        _opened(archive) as members,
+    ):
         progress = Progress(f"Unpack {archive.name}", 0, unit="bytes")
         for member in members:
             target = _target(member, folder, only)
@@ -101,11 +106,11 @@ def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: Wanted 
 
 
 def is_data(relative: PurePosixPath, only: Wanted) -> bool:
-    """Whether a path below a dataset's folder is wanted: nothing hidden, and its first name matches the pattern.
+    """Whether a path below a dataset's folder is data: not hidden, and its top-level name matches a pattern.
 
     Args:
-        relative: below the dataset's folder.
-        only: pattern or patterns for the first name; None takes every one.
+        relative: path below the dataset's folder.
+        only: pattern or patterns for the top-level name; None for all.
     """
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
     patterns = ["*"] if only is None else [only] if isinstance(only, str) else only
@@ -159,7 +164,7 @@ def _opened(archive: Path) -> Iterator[Iterator[Member]]:
 
 
 def _read_to_the_end(tar: tarfile.TarFile) -> None:
-    """The checksum of a compressed stream stands behind the end of the archive, where tarfile does not look."""
+    """Read the stream after the end of the archive, which verifies the checksum of a compressed one."""
     while isinstance(tar.fileobj, io.BufferedIOBase) and tar.fileobj.read(CHUNK_BYTES):
         pass
 
@@ -181,9 +186,9 @@ def _no_content(name: str) -> IO[bytes]:
 
 
 @contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
+def _damage_reported(archive: Path) -> Iterator[None]:
     try:
         yield
     except (*DAMAGED, NotImplementedError) as error:
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{archive}: expected a whole archive, got a damaged one ({told}); fetch it again.") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"{archive}: expected a whole archive, got a damaged one ({reason}); fetch it again.") from error

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and are on the disk before they have their name."""
+"""Atomic writes: files and folders are complete and synced to disk before they get their final name."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-# Of a temporary name `.{where}.{pid}.partial.{name}`; earlier releases wrote no `where`.
+# Matches temporary names `.{where}.{pid}.partial.{name}`; earlier releases wrote no `where`.
 PARTIAL = re.compile(r"^\.(?:(?P<where>.+)\.)?(?P<pid>\d+)\.partial\.")
 DAY_S = 86_400.0
 CANNOT_SYNC_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR}
@@ -21,14 +21,13 @@ CANNOT_SYNC_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, e
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary neighbor of `path` that takes its name when the block ends well and vanishes otherwise.
+    """A temporary file beside `path` that is renamed to it when the block ends without an error, and removed otherwise.
 
-    Content and name are on the disk when this returns, so that a power cut leaves the old file or the new one. Inside
-    an `atomic_folder` that is left to the folder, which does it once for all. What a killed job left of the same file
-    is removed first.
+    Content and name are synced to disk, so that a power cut leaves the old file or the new one; inside an
+    `atomic_folder`, the folder does this once for all files. Leftovers of killed jobs are removed first.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is created.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -47,12 +46,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder that takes the place of `path` when the block ends well and vanishes otherwise.
+    """A temporary folder that replaces `path` when the block ends without an error, and is removed otherwise.
 
-    All that it holds is on the disk before it has its name. A link to a folder stays; what it leads to is replaced.
+    Its content is synced to disk before it is renamed. If `path` is a link, its target is replaced.
 
     Args:
-        path: the folder; what it held is gone afterwards.
+        path: the folder; its previous content is removed.
     """
     final = Path(path).resolve()
     _remove_leftovers(final)
@@ -68,19 +67,19 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def partial_of(final: Path) -> Path:
-    """The temporary name for a file or folder while this process writes it.
+    """The temporary path of a file or folder while this process writes it.
 
-    It tells where and by which process, so that what a killed one left can be told from what a living one writes; and
-    it ends as the final name does, for writers that go by the suffix.
+    It contains the host and the process number, to distinguish leftovers of killed processes from files being written,
+    and ends with the final name, for writers that depend on the suffix.
 
     Args:
-        final: where it will be.
+        final: the final path.
     """
     return final.with_name(f".{_where()}.{os.getpid()}.partial.{final.name}")
 
 
 def flush_tree(folder: Path) -> None:
-    """Have all files and folders below a folder, and the folder itself, on the disk.
+    """Sync all files and folders below a folder, and the folder itself, to disk.
 
     Args:
         folder: links inside are not followed.
@@ -96,7 +95,7 @@ def flush_tree(folder: Path) -> None:
 
 
 def _take_place(partial: Path, final: Path) -> None:
-    """The old folder steps aside before it is removed, for a removal takes longer than a rename."""
+    """Replace a folder; the old one is renamed before it is removed, as removal takes longer than renaming."""
     old = final.with_name(partial.name.replace(".partial.", ".partial.old."))
     if final.is_dir():
         os.replace(final, old)
@@ -113,7 +112,7 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Some network disks cannot do it for folders; their servers look after names."""
+    """Sync a folder, ignoring errors of network disks that do not support it."""
     try:
         _flush(folder)
     except OSError as error:
@@ -123,7 +122,7 @@ def _flush_folder(folder: Path) -> None:
 
 @cache
 def _where() -> str:
-    """Where a process number means something: this host, and in a container its own numbering."""
+    """The scope of process numbers: the host name and the PID namespace."""
     try:
         numbering = re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
     except OSError:
@@ -132,10 +131,10 @@ def _where() -> str:
 
 
 def _remove_leftovers(final: Path) -> None:
-    """Remove what is half written of a file or folder if its process is gone.
+    """Remove temporary files and folders of processes that have ended.
 
-    Whether it is gone can be seen on the same host alone. Elsewhere, as on a network disk that several hosts share, a
-    day without a write says so.
+    This can be checked only for processes of this host. For those of other hosts, as on a shared network disk, they
+    are removed after a day without a write.
     """
     for path in _leftovers(final):
         if path.is_dir() and not path.is_symlink():
@@ -153,11 +152,11 @@ def _leftovers(final: Path) -> list[Path]:
 
 
 def _is_left(path: Path, name: str) -> bool:
-    found = PARTIAL.match(path.name)
-    if found is None or path.name[found.end() :] not in (name, f"old.{name}"):
+    parsed = PARTIAL.match(path.name)
+    if parsed is None or path.name[parsed.end() :] not in (name, f"old.{name}"):
         return False
-    if found["where"] == _where():
-        return int(found["pid"]) == os.getpid() or not _is_running(int(found["pid"]))
+    if parsed["where"] == _where():
+        return int(parsed["pid"]) == os.getpid() or not _is_running(int(parsed["pid"]))
     with suppress(FileNotFoundError):
         return time.time() - _last_write(path) > DAY_S
     return False

@@ -1,4 +1,4 @@
-"""What a file holds, as one number."""
+"""Hashes of files."""
 
 import hashlib
 import os

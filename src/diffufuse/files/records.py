@@ -10,10 +10,10 @@ from diffufuse.files.atomic import atomic_path
 
 
 def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a JSON record with sorted keys and no NaN, whole or not at all.
+    """Write a JSON record atomically, with sorted keys and no NaN.
 
     Raises:
-        ValueError: a value is NaN or infinite; undefined is None.
+        ValueError: a value is NaN or infinite; use None for undefined values.
     """
     text = json.dumps(record, sort_keys=True, indent=2, allow_nan=False) + "\n"
     with atomic_path(path) as partial:
@@ -26,5 +26,5 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def none_if_nan(value: float) -> float | None:
-    """The value for a record: NaN, which JSON does not know, becomes None."""
+    """The value for a record: None for NaN, which JSON does not support."""
     return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Tables on disk: a writer casts to a schema and refuses what does not fit."""
+"""Tables on disk, with schemas that are checked on writing and reading."""
 
 import csv
 import os
@@ -13,10 +13,10 @@ from diffufuse.files.atomic import atomic_path
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Schema) -> None:
-    """Write a table in exactly its schema, whole or not at all.
+    """Write a table atomically, cast to a schema.
 
     Raises:
-        ValueError: a column is missing, unknown or of another kind than the schema says.
+        ValueError: a column is missing, not in the schema, or not of the schema's type.
     """
     if set(frame.columns) != set(schema.names):
         raise ValueError(f"{path}: expected the columns {schema.names}, got {list(frame.columns)}")
@@ -32,7 +32,7 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
     """Read a table and check that it has its schema.
 
     Raises:
-        ValueError: the file has other columns or kinds.
+        ValueError: columns or types differ.
     """
     table = pq.read_table(path)
     if not table.schema.remove_metadata().equals(schema):
@@ -41,12 +41,12 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
 
 
 def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> pd.DataFrame:
-    """Read several tables of one schema as one, in the order given."""
+    """Read tables of one schema and concatenate them in the given order."""
     return pd.concat([read_table(path, schema) for path in paths], ignore_index=True)
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write rows as tab-separated text for people to read, whole or not at all; the first row names the columns."""
+    """Write rows atomically as tab-separated text; the columns are the keys of the first row."""
     with atomic_path(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], delimiter="\t", lineterminator="\n")
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""With what a result was made: commit, versions, device."""
+"""Provenance of results: commit and versions."""
 
 import importlib.metadata
 import platform
@@ -14,7 +14,7 @@ PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "antspyx", "pydicom
 def commit() -> str:
     """The Git commit of the code that runs, with `-dirty` if it was edited; `unknown` outside a repository."""
     try:
-        told = subprocess.run(
+        completed = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -23,7 +23,7 @@ def commit() -> str:
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return told.stdout.strip()
+    return completed.stdout.strip()
 
 
 def versions() -> dict[str, str]:

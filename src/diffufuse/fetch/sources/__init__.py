@@ -1,4 +1,4 @@
-"""The sources: a `source.kind` in `config/datasets.yaml` is a key here."""
+"""Sources of data. A `source.kind` in `config/datasets.yaml` is a key here."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +9,16 @@ from diffufuse.fetch.sources import archive, copy, idc, phantom, synapse
 
 
 class Source(Protocol):
-    """A kind of source: `fetch` fills the raw folder, and leaves alone what is whole already."""
+    """A kind of source."""
 
     def fetch(self, raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
-        """Fill the folder."""
+        """Fill the raw folder; data that is complete already is kept."""
 
     def extent(self, source: Mapping[str, Any]) -> Extent:
-        """How much there is to fetch."""
+        """Size of the data."""
 
     def address(self, source: Mapping[str, Any]) -> str:
-        """Where the data comes from, for the manifest; holds no secret."""
+        """Source of the data for the manifest, without secrets."""
 
 
 SOURCES: dict[str, Source] = {"archive": archive, "copy": copy, "idc": idc, "phantom": phantom, "synapse": synapse}

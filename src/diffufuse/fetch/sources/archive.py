@@ -1,4 +1,4 @@
-"""A dataset that is one archive behind an address."""
+"""Datasets that are one archive at a web address."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -17,13 +17,13 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
     """Download the archive and unpack its folder.
 
     Args:
-        raw: receives the folder's content, as a whole.
-        source: `url` of the archive, `folder` inside it, and what the publisher states of it: `sha256`, `md5`, `bytes`.
-        study_seed: not used; a source may make its data from it.
+        raw: the raw folder, replaced as a whole.
+        source: `url` of the archive, `folder` inside it, and the published `sha256`, `md5` and `bytes`.
+        study_seed: not used.
 
     Raises:
-        BadInput: the archive cannot be had, is not as published, or is not to be trusted; or the address has a
-            secret, is not by https on a public host, or names a branch.
+        BadInput: the archive is not available, not as published, or not valid; or the address has a secret, is not
+            https on a public host, or names a branch.
     """
     require_no_secret(source["url"])
     require_commit(source["url"])
@@ -40,10 +40,10 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
 
 
 def extent(source: Mapping[str, Any]) -> Extent:
-    """How much there is to fetch; the size is asked of the host where the publisher does not state it."""
+    """Size of the data; requested from the host if it is not configured."""
     return Extent(cases=source.get("cases"), bytes=source.get("bytes") or content_length(source["url"]))
 
 
 def address(source: Mapping[str, Any]) -> str:
-    """Where the data comes from, without secrets."""
+    """Source of the data, without secrets."""
     return redacted(source["url"])

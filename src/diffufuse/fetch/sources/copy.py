@@ -1,4 +1,4 @@
-"""A folder or an archive that the user has: for data that no program may download, and as a mirror of other data."""
+"""Local copies, as a folder or an archive: of data that may not be downloaded, and as a mirror of other data."""
 
 import shutil
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import full_disk_told, require_space
+from diffufuse.fetch.disk import full_disk_reported, require_space
 from diffufuse.fetch.extent import Extent
 from diffufuse.fetch.unpacking import Wanted, is_archive, is_data, unpack
 from diffufuse.files.atomic import atomic_path
@@ -18,15 +18,15 @@ THREADS = 4
 
 
 def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
-    """Say that this data has to be brought.
+    """Raise an error, as this data must be provided as a mirror.
 
     Args:
         raw: the raw folder.
-        source: its `mirror` names are what to call the folder or archive.
-        study_seed: not used; a source may make its data from it.
+        source: its `mirror` gives names for the folder or archive.
+        study_seed: not used.
 
     Raises:
-        BadInput: always; a mirror takes the place of this.
+        BadInput: always; with a mirror this is not called.
     """
     names = " or ".join(mirror_names(source))
     raise BadInput(
@@ -36,69 +36,73 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
 
 
 def extent(source: Mapping[str, Any]) -> Extent:
-    """How much the user has to bring."""
+    """Size of the data that the user must provide."""
     return Extent(cases=source.get("cases"), bytes=source.get("bytes"))
 
 
 def address(source: Mapping[str, Any]) -> str:
-    """Where the data comes from: whoever runs this brought it."""
+    """Source of the data: a copy of the user."""
     return "copy"
 
 
 def mirror_names(source: Mapping[str, Any]) -> list[str]:
-    """Names below the mirror folder under which a copy of the dataset may lie, the preferred one first."""
+    """Possible names of the dataset's copy in the mirror folder, the preferred one first."""
     names = source.get("mirror", [])
     return [names] if isinstance(names, str) else list(names)
 
 
 def find_mirror(mirror: Path, source: Mapping[str, Any]) -> Path:
-    """The copy of a dataset in the mirror folder: the first of its names that is there.
+    """Path of a dataset's copy in the mirror folder: the first of its names that exists.
 
     Args:
         mirror: the folder that `--config mirror=FOLDER` names.
         source: the dataset's `source`, with `mirror`.
 
     Raises:
-        BadInput: none is there.
+        BadInput: none exists.
     """
     places = [mirror / name for name in mirror_names(source)]
-    found = next((place for place in places if place.is_dir() or is_archive(place)), None)
-    if found is None:
+    local_copy = next((place for place in places if place.is_dir() or is_archive(place)), None)
+    if local_copy is None:
         names = " or ".join(mirror_names(source))
         raise BadInput(
             f"{mirror}: expected the dataset as {names}, but there is no such folder or archive; correct the mirror."
         )
-    return found
+    return local_copy
 
 
-def bring(found: Path, raw: Path, *, folder: str | None, only: Wanted) -> None:
-    """Copy a folder, or unpack an archive, into the raw folder; files that are there already and equal are left.
+def bring(local_copy: Path, raw: Path, *, folder: str | None, only: Wanted) -> None:
+    """Copy a folder, or unpack an archive, into the raw folder; identical files are not copied again.
 
     Args:
-        found: the user's folder or archive.
-        raw: receives the data.
-        folder: inside an archive, the folder to take.
-        only: pattern or patterns of the first names to take.
+        local_copy: the user's folder or archive.
+        raw: the raw folder.
+        folder: in an archive, the folder to unpack.
+        only: pattern or patterns of the top-level names to copy.
 
     Raises:
-        BadInput: the archive is not to be trusted, or the disk is full.
+        BadInput: the archive is not valid, or the disk is full.
     """
-    PROGRESS.info("Taking the copy %s", found.name)
-    if not found.is_dir():
-        unpack(found, raw, folder=folder, only=only)
+    PROGRESS.info("Taking the copy %s", local_copy.name)
+    if not local_copy.is_dir():
+        unpack(local_copy, raw, folder=folder, only=only)
         return
-    chosen = _chosen(found, only)
-    _copy_all(chosen, [raw / path.relative_to(found) for path in chosen])
+    chosen = _chosen(local_copy, only)
+    _copy_all(chosen, [raw / path.relative_to(local_copy) for path in chosen])
 
 
-def bytes_of(found: Path, *, only: Wanted) -> int:
-    """Length of the user's folder or archive, as far as it is taken."""
-    return found.stat().st_size if found.is_file() else sum(path.stat().st_size for path in _chosen(found, only))
+def bytes_of(local_copy: Path, *, only: Wanted) -> int:
+    """Size in bytes of the archive, or of the files of the folder that would be copied."""
+    return (
+        local_copy.stat().st_size
+        if local_copy.is_file()
+        else sum(path.stat().st_size for path in _chosen(local_copy, only))
+    )
 
 
-def _chosen(found: Path, only: Wanted) -> list[Path]:
-    files = [path for path in sorted(found.rglob("*")) if path.is_file()]
-    return [path for path in files if is_data(PurePosixPath(path.relative_to(found).as_posix()), only)]
+def _chosen(local_copy: Path, only: Wanted) -> list[Path]:
+    files = [path for path in sorted(local_copy.rglob("*")) if path.is_file()]
+    return [path for path in files if is_data(PurePosixPath(path.relative_to(local_copy).as_posix()), only)]
 
 
 def _copy_all(files: list[Path], copies: list[Path]) -> None:
@@ -108,7 +112,7 @@ def _copy_all(files: list[Path], copies: list[Path]) -> None:
     missing = sum(file.stat().st_size for file, copy in pairs if not copy.exists())
     require_space(copies[0].parent, missing, what="the copy")
     progress, done = Progress("Copy", sum(file.stat().st_size for file in files), unit="bytes"), 0
-    with full_disk_told(copies[0].parent), ThreadPoolExecutor(THREADS) as threads:
+    with full_disk_reported(copies[0].parent), ThreadPoolExecutor(THREADS) as threads:
         for size in threads.map(_copy, files, copies):
             done += size
             progress.step(done)

@@ -1,4 +1,4 @@
-"""A collection of the Imaging Data Commons, through the downloader and the index that ship with its client."""
+"""Collections of the Imaging Data Commons, with the downloader and the index of its client."""
 
 import os
 import shutil
@@ -34,16 +34,16 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Series:
-    """One series as the index lists it.
+    """One series of the index.
 
     Attributes:
-        patient: PatientID, the name of its folder.
-        modality: of DICOM.
-        uid: of DICOM; stays out of paths and messages.
-        identifier: that the commons gave to this version of the series; names its folder.
-        files: how many instances.
-        bytes: of all of them.
-        license: short name.
+        patient: PatientID, used as folder name.
+        modality: DICOM modality.
+        uid: SeriesInstanceUID; not used in paths and messages.
+        identifier: of this version of the series in the commons; used as folder name.
+        files: number of instances.
+        bytes: total size of the instances.
+        license: short name of the license.
         address: of its files in the public bucket, with a wildcard.
     """
 
@@ -58,23 +58,23 @@ class Series:
 
     @property
     def folder(self) -> str:
-        """Below the raw folder."""
+        """Path of the series below the raw folder."""
         return f"{self.patient}/{self.modality}_{self.identifier}"
 
 
 def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
-    """Download every series that is not there whole, many files at once.
+    """Download all series that are missing or incomplete, many files at once.
 
-    A batch of series comes into a hidden neighbor of the raw folder; each series that has as many files and bytes as
-    the index says then moves into its place, `{PatientID}/{Modality}_{identifier}`.
+    Batches are downloaded into a hidden folder beside the raw folder; series with the number of files and bytes of the
+    index are then moved to `{PatientID}/{Modality}_{identifier}`.
 
     Args:
         raw: the raw folder.
-        source: `collection`, and `filters`, column of the index to the values wanted.
-        study_seed: not used; a source may make its data from it.
+        source: `collection`, and `filters`, column of the index → values to select.
+        study_seed: not used.
 
     Raises:
-        BadInput: the index does not hold the collection, the disk is too small, or series did not come whole.
+        BadInput: the collection is not in the index, the disk is too small, or series are incomplete.
     """
     series = _listed(source)
     missing = [one for one in series if not _whole(one, raw / one.folder)]
@@ -92,14 +92,14 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
 
 
 def extent(source: Mapping[str, Any]) -> Extent:
-    """How much the collection holds, from the index that ships with `idc-index-data`; no network is touched."""
+    """Size of the collection, from the index in `idc-index-data`; the network is not used."""
     series = _listed(source)
     licenses = ", ".join(sorted({one.license for one in series}))
     return Extent(len({one.patient for one in series}), len(series), sum(one.bytes for one in series), licenses)
 
 
 def address(source: Mapping[str, Any]) -> str:
-    """Where the data comes from, with what was chosen of it."""
+    """Source of the data, with the filters."""
     chosen = [f"{column}={','.join(map(str, values))}" for column, values in sorted(source.get("filters", {}).items())]
     return "idc:" + "?".join([source["collection"], *chosen])
 
@@ -124,7 +124,7 @@ def _listed(source: Mapping[str, Any]) -> list[Series]:
 
 
 def _series(row: Mapping[Any, Any]) -> Series:
-    """The size in MB has six decimals, so that it tells the bytes."""
+    """A series from a row of the index; sizes in MB have six decimals, so they are exact in bytes."""
     facts = {name: row[name] for name in ("patient", "modality", "uid", "license", "address")}
     identifier = row["address"].split("/")[3]
     return Series(identifier=identifier, files=int(row["files"]), bytes=round(float(row["bytes"]) * 1e6), **facts)
@@ -136,17 +136,17 @@ def _whole(series: Series, folder: Path) -> bool:
 
 
 def _downloaded(raw: Path, missing: list[Series]) -> list[Series]:
-    """Download in batches, and again what did not come; returns what is still missing."""
+    """Download in batches, repeating incomplete series, and return those still missing."""
     staging = hidden_near(raw, "partial")
     progress, total = Progress("Download", sum(one.bytes for one in missing), unit="bytes"), len(missing)
     done = 0
     for _ in range(ROUNDS):
         left: list[Series] = []
         for batch in _batches(missing):
-            come = _download_batch(batch, staging, raw, progress, done)
-            done += sum(one.bytes for one in come)
-            left += [one for one in batch if one not in come]
-            if not come:
+            received = _download_batch(batch, staging, raw, progress, done)
+            done += sum(one.bytes for one in received)
+            left += [one for one in batch if one not in received]
+            if not received:
                 return [one for one in missing if not _whole(one, raw / one.folder)]
         PROGRESS.info("%d of %d series are whole, %s", total - len(left), total, bytes_text(done))
         if not left:
@@ -172,20 +172,20 @@ def _download_batch(batch: list[Series], staging: Path, raw: Path, progress: Pro
     try:
         with _watched(staging, progress, done):
             _run_downloader(batch, staging)
-        come = [one for one in batch if _whole(one, staging / one.identifier)]
-        for one in come:
+        received = [one for one in batch if _whole(one, staging / one.identifier)]
+        for one in received:
             shutil.rmtree(raw / one.folder, ignore_errors=True)
             (raw / one.folder).parent.mkdir(parents=True, exist_ok=True)
             (staging / one.identifier).replace(raw / one.folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return come
+    return received
 
 
 def _run_downloader(batch: list[Series], staging: Path) -> None:
-    """Each series into `staging/{identifier}`; what the downloader complains of goes into the log.
+    """Download the series of a batch into `staging/{identifier}`; errors of the downloader go to the log.
 
-    The client would start it too, but in a way that it outlives a job that is killed.
+    The client is not used for this, as its downloader continues after a job is killed.
     """
     from idc_index import index
 
@@ -199,20 +199,20 @@ def _run_downloader(batch: list[Series], staging: Path) -> None:
 
 
 def _quoted(text: str) -> str:
-    """As s5cmd reads it in a file of commands."""
+    """The text quoted for a command file of s5cmd."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _downloader() -> str:
-    """The s5cmd that is installed with the client; the program itself, not the script that would stand in between."""
+    """Path of the s5cmd program that is installed with the client, not of its wrapper script."""
     files = distribution("s5cmd").files or []
-    found = [str(file.locate()) for file in files if file.as_posix().startswith("s5cmd/bin/s5cmd")]
-    return (found or [shutil.which("s5cmd") or "s5cmd"])[0]
+    executables = [str(file.locate()) for file in files if file.as_posix().startswith("s5cmd/bin/s5cmd")]
+    return (executables or [shutil.which("s5cmd") or "s5cmd"])[0]
 
 
 @contextmanager
 def _watched(folder: Path, progress: Progress, done: int) -> Iterator[None]:
-    """Tell the progress of a program that only shows in the growth of its folder."""
+    """Report the progress of a download from the size of its folder."""
     ended = threading.Event()
 
     def look() -> None:

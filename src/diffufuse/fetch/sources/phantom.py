@@ -1,4 +1,4 @@
-"""The made-up cohort, for which nothing is downloaded."""
+"""The synthetic cohort, generated without a download."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,12 @@ from diffufuse.fetch.extent import Extent
 
 
 def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
-    """Write the patients into the raw folder, and the truth into its neighbor `{raw}_truth`.
+    """Generate the patients in the raw folder, and the ground truth in `{raw}_truth` beside it.
 
     Args:
         raw: the raw folder.
-        source: `patients` says how many.
-        study_seed: the study's one seed.
+        source: `patients`, their number.
+        study_seed: seed of the study.
     """
     from diffufuse.phantom import write_phantom_cohort
 
@@ -21,10 +21,10 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
 
 
 def extent(source: Mapping[str, Any]) -> Extent:
-    """How many patients are made."""
+    """Number of patients."""
     return Extent(cases=source["patients"], bytes=0)
 
 
 def address(source: Mapping[str, Any]) -> str:
-    """Where the data comes from: this package."""
+    """Source of the data: this package."""
     return "phantom"

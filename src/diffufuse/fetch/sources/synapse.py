@@ -1,6 +1,6 @@
-"""Files of Synapse, through its own client, for whoever has an account and has accepted the terms.
+"""Files of Synapse, with its client, for users with an account who have accepted the terms.
 
-The token is the client's affair: it reads SYNAPSE_AUTH_TOKEN, or `~/.synapseConfig`. Nothing here sees it.
+The client reads the token from SYNAPSE_AUTH_TOKEN or `~/.synapseConfig`; this package does not access it.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import FullDisk, download_folder, full_disk_told, require_space, staged_folder
+from diffufuse.fetch.disk import FullDisk, download_folder, full_disk_reported, require_space, staged_folder
 from diffufuse.fetch.extent import Extent
 from diffufuse.fetch.unpacking import is_archive, unpack
 from diffufuse.logs import PROGRESS
@@ -18,12 +18,12 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
     """Download the archives and unpack them.
 
     Args:
-        raw: receives what they hold, as a whole; with several archives each one has a folder of its entity's id.
-        source: `entities`, the Synapse ids of archives, `folder` and `only` as for an archive.
-        study_seed: not used; a source may make its data from it.
+        raw: the raw folder, replaced as a whole; several archives are unpacked into one folder per entity id.
+        source: `entities`, the Synapse ids of the archives; `folder` and `only` as in `unpack`.
+        study_seed: not used.
 
     Raises:
-        BadInput: there is no token, the terms are not accepted, a download fails, or an archive is not to be trusted.
+        BadInput: there is no token, the terms are not accepted, a download fails, or an archive is not valid.
     """
     archives = _downloaded(source["entities"], download_folder(raw))
     choice = {name: source.get(name) for name in ("folder", "only")}
@@ -43,12 +43,12 @@ def fetch(raw: Path, source: Mapping[str, Any], *, study_seed: int) -> None:
 
 
 def extent(source: Mapping[str, Any]) -> Extent:
-    """How much there is, as far as it is known without an account."""
+    """Size of the data, as configured; Synapse reports it only with an account."""
     return Extent(cases=source.get("cases"), bytes=source.get("bytes"))
 
 
 def address(source: Mapping[str, Any]) -> str:
-    """Where the data comes from."""
+    """Source of the data: the entity ids."""
     return "synapse:" + ",".join(source["entities"])
 
 
@@ -86,7 +86,7 @@ def _download(client: Any, entity: str, folder: Path) -> Path:
     size = int(handle.content_size or 0) if handle else 0
     there = folder / (listed.name or entity)
     require_space(folder, 2 * size - (size if there.exists() else 0), what=entity)
-    with full_disk_told(folder):
+    with full_disk_reported(folder):
         got = File(id=entity, path=str(folder), if_collision="overwrite.local").get(synapse_client=client)
     path = Path(str(got.path))
     if not is_archive(path) or (size and path.stat().st_size != size):
