@@ -57,6 +57,19 @@ def misspell_a_setting(root):
     edit(root / "config" / "models.yaml", lambda c: c["models"]["unet2d_tiny"]["settings"].update(chanels=[4]))
 
 
+def misspell_a_weight_of_the_loss(root):
+    edit(root / "config" / "models.yaml", lambda c: c["models"]["unet2d_tiny"].update(loss={"dise": 1}))
+
+
+def misspell_a_setting_of_a_corruption(root):
+    block = {"corruption": "drift", "settings": {"amplitud": 0.2}}
+    edit(root / "config" / "conditions.yaml", lambda c: c["conditions"].update(drift=block))
+
+
+def join_a_label_that_does_not_exist(root):
+    edit(root / "config" / "datasets.yaml", lambda c: c["datasets"]["phantom"]["regions"].update(mass=[3]))
+
+
 def name_an_unknown_model(root):
     edit(root / "config" / "config.yaml", lambda c: c["study"].update(models=["unet2d_tinny"]))
 
@@ -89,12 +102,18 @@ def transfer_to(*names):
             misspell_a_key,
             "models.unet2d_tiny.training: Additional properties are not allowed ('stepps' was unexpected)",
         ),
-        (name_an_unknown_model, "'unet2d_tinny' is not in config/models.yaml; known are: "),
+        (
+            name_an_unknown_model,
+            "'unet2d_tinny' is not in config/models.yaml, did you mean 'unet2d_tiny'?; known are: ",
+        ),
         (put_a_patient_into_two_folds, "patient PH-001 stands in several"),
         (forget_the_lesion, "datasets.phantom: 'lesion' is a required property"),
         (name_a_lesion_and_why_there_is_none, "datasets.phantom.lesion: 'mass' is expected to be empty"),
         (misspell_a_metric, "study.metrics: 'dise' does not exist, did you mean 'dice'?"),
         (misspell_a_setting, "models.unet2d_tiny.settings: unet2d has no argument 'chanels', did you mean 'channels'?"),
+        (misspell_a_weight_of_the_loss, "unet2d_tiny.loss: the objective has no weight 'dise', did you mean 'dice'?"),
+        (misspell_a_setting_of_a_corruption, "conditions.drift.settings: drift reads no 'amplitud', did you mean"),
+        (join_a_label_that_does_not_exist, "datasets.phantom.regions.mass: 3 is not a value of"),
         pytest.param(transfer_to("brain"), "study.transfers: 'brain' is not in config/datasets.yaml", id="unknown"),
         pytest.param(transfer_to("lits"), "lits.tsv: expected a cohort sheet", id="no_sheet"),
     ],
@@ -113,6 +132,14 @@ def test_a_study_cannot_set_a_seed_of_its_own_as_no_path_would_name_it(checkout)
     answer = dry_run(checkout, "--config", "seed=7")
     assert answer.returncode != 0
     assert "seed: expected 1 as in config/config.yaml, got 7" in answer.stdout + answer.stderr
+
+
+@pytest.mark.workflow
+def test_numbers_that_the_command_line_turned_into_texts_are_answered_with_how_to_give_them(checkout):
+    answer = dry_run(checkout, "--config", "study={folds: [0]}")
+    assert answer.returncode != 0
+    sentence = "config.study.folds.0: '0' is not of type 'integer'; --config gives texts for what is in braces, so"
+    assert sentence in answer.stdout + answer.stderr
 
 
 @pytest.mark.workflow

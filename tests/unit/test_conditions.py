@@ -335,7 +335,17 @@ def check(tmp_path, condition=None, *, learned=(), modalities=KINDS):
     conditions = {"clean": {}, "odd": condition or {}, "gauss": NOISE, "gain": GAIN, "missing": MISSING}
     config = {
         "study": STUDY | {"conditions": ["clean", "odd"]},
-        "datasets": {"sts": {"modalities": {name: {"kind": kind} for name, kind in modalities.items()}}},
+        "datasets": {
+            "sts": {
+                "reference": "t1",
+                "modalities": {
+                    name: {"kind": kind, "normalization": {"method": "zscore"}} for name, kind in modalities.items()
+                },
+                "annotation": {"values": {"1": "mass"}},
+                "labels": {"mass": 1},
+                "regions": {"mass": [1]},
+            }
+        },
         "conditions": conditions,
         "models": {
             "unet": {
@@ -362,7 +372,10 @@ def test_a_sound_condition_is_accepted(tmp_path, condition):
         ({"present": ["t1", "ct", "pet"]}, "odd keeps every modality of sts"),
         ({"absent": ["t1", "ct", "pet"]}, "odd leaves no modality of sts"),
         (NOISE | {"present": ["pet"], "modalities": ["ct"]}, "odd corrupts no modality of sts"),
-        (NOISE | {"corruption": "gausian_noise"}, "'gausian_noise'; known are: gaussian_noise, .*missing_slices"),
+        (
+            NOISE | {"corruption": "gausian_noise"},
+            "'gausian_noise' .*'gaussian_noise'.; known are: gaussian_noise, .*missing_slices",
+        ),
     ],
 )
 def test_a_condition_that_a_dataset_cannot_have_is_refused(tmp_path, condition, told):

@@ -9,7 +9,21 @@ from diffufuse.study.code_digest import Code
 ROOT = Path(__file__).parents[2]
 CODE = Code(ROOT / "src", ROOT / "workflow" / "scripts")
 UNET = {"architecture": "unet2d", "settings": {"channels": [8, 16]}}
+Z = {"method": "zscore"}
+CT, PET, T1 = ({"kind": kind, "normalization": Z} for kind in ("ct", "pet", "mr"))
 HEADER = "case\tpatient\tfold\tvalidates\tsite\texcluded\n"
+
+
+def dataset(regions=("mass",), **modalities):
+    """The part of a dataset's block that is checked against itself."""
+    labels = {name: number for number, name in enumerate(regions, start=1)}
+    return {
+        "reference": next(iter(modalities)),
+        "modalities": modalities,
+        "annotation": {"values": {str(number): name for name, number in labels.items()}},
+        "labels": labels,
+        "regions": {name: [number] for name, number in labels.items()},
+    }
 
 
 @pytest.fixture
@@ -17,15 +31,20 @@ def config(tmp_path):
     (tmp_path / "sts.tsv").write_text(HEADER + "A\tA\t0\t-\t\t-\nB\tB\t1\t-\t\t-\n")
     return {
         "study": {"datasets": ["sts"], "conditions": ["clean"], "models": ["unet"], "folds": [0], "seeds": [0]},
-        "datasets": {"sts": {"modalities": {"pet": {"kind": "pet"}, "ct": {"kind": "ct"}}}},
+        "datasets": {"sts": dataset(pet=PET, ct=CT)},
         "conditions": {
             "clean": {},
             "no-t2": {"absent": ["t2"]},
             "nothing": {"absent": ["pet", "ct"]},
-            "gauss": {"corruption": "gaussian_noise"},
-            "rician": {"corruption": "rician_noise", "kinds": ["mr"]},
-            "poisson-ct": {"corruption": "poisson_noise", "kinds": ["pet"], "modalities": ["ct"]},
-            "poisson": {"corruption": "poisson_noise", "kinds": ["pet"]},
+            "gauss": {"corruption": "gaussian_noise", "settings": {"noise_sd": 0.3}},
+            "rician": {"corruption": "rician_noise", "settings": {"noise_sd": 0.3}, "kinds": ["mr"]},
+            "poisson-ct": {
+                "corruption": "poisson_noise",
+                "settings": {"noise_sd": 0.3},
+                "kinds": ["pet"],
+                "modalities": ["ct"],
+            },
+            "poisson": {"corruption": "poisson_noise", "settings": {"noise_sd": 0.3}, "kinds": ["pet"]},
         },
         "models": {
             "unet": UNET | {"training": {"corruption": {"conditions": ["gauss"]}}},
@@ -44,15 +63,23 @@ def test_a_sound_study_gives_its_cohorts(config, tmp_path):
 
 
 def test_variants_corruptions_and_a_model_to_compare_with_are_accepted(config, tmp_path):
-    config["study"] |= {"models": ["unet", "variant"], "conditions": ["gauss", "poisson"], "compare_with": "variant"}
+    config["study"] |= {
+        "models": ["unet", "variant"],
+        "conditions": ["clean", "gauss", "poisson"],
+        "compare_with": "variant",
+    }
     assert set(check_study(config, tmp_path, code=CODE)) == {"sts"}
 
 
 @pytest.mark.parametrize(
     ("part", "names", "told"),
     [
-        ("models", ["unet3000"], "'unet3000' is not in config/models.yaml; known are: unet, greedy"),
-        ("conditions", ["no-pett"], "known are: clean, no-t2, nothing, gauss"),
+        (
+            "models",
+            ["unet3000"],
+            "'unet3000' is not in config/models.yaml, did you mean 'unet'.; known are: unet, greedy",
+        ),
+        ("conditions", ["no-pett"], "did you mean 'no-t2'.; known are: clean, no-t2, nothing, gauss"),
         ("datasets", ["stss"], r"known are: sts\."),
         ("conditions", ["no-t2"], "no-t2 speaks of t2, which sts does not have; known are: pet, ct"),
         ("conditions", ["nothing"], "leaves no modality"),
@@ -65,7 +92,7 @@ def test_variants_corruptions_and_a_model_to_compare_with_are_accepted(config, t
         (
             "models",
             ["orphan"],
-            "orphan uses the weights of unett, which .* does not train; known are: unet, greedy, harm",
+            "orphan uses the weights of unett, which .* does not train, did you mean 'unet'.; known are: unet, greedy",
         ),
         ("models", ["second_hand"], "second_hand uses the weights of variant, which .* does not train"),
         (
@@ -80,7 +107,7 @@ def test_variants_corruptions_and_a_model_to_compare_with_are_accepted(config, t
     ],
 )
 def test_an_unknown_name_is_refused_with_the_known_ones(config, tmp_path, part, names, told):
-    config["study"][part] = names
+    config["study"][part] = ["clean", *names] if part == "conditions" else names
     with pytest.raises(BadInput, match=told):
         check_study(config, tmp_path, code=CODE)
 
@@ -112,14 +139,14 @@ def test_the_right_form_is_accepted():
     check_form({"unet": {"steps": 3}}, SCHEMA, where="models")
 
 
-BRAIN = {"modalities": {"t1": {"kind": "mr"}, "ct": {"kind": "ct"}}, "lesion": "wt", "regions": {"wt": [1]}}
-ORGANS = {"modalities": {"ct": {"kind": "ct"}}, "no_lesion": "Only organs.", "regions": {"liver": [1]}}
+BRAIN = dataset(["wt"], t1=T1, ct=CT) | {"lesion": "wt"}
+ORGANS = dataset(["liver"], ct=CT) | {"no_lesion": "Only organs."}
 
 
 @pytest.fixture
 def external(config, tmp_path):
     """The study with two more datasets in the catalogue, to the first of which its models can be transferred."""
-    config["datasets"]["sts"] |= {"lesion": "mass", "regions": {"mass": [1]}}
+    config["datasets"]["sts"] |= {"lesion": "mass"}
     config["datasets"] |= {"brats": dict(BRAIN), "btcv": ORGANS}
     (tmp_path / "brats.tsv").write_text(HEADER + "C\tC\t-\t-\t\t-\n")
     return config
@@ -133,7 +160,7 @@ def test_only_transfers_that_can_be_scored_need_a_sheet_and_it_may_have_no_folds
 
 
 def test_a_transfer_is_scored_if_one_of_the_study_s_datasets_allows_it(external, tmp_path):
-    external["datasets"]["mr_only"] = {"modalities": {"t1": {"kind": "mr"}}, "lesion": "wt", "regions": {"wt": [1]}}
+    external["datasets"]["mr_only"] = dataset(["wt"], t1=T1) | {"lesion": "wt"}
     external["study"] |= {"datasets": ["sts"], "transfers": ["mr_only"]}
     assert list(check_study(external, tmp_path, code=CODE)) == ["sts"]
     (tmp_path / "mr_only.tsv").write_text(HEADER + "D\tD\t-\t-\t\t-\n")
@@ -145,7 +172,10 @@ def test_a_transfer_is_scored_if_one_of_the_study_s_datasets_allows_it(external,
 @pytest.mark.parametrize(
     ("transfers", "told"),
     [
-        (["bratss"], r"study.transfers: 'bratss' is not in config/datasets.yaml; known are: sts, brats, btcv\."),
+        (
+            ["bratss"],
+            r"study.transfers: 'bratss' is not in config/datasets.yaml, did you mean 'brats'.; known are: sts, brats",
+        ),
         (["sts"], "study.transfers: sts is a dataset of the study"),
     ],
 )

@@ -1,21 +1,24 @@
 """Check the configuration of a study before anything runs."""
 
-import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from jsonschema.exceptions import ValidationError, best_match
 
 from diffufuse.conditions.apply import corrupts, withheld
 from diffufuse.errors import BadInput
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort, read_cohort
-from diffufuse.study.members import CORRUPTIONS, FIGURES, REMOVALS, TABLES
-from diffufuse.study.metric_names import metric_names
-from diffufuse.study.settings import check_settings
+from diffufuse.study.condition_settings import check_condition_settings
+from diffufuse.study.dataset_values import check_dataset
+from diffufuse.study.members import CORRUPTIONS, REMOVALS
+from diffufuse.study.names import instead
+from diffufuse.study.settings import check_loss, check_settings
+from diffufuse.study.study_names import check_names
 from diffufuse.study.transfer import refusal
 
 LONGEST_MESSAGE = 300
@@ -55,45 +58,48 @@ def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
         return
     place = ".".join(str(step) for step in (where, *error.absolute_path))
     allowed = error.schema.get("properties", {}) if error.validator == "additionalProperties" else {}
-    hint = f"; known are: {', '.join(allowed)}" if allowed else ""
+    hint = f"; known are: {', '.join(allowed)}" if allowed else _hint(error)
     message = error.message if len(error.message) < LONGEST_MESSAGE else f"expected another form: {error.validator}"
     raise BadInput(f"{place}: {message}{hint}.")
 
 
+def _hint(error: ValidationError) -> str:
+    """What to do about a number that came as text, as Snakemake's command line gives all that is in braces."""
+    wanted = error.validator_value if error.validator == "type" else None
+    if wanted in ("integer", "number") and re.fullmatch(r"-?[0-9.]+", str(error.instance)):
+        return (
+            "; --config gives texts for what is in braces, so write it into a file that --configfile names, "
+            "without quotes"
+        )
+    return ""
+
+
 def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict[str, Cohort]:
-    """Check the names of a study against the catalogues, and its folds against the cohort sheets.
+    """Check a study, what it names in the catalogues, and its folds against the cohort sheets.
 
     Args:
         config: the whole configuration, validated against its schemas.
         cohorts: folder of the cohort sheets, one `{dataset}.tsv` per dataset.
-        code: of the library, whose registries name the corruptions.
+        code: of the library, whose registries and signatures say what can be written.
 
     Returns:
         Dataset to cohort; the study's datasets first, then those of its transfers that can be scored.
 
     Raises:
-        BadInput: a name is not in its catalogue, a metric, table or figure does not exist, a sheet is invalid, a
-            fold has no cases, a condition refers to a modality or kind that a dataset does not have, a model refers
-            to weights or conditions that do not exist, the model to compare with is not in the study, or a transfer
-            dataset is unknown, in the study, or shares patients with it.
+        BadInput: a name does not exist, a value in the block of a dataset, model or condition that the study uses is
+            not what is read there, a sheet is invalid, a fold has no cases, a condition refers to a modality or kind
+            that a dataset does not have, a model refers to weights or conditions that do not exist, clean is not
+            tested, or a transfer dataset is in the study or shares patients with it.
     """
     study, corruptions = config["study"], Corruptions.of(code)
-    for part in ("datasets", "conditions", "models"):
-        for name in study[part]:
-            if name not in config[part]:
-                raise BadInput(
-                    f"study.{part}: {name!r} is not in config/{part}.yaml; known are: {', '.join(config[part])}."
-                )
-    _check_report(study, code)
+    check_names(config, code)
+    for name in (*study["datasets"], *study.get("transfers", ())):
+        check_dataset(name, config["datasets"][name])
+    for name in study["conditions"]:
+        check_condition_settings(name, config["conditions"][name], code)
     for name in study["models"]:
-        _check_model(name, config, corruptions)
+        _check_model(name, config, corruptions, code)
         _check_settings(name, config, code)
-    if study.get("compare_with", study["models"][0]) not in study["models"]:
-        raise BadInput(
-            f"study.compare_with: {study['compare_with']!r} is not a model of the study; known are: "
-            f"{', '.join(study['models'])}."
-        )
-    _check_only(config)
     read = {name: read_cohort(cohorts / f"{name}.tsv") for name in study["datasets"]}
     for name, cohort in read.items():
         for fold in study["folds"]:
@@ -103,26 +109,14 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
                     f"known are: {', '.join(map(str, cohort.folds))}."
                 )
         for condition in study["conditions"]:
-            _check_condition(condition, config["conditions"][condition], name, config["datasets"][name], corruptions)
+            _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
     return read | _read_transfers(config, read, cohorts)
-
-
-def _check_report(study: Mapping[str, Any], code: Code) -> None:
-    """What a report shows must exist before hours are spent on it."""
-    options = {"metrics": metric_names(code), "tables": code.registry(TABLES), "figures": code.registry(FIGURES)}
-    for part, names in options.items():
-        for name in [name for name in study.get(part, ()) if name not in names]:
-            near = difflib.get_close_matches(name, list(names), n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise BadInput(f"study.{part}: {name!r} does not exist{hint}; known are: {', '.join(names)}.")
 
 
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
     """Cohorts of the transfer datasets that can be scored."""
     blocks, tested = config["datasets"], {}
     for name in config["study"].get("transfers", ()):
-        if name not in blocks:
-            raise BadInput(f"study.transfers: {name!r} is not in config/datasets.yaml; known are: {', '.join(blocks)}.")
         if name in trained:
             raise BadInput(
                 f"study.transfers: {name} is a dataset of the study, whose models test it fold by fold; leave it out."
@@ -154,39 +148,30 @@ def _require_disjoint_patients(name: str, tested: Cohort, training_name: str, tr
         )
 
 
-def _check_only(config: Mapping[str, Any]) -> None:
-    """Check `study.only` against the catalogues; names not in the study may come from a study that this one extends."""
-    for model, conditions in config["study"].get("only", {}).items():
-        unknown = [name for name in conditions if name not in config["conditions"]]
-        if model not in config["models"] or unknown or "clean" not in conditions:
-            raise BadInput(
-                f"study.only: expected a model of config/models.yaml and conditions of config/conditions.yaml, clean "
-                f"among them; got {model}: {', '.join(conditions)}."
-            )
-
-
-def _check_model(name: str, config: Mapping[str, Any], corruptions: "Corruptions") -> None:
+def _check_model(name: str, config: Mapping[str, Any], corruptions: Corruptions, code: Code) -> None:
     scaled = config["models"][name].get("predictions_of", name)
-    if "predictions_of" in config["models"].get(scaled, {"predictions_of": None}):
+    predicting = [model for model, block in config["models"].items() if "predictions_of" not in block]
+    if scaled not in predicting:
         raise BadInput(
             f"study.models: {name} scales the predictions of {scaled}, which is not a block of config/models.yaml that "
-            "predicts by itself; name one that does."
+            f"predicts by itself{instead(scaled, predicting)}"
         )
     source = config["models"][scaled].get("weights_of", scaled)
     trained = [model for model, block in config["models"].items() if "training" in block]
     if source not in trained:
         raise BadInput(
-            f"study.models: {name} uses the weights of {source}, which config/models.yaml does not train; "
-            f"known are: {', '.join(trained)}."
+            f"study.models: {name} uses the weights of {source}, which config/models.yaml does not train"
+            f"{instead(source, trained)}"
         )
     corrupting = [condition for condition, block in config["conditions"].items() if "corruption" in block]
     for condition in config["models"][source]["training"]["corruption"]["conditions"]:
         if condition not in corrupting:
             raise BadInput(
                 f"models.{source}.training.corruption.conditions: {condition!r} is not a condition of "
-                f"config/conditions.yaml with a corruption; known are: {', '.join(corrupting)}."
+                f"config/conditions.yaml with a corruption{instead(condition, corrupting)}"
             )
         block = config["conditions"][condition]
+        check_condition_settings(condition, block, code)
         if "after" in block or block["corruption"] in corruptions.removing:
             raise BadInput(
                 f"models.{source}.training.corruption.conditions: {condition!r} acts after normalization or takes "
@@ -200,13 +185,12 @@ def _check_settings(name: str, config: Mapping[str, Any], code: Code) -> None:
     while "predictions_of" in models[name]:
         name = models[name]["predictions_of"]
     check_settings(name, models[name], models, code)
+    check_loss(name, models[name], code)
     if "weights_of" in models[name]:
         _check_settings(models[name]["weights_of"], config, code)
 
 
-def _check_condition(
-    name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any], corruptions: "Corruptions"
-) -> None:
+def _check_condition(name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any]) -> None:
     named = [modality_name for key in ("absent", "present", "modalities") for modality_name in condition.get(key, ())]
     unknown = [modality for modality in named if modality not in block["modalities"]]
     if unknown:
@@ -220,17 +204,8 @@ def _check_condition(
     if "present" in condition and not absent:
         raise BadInput(f"study.conditions: {name} keeps every modality of {dataset}, as clean does; leave it out.")
     if "corruption" in condition:
-        _require_known_corruption(name, condition, corruptions)
         _check_corruption(
             name, condition, dataset, {one: modality_name["kind"] for one, modality_name in block["modalities"].items()}
-        )
-
-
-def _require_known_corruption(name: str, condition: Mapping[str, Any], corruptions: "Corruptions") -> None:
-    names = [*corruptions.changing, *corruptions.removing]
-    if condition["corruption"] not in names:
-        raise BadInput(
-            f"study.conditions: {name} names the corruption {condition['corruption']!r}; known are: {', '.join(names)}."
         )
 
 
