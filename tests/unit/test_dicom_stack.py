@@ -224,7 +224,7 @@ def test_a_negative_padding_value_written_as_a_positive_number_is_understood(tmp
 
 
 @pytest.mark.parametrize(
-    ("syntax", "mean_probability", "lossy"),
+    ("syntax", "said", "lossy"),
     [
         (ExplicitVRLittleEndian, "01", True),
         (ExplicitVRLittleEndian, "00", False),

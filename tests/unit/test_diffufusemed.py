@@ -185,14 +185,14 @@ class TestAttention:
 
     def test_one_time_on_the_keys_alone_is_the_same_as_no_time(self):
         time = torch.full((2, M), 300.0)
-        assert torch.allclose(self.mean_probability("keys", time), self.mean_probability("off", time), atol=1e-5)
+        assert torch.allclose(self.said("keys", time), self.said("off", time), atol=1e-5)
 
     def test_a_time_per_modality_on_the_keys_is_not(self):
         time = torch.tensor([[10.0, 200.0, 400.0]] * 2)
-        assert not torch.allclose(self.mean_probability("keys", time), self.mean_probability("off", time), atol=1e-3)
+        assert not torch.allclose(self.said("keys", time), self.said("off", time), atol=1e-3)
 
     def test_one_time_on_queries_and_keys_is_not(self):
-        early, late = (self.mean_probability("queries and keys", torch.full((2, M), time)) for time in (10.0, 400.0))
+        early, late = (self.said("queries and keys", torch.full((2, M), time)) for time in (10.0, 400.0))
         assert not torch.allclose(early, late, atol=1e-3)
 
     def test_uniform_gates_equal_no_gates(self):
