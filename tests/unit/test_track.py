@@ -16,7 +16,7 @@ METRICS = pd.DataFrame({"condition": "clean", "region": "mass", "metric": "dice"
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    init_store(tmp_path / "store.json", experiments=["d"])
+    init_store(tmp_path / "store.json")
     return tmp_path / "store.json"
 
 

@@ -14,8 +14,6 @@ rule init_tracking:
         "results/track/store.json",
     log:
         "results/logs/track/store.log",
-    params:
-        experiments=list(config["datasets"]),
     message:
         "Create the MLflow store."
     script:

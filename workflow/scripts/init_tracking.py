@@ -4,4 +4,4 @@ from diffufuse.logs import job_log
 from diffufuse.track.client import init_store
 
 with job_log(snakemake.log[0]):
-    init_store(snakemake.output[0], experiments=snakemake.params.experiments)
+    init_store(snakemake.output[0])

@@ -2,25 +2,25 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from mlflow.entities import Metric, Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from diffufuse.errors import BadInput
 from diffufuse.files.records import write_record
 
 
-def init_store(record: str | os.PathLike[str], *, experiments: Iterable[str]) -> None:
-    """Create the store and its experiments, once, before anything writes to it.
+def init_store(record: str | os.PathLike[str]) -> None:
+    """Create the store once, before several jobs write to it.
 
     The store is `MLFLOW_TRACKING_URI` if set, else `mlflow.db` in the folder of the record.
 
     Args:
         record: JSON file with the store's address, read by later jobs.
-        experiments: one per dataset.
 
     Raises:
         BadInput: the address holds a user or a password, which the record would expose.
@@ -29,11 +29,26 @@ def init_store(record: str | os.PathLike[str], *, experiments: Iterable[str]) ->
     folder.mkdir(parents=True, exist_ok=True)
     uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').as_posix()}")
     _require_no_credentials(uri)
-    client = MlflowClient(uri)
-    for name in experiments:
-        if client.get_experiment_by_name(name) is None:
-            client.create_experiment(name, artifact_location=(folder / "artifacts" / name).absolute().as_uri())
+    MlflowClient(uri).search_experiments(max_results=1)  # creates its tables
     write_record({"uri": uri}, record)
+
+
+def ensure_experiment(client: MlflowClient, store: str | os.PathLike[str], name: str) -> None:
+    """Create an experiment, with its artifacts next to the store's record, unless it exists.
+
+    Args:
+        client: of the store.
+        store: the record written by `init_store`.
+        name: of the experiment.
+    """
+    if client.get_experiment_by_name(name) is not None:
+        return
+    artifacts = (Path(store).parent / "artifacts" / name).absolute().as_uri()
+    try:
+        client.create_experiment(name, artifact_location=artifacts)
+    except MlflowException:  # another job may have created it meanwhile
+        if client.get_experiment_by_name(name) is None:
+            raise
 
 
 def _require_no_credentials(uri: str) -> None:
@@ -48,7 +63,9 @@ def _require_no_credentials(uri: str) -> None:
 
 def _runs(client: MlflowClient, experiment: str, path: str) -> tuple[str, list[Run]]:
     existing = client.get_experiment_by_name(experiment)
-    identity = existing.experiment_id if existing else client.create_experiment(experiment)
+    if existing is None:
+        raise MlflowException(f"expected an experiment {experiment}, but there is none")
+    identity = existing.experiment_id
     return identity, client.search_runs([identity], f"tags.path = '{path}'")
 
 

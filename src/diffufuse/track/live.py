@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from diffufuse.files.records import read_record
-from diffufuse.track.client import find_or_create, forget, points
+from diffufuse.track.client import ensure_experiment, find_or_create, forget, points
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ def follow_live(
     uri, experiment, path = read_record(store)["uri"], plan["dataset"], plan["path"]
     try:
         client = MlflowClient(uri)
+        ensure_experiment(client, store, experiment)
         forget(client, experiment, path)
         run = find_or_create(client, experiment, path)
     except (MlflowException, OSError) as error:

@@ -10,7 +10,7 @@ from mlflow.entities import Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from diffufuse.files.records import read_record
-from diffufuse.track.client import find_or_create, forget, points
+from diffufuse.track.client import ensure_experiment, find_or_create, forget, points
 
 METRICS_PER_CALL = 1000
 STUDIES = "studies"
@@ -43,6 +43,7 @@ def replay(
     """
     uri, experiment, path = read_record(store)["uri"], plan["dataset"], plan["path"]
     client = MlflowClient(uri)
+    ensure_experiment(client, store, experiment)
     mlflow_run = find_or_create(client, experiment, path)
     identity = mlflow_run.info.run_id
     existing = set(mlflow_run.data.params)
@@ -86,9 +87,7 @@ def show_study(
     """
     uri, path = read_record(store)["uri"], f"study/{study['name']}"
     client = MlflowClient(uri)
-    if client.get_experiment_by_name(STUDIES) is None:
-        artifact_location = (Path(store).parent / "artifacts" / STUDIES).absolute().as_uri()
-        client.create_experiment(STUDIES, artifact_location=artifact_location)
+    ensure_experiment(client, store, STUDIES)
     forget(client, STUDIES, path)
     identity = find_or_create(client, STUDIES, path).info.run_id
     client.log_batch(identity, params=[Param(key, value) for key, value in flatten(study).items()])
