@@ -1,4 +1,4 @@
-# MLflow as a window on the runs; deleting results/track/ and asking for `track` rebuilds it from the files.
+# MLflow as a window on the runs; the files stay the truth.
 
 
 rule track:
