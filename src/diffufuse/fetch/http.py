@@ -19,6 +19,8 @@ TIMEOUT_S = 60.0
 WAIT_S = 1.0
 ATTEMPTS = 5
 CHUNK_BYTES = 1 << 20
+PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--", b"<error")
+PAGE_BYTES = max(map(len, PAGE_STARTS))
 TRY_AGAIN = {408, 416, 425, 429, 500, 502, 503, 504}
 
 
@@ -146,7 +148,7 @@ def _append(answer: Any, part: Path, begin: int, total: int | None, url: str) ->
 
 
 def _require_no_page(answer: Any, start: bytes, url: str) -> None:
-    if answer.headers.get_content_type() == "text/html" or start.lstrip()[:1] == b"<":
+    if answer.headers.get_content_type() == "text/html" or start.lstrip()[:PAGE_BYTES].lower().startswith(PAGE_STARTS):
         raise BadInput(
             f"{redacted(url)}: expected an archive, got a web page; open the address in a browser, for it may want a "
             f"login or have moved, {OWN_COPY}."
