@@ -165,7 +165,8 @@ def test_scaled_probabilities_have_the_same_masks(metrics):
 
 def jobs_of(plan):
     """Rule to number of jobs, from what a dry run says."""
-    return dict(line.split() for line in plan.split("Job stats:")[1].splitlines() if len(line.split()) == 2)
+    words = map(str.split, plan.split("Job stats:")[1].splitlines())
+    return {line[0]: line[1] for line in words if len(line) == 2 and line[1].isdigit()}
 
 
 def test_another_condition_asks_for_its_own_predictions_and_the_report_alone(study):
@@ -185,7 +186,7 @@ def test_without_the_mlflow_store_only_the_store_is_built_anew(study):
     (study / "results/track").rename(study / "kept")
     plan = snakemake(study, "-n").stdout
     (study / "kept").rename(study / "results/track")
-    assert set(jobs_of(plan)) == {"track_run", "track_study", "track", "all", "total"}
+    assert set(jobs_of(plan)) == {"track_run", "track_study", "all", "total"}
 
 
 def test_a_second_run_does_nothing(study):
