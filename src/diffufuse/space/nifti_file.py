@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from diffufuse.errors import BadInput
-from diffufuse.space.nifti_header import EXTENSION_FLAG, LONGEST_HEADER, Header, broken, parse
+from diffufuse.space.nifti_header import LONGEST_START, Header, broken, parse
 
 GZIP = b"\x1f\x8b"
 GZIP_STREAM = 16 + zlib.MAX_WBITS  # header, checksum and length are verified
@@ -34,10 +34,8 @@ def stored(path: Path) -> tuple[Header, np.ndarray]:
         raise broken(path, "it is not compressed with gzip, as its name says")
     if not zipped and content.startswith(GZIP):
         raise BadInput(f"{path}: expected a plain NIfTI file, got one compressed with gzip; name it .nii.gz.")
-    header = parse(
-        _inflated(content, LONGEST_HEADER + EXTENSION_FLAG, path, whole=False) if zipped else content[:LONGEST_HEADER],
-        path,
-    )
+    start = _inflated(content, LONGEST_START, path, whole=False) if zipped else content[:LONGEST_START]
+    header = parse(start, path)
     if header.size > len(content) * (MOST_INFLATED if zipped else 1):
         raise broken(path, f"its header promises {header.size} bytes, more than there are")
     if zipped:
@@ -109,7 +107,9 @@ def _bytes_of(path: Path) -> bytes:
             raise BadInput(f"{path}: expected a NIfTI file, got a folder, pipe or device; remove or rename it.")
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path}: expected a NIfTI file that can be read, but: {error.strerror}; mend that.") from error
+        raise BadInput(
+            f"{path}: expected a NIfTI file that can be read, got: {error.strerror}; correct its place or permissions."
+        ) from error
 
 
 def _inflated(content: bytes, most: int, path: Path, *, whole: bool) -> bytes:

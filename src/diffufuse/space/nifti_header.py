@@ -7,9 +7,10 @@ Source:
     https://nifti.nimh.nih.gov/nifti-1
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from nibabel import nifti1, nifti2
@@ -27,8 +28,11 @@ from diffufuse.types import Affine
 SPACING_TOLERANCE = 1e-3
 # A spacing beyond these is one in another unit than the header says.
 SPACING_MM = (0.01, 100.0)
+FARTHEST_MM = 1e6
+BYTE_ORDERS: Sequence[Literal["little", "big"]] = ("little", "big")
 LAYOUTS = {348: (nifti1.header_dtype, b"n+1\0"), 540: (nifti2.header_dtype, b"n+2\0\r\n\x1a\n")}
-LONGEST_HEADER, EXTENSION_FLAG = 540, 4
+EXTENSION_FLAG = 4
+LONGEST_START = max(LAYOUTS) + EXTENSION_FLAG
 PAIRED = (b"ni1\0", b"ni2\0\r\n\x1a\n")
 TYPES = {
     2: "uint8", 256: "int8", 4: "int16", 512: "uint16", 8: "int32", 768: "uint32", 1024: "int64", 1280: "uint64",
@@ -110,8 +114,8 @@ def broken(path: Path, reason: str) -> BadInput:
 
 
 def _fields(start: bytes, path: Path) -> np.void:
-    for order in "<>":
-        size = int.from_bytes(start[:4], "little" if order == "<" else "big")
+    for order in BYTE_ORDERS:
+        size = int.from_bytes(start[:4], order)
         layout, magic = LAYOUTS.get(size, (None, b""))
         if layout is None or len(start) < size + EXTENSION_FLAG:
             continue
@@ -188,24 +192,27 @@ def _affine(fields: np.void, shape: tuple[int, ...], path: Path) -> Affine:
     unit = int(fields["xyzt_units"]) & 7
     if unit not in MILLIMETERS:
         raise BadInput(f"{path}: expected a unit of length (xyzt_units), got the unknown {unit}; correct the header.")
-    qform = _qform(fields, MILLIMETERS[unit], path) if codes["qform"] else None
-    sform = _sform(fields, MILLIMETERS[unit], path) if codes["sform"] else None
-    if sform is None:
-        return _required(qform, path)
-    if qform is None:
+    if not codes["sform"]:
+        return _qform(fields, MILLIMETERS[unit], path)
+    sform = _sform(fields, MILLIMETERS[unit], path)
+    if not codes["qform"]:
         _require_same_spacing(fields, sform, MILLIMETERS[unit], path)
-    elif farthest_mm(shape[:3], qform, _required(sform, path)) >= _allowed_mm(fields, shape, qform):
+        return sform
+    qform = _qform(fields, MILLIMETERS[unit], path)
+    if not farthest_mm(shape[:3], qform, sform) < _allowed_mm(fields, shape, qform):
         raise BadInput(
             f"{path}: expected qform and sform to agree, but they place the image differently; correct the wrong one."
         )
-    return _required(sform, path)
+    return sform
 
 
 def _sform(fields: np.void, millimeters: float, path: Path) -> Affine:
     rows = np.stack([fields["srow_x"], fields["srow_y"], fields["srow_z"]])
     with np.errstate(over="ignore"):
         rows = rows * rows.dtype.type(millimeters)
-    return np.vstack([rows.astype(np.float64), [0, 0, 0, 1]])
+    affine = np.vstack([rows.astype(np.float64), [0, 0, 0, 1]])
+    _require_sensible(affine, path)
+    return affine
 
 
 def _qform(fields: np.void, millimeters: float, path: Path) -> Affine:
@@ -221,7 +228,9 @@ def _qform(fields: np.void, millimeters: float, path: Path) -> Affine:
         scale = spacing.dtype.type(millimeters)
         spacing_mm, origin_mm = (spacing * scale).astype(np.float64), (origin * scale).astype(np.float64)
     spacing_mm[2] *= -1 if flip < 0 else 1
-    return of_quaternion(vector, spacing_mm, origin_mm)
+    affine = of_quaternion(vector, spacing_mm, origin_mm)
+    _require_sensible(affine, path)
+    return affine
 
 
 def _allowed_mm(fields: np.void, shape: tuple[int, ...], qform: Affine) -> float:
@@ -232,8 +241,9 @@ def _allowed_mm(fields: np.void, shape: tuple[int, ...], qform: Affine) -> float
 
 def _require_same_spacing(fields: np.void, sform: Affine, millimeters: float, path: Path) -> None:
     """Refuse a spacing that is not that of the sform: other readers take the spacing from the one or the other."""
-    said = np.array(fields["pixdim"][1:4], np.float64) * millimeters
-    lies = np.linalg.norm(_required(sform, path)[:3, :3], axis=0)
+    with np.errstate(over="ignore"):
+        said = np.array(fields["pixdim"][1:4], np.float64) * millimeters
+    lies = np.linalg.norm(sform[:3, :3], axis=0)
     if not (np.abs(said - lies) <= SPACING_TOLERANCE * lies).all():
         raise BadInput(
             f"{path}: expected the spacing of the sform, {_numbers(lies)} mm, also in pixdim, got {_numbers(said)} mm; "
@@ -241,9 +251,9 @@ def _require_same_spacing(fields: np.void, sform: Affine, millimeters: float, pa
         )
 
 
-def _required(affine: Affine | None, path: Path) -> Affine:
-    """The affine, if it places voxels of a sensible size with axes at right angles."""
-    if affine is None or not np.isfinite(affine).all():
+def _require_sensible(affine: Affine, path: Path) -> None:
+    """Refuse an affine that is not finite, or whose voxels have no sensible size or axes not at right angles."""
+    if not (np.isfinite(affine).all() and np.abs(affine).max() <= FARTHEST_MM):
         raise broken(path, "its header does not say where the voxels lie")
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((spacing_mm >= SPACING_MM[0]) & (spacing_mm <= SPACING_MM[1])).all():
@@ -257,7 +267,6 @@ def _required(affine: Affine | None, path: Path) -> Affine:
         raise BadInput(
             f"{path}: expected axes at right angles, but they are off by {worst:.3g}; resample it onto a straight grid."
         )
-    return affine
 
 
 def _numbers(values: np.ndarray) -> str:
