@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from nibabel import nifti1, nifti2
 
 from diffufuse.errors import BadInput
 from diffufuse.space.affines import (
@@ -23,6 +22,7 @@ from diffufuse.space.affines import (
     of_quaternion,
     quaternion_error,
 )
+from diffufuse.space.nifti_layout import EXTENSION_FLAG_BYTES, LAYOUTS, PAIRED
 from diffufuse.types import Affine
 
 SPACING_TOLERANCE = 1e-3
@@ -30,10 +30,7 @@ SPACING_TOLERANCE = 1e-3
 SPACING_MM = (0.01, 100.0)
 FARTHEST_MM = 1e6
 BYTE_ORDERS: Sequence[Literal["little", "big"]] = ("little", "big")
-LAYOUTS = {348: (nifti1.header_dtype, b"n+1\0"), 540: (nifti2.header_dtype, b"n+2\0\r\n\x1a\n")}
-EXTENSION_FLAG = 4
-LONGEST_START = max(LAYOUTS) + EXTENSION_FLAG
-PAIRED = (b"ni1\0", b"ni2\0\r\n\x1a\n")
+LONGEST_START = max(LAYOUTS) + EXTENSION_FLAG_BYTES
 TYPES = {
     2: "uint8", 256: "int8", 4: "int16", 512: "uint16", 8: "int32", 768: "uint32", 1024: "int64", 1280: "uint64",
     16: "float32", 64: "float64",
@@ -117,10 +114,10 @@ def _fields(start: bytes, path: Path) -> np.void:
     for order in BYTE_ORDERS:
         size = int.from_bytes(start[:4], order)
         layout, magic = LAYOUTS.get(size, (None, b""))
-        if layout is None or len(start) < size + EXTENSION_FLAG:
+        if layout is None or len(start) < size + EXTENSION_FLAG_BYTES:
             continue
         fields: np.void = np.frombuffer(start, layout.newbyteorder(order), count=1)[0]
-        named = start[size - 4 : size] if size == 348 else start[4:12]
+        named = fields["magic"].tobytes()
         if named == magic:
             return fields
         if named in PAIRED:
@@ -163,7 +160,7 @@ def _shape(fields: np.void, path: Path) -> tuple[int, ...]:
 
 
 def _offset(fields: np.void, path: Path) -> int:
-    offset, least = float(fields["vox_offset"]), int(fields["sizeof_hdr"]) + EXTENSION_FLAG
+    offset, least = float(fields["vox_offset"]), int(fields["sizeof_hdr"]) + EXTENSION_FLAG_BYTES
     if not (offset.is_integer() and offset >= least):
         raise broken(path, f"its header says that the voxels begin at byte {offset:g}, expected {least} or later")
     return int(offset)
