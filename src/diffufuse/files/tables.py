@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
 
 
@@ -32,9 +33,12 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
     """Read a table and check that it has its schema.
 
     Raises:
-        ValueError: columns or types differ.
+        BadInput: the file is missing, damaged or no table; ValueError: columns or types differ.
     """
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"{path}: expected a whole table, but reading it failed; remove it and run again.") from error
     if not table.schema.remove_metadata().equals(schema):
         raise ValueError(f"{path}: expected the schema {schema}, got {table.schema.remove_metadata()}")
     return table.to_pandas()
