@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
 
 
@@ -22,18 +21,8 @@ def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a JSON record.
-
-    Raises:
-        BadInput: the file is missing, cannot be read, or holds no record.
-    """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: expected a whole record, but reading it failed; remove it and run again.") from error
-    if not isinstance(record, dict):
-        raise BadInput(f"{path}: expected a record with names, got {type(record).__name__}; remove it and run again.")
-    return record
+    """Read a JSON record."""
+    return json.loads(Path(path).read_text())
 
 
 def none_if_nan(value: float) -> float | None:

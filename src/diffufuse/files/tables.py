@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
 
 
@@ -33,12 +32,9 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
     """Read a table and check that it has its schema.
 
     Raises:
-        BadInput: the file is missing, damaged or no table; ValueError: columns or types differ.
+        ValueError: columns or types differ.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise BadInput(f"{path}: expected a whole table, but reading it failed; remove it and run again.") from error
+    table = pq.read_table(path)
     if not table.schema.remove_metadata().equals(schema):
         raise ValueError(f"{path}: expected the schema {schema}, got {table.schema.remove_metadata()}")
     return table.to_pandas()

@@ -162,7 +162,7 @@ def _shape(fields: np.void, path: Path) -> tuple[int, ...]:
 def _offset(fields: np.void, path: Path) -> int:
     offset, least = float(fields["vox_offset"]), int(fields["sizeof_hdr"]) + EXTENSION_FLAG_BYTES
     if not (offset.is_integer() and offset >= least):
-        raise broken(path, f"its header says that the voxels begin at byte {offset:g}, expected {least} or later")
+        raise broken(path, f"its header says that the voxels begin at byte {offset!r}, expected {least} or later")
     return int(offset)
 
 
