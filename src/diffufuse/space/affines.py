@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import nibabel as nib
 import numpy as np
 
 from diffufuse.types import Affine
@@ -33,7 +34,7 @@ def of_quaternion(vector: Sequence[float], spacing_mm: Sequence[float], origin_m
     square = _omitted_square(vector)
     scalar = 0.0 if square < OMITTED_SQUARE_ERROR else math.sqrt(square)
     affine = np.eye(4)
-    affine[:3, :3] = _rotation(scalar, *map(float, vector)) * np.array(spacing_mm, float)
+    affine[:3, :3] = nib.quaternions.quat2mat([scalar, *map(float, vector)]) * np.array(spacing_mm, float)
     affine[:3, 3] = origin_mm
     return affine
 
@@ -46,19 +47,6 @@ def quaternion_error(vector: Sequence[float]) -> float:
     square = max(_omitted_square(vector), 0.0)
     scalar = 0.0 if square < OMITTED_SQUARE_ERROR else math.sqrt(square)
     return 2 * (math.sqrt(square + OMITTED_SQUARE_ERROR) - scalar)
-
-
-def _rotation(a: float, b: float, c: float, d: float) -> np.ndarray:
-    """The rotation of a quaternion of any norm but 0, as a matrix."""
-    twice = 2 / (a * a + b * b + c * c + d * d)
-    i, j, k = b * twice, c * twice, d * twice
-    return np.array(
-        [
-            [1 - (c * j + d * k), b * j - a * k, b * k + a * j],
-            [b * j + a * k, 1 - (b * i + d * k), c * k - a * i],
-            [b * k - a * j, c * k + a * i, 1 - (b * i + c * j)],
-        ]
-    )
 
 
 def _omitted_square(vector: Sequence[float]) -> float:

@@ -1,7 +1,8 @@
 """The header of a NIfTI file: what it says of voxels, values, units and place, and whether that agrees.
 
-The same facts often stand in it twice: the type of the voxels and their bits, the dimensions and the size of the file,
-the qform and the sform, the sform and the spacing. Readers differ in which they follow, so a contradiction is refused.
+nibabel knows the fields. The same facts often stand in them twice: the type of the voxels and their bits, the
+dimensions and the size of the file, the qform and the sform, the sform and the spacing. Readers differ in which they
+follow, so a contradiction is refused.
 
 Source:
     https://nifti.nimh.nih.gov/nifti-1
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import nibabel as nib
 import numpy as np
 
 from diffufuse.errors import BadInput
@@ -22,13 +24,17 @@ from diffufuse.space.affines import (
     of_quaternion,
     quaternion_error,
 )
-from diffufuse.space.nifti_layout import EXTENSION_FLAG_BYTES, LAYOUTS, PAIRED
 from diffufuse.types import Affine
 
 SPACING_TOLERANCE = 1e-3
 # A spacing beyond these is one in another unit than the header says.
 SPACING_MM = (0.01, 100.0)
 FARTHEST_MM = 1e6
+# Size of the header, which is also its first field, to its fields and the name of the format, voxels in the same file.
+LAYOUTS = {348: (nib.nifti1.header_dtype, b"n+1"), 540: (nib.nifti2.header_dtype, b"n+2\0\r\n\x1a\n")}
+# The names of headers whose voxels lie in another file.
+PAIRED = (b"ni1", b"ni2\0\r\n\x1a\n")
+EXTENSION_FLAG_BYTES = 4  # follow the header
 BYTE_ORDERS: Sequence[Literal["little", "big"]] = ("little", "big")
 LONGEST_START = max(LAYOUTS) + EXTENSION_FLAG_BYTES
 TYPES = {
@@ -117,7 +123,7 @@ def _fields(start: bytes, path: Path) -> np.void:
         if layout is None or len(start) < size + EXTENSION_FLAG_BYTES:
             continue
         fields: np.void = np.frombuffer(start, layout.newbyteorder(order), count=1)[0]
-        named = fields["magic"].tobytes()
+        named = bytes(fields["magic"])
         if named == magic:
             return fields
         if named in PAIRED:
