@@ -125,7 +125,7 @@ def _fields(start: bytes, path: Path) -> np.void:
             continue
         fields: np.void = np.frombuffer(start, layout.newbyteorder(order), count=1)[0]
         named = bytes(fields["magic"])
-        if "eol_check" in layout.names and fields["eol_check"].tolist() != LINE_ENDS:
+        if size == nib.nifti2.header_dtype.itemsize and fields["eol_check"].tolist() != LINE_ENDS:
             raise broken(path, "its header was changed by a transfer as text")
         if named == magic:
             return fields
