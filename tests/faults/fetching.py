@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-import os
+import random
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def tarred(kind: bytes, name: str = "a", target: str = "/etc/passwd") -> bytes:
     return content.getvalue()
 
 
-WHOLE = zipped({"a.nii.gz": os.urandom(50_000)})
+WHOLE = zipped({"a.nii.gz": random.Random(0).randbytes(50_000)})
 
 
 def served(body: bytes) -> Callable[[Path], None]:

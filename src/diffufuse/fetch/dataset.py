@@ -25,6 +25,7 @@ from diffufuse.fetch.manifest import (
     reference_of,
     write_manifest,
 )
+from diffufuse.fetch.rows import may_be_cut
 from diffufuse.fetch.sources import SOURCES, copy
 from diffufuse.files.atomic import flush_tree
 from diffufuse.logs import PROGRESS
@@ -74,7 +75,12 @@ def _first_fetch(raw: Path, source: Mapping[str, Any], address: str) -> dict[str
     """The contents of the first fetch, None before it; after a change of address, the content must be as pinned."""
     if not reference_of(raw).exists():
         return None
-    expected, before = read_manifest(reference_of(raw))
+    expected, before = read_manifest(reference_of(raw), unsigned=True)
+    if may_be_cut(reference_of(raw)) and contents_of(raw) != expected:
+        raise BadInput(
+            f"{reference_of(raw)}: expected a manifest of the files in {raw.name} that ends with a hash of itself, got "
+            "other files and no hash; it was cut off, or is of an earlier release; remove it to begin anew."
+        )
     if before != address and not holds_pinned(raw, source):
         raise BadInput(
             f"{raw}: expected the data of {address}, but it holds that of {before}; remove {raw.name} and "

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diffufuse.errors import BadInput
+from diffufuse.files.tree import files_below
 from diffufuse.logs import bytes_text
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -114,11 +115,7 @@ def forget_fetch(raw: Path) -> None:
 
 def holds_files(folder: Path) -> bool:
     """Whether there is any file below a folder; names that begin with a dot are ignored."""
-    return any(
-        path.is_file()
-        for path in folder.rglob("*")
-        if not any(part[0] == "." for part in path.relative_to(folder).parts)
-    )
+    return bool(files_below(folder))
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def _size_text(number: int | None) -> str:
 
 def _state(raw: Path) -> str:
     if reference_of(raw).exists():
-        contents, _ = read_manifest(reference_of(raw))
+        contents, _ = read_manifest(reference_of(raw), unsigned=True)
         missing = sum(not (raw / name).exists() for name in contents)
         size = bytes_text(sum(content.bytes for content in contents.values()))
         return f"fetched, {len(contents):,} files, {size}" + (f", {missing:,} of them gone" if missing else "")
