@@ -1,6 +1,6 @@
 """Imaging Data Commons: its own downloader against a real S3 server on loopback, and the index that ships with it."""
 
-import os
+import random
 import socket
 import warnings
 
