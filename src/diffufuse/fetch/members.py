@@ -2,9 +2,10 @@
 
 import io
 import stat
+import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,11 @@ from typing import IO
 from diffufuse.errors import BadInput
 
 CHUNK_BYTES = 1 << 20
+LONGEST_END = (1 << 16) + 200  # of a zip archive: a comment of 16 bits, and records before it
+IN_64_BITS, IN_64_BITS_EACH = 0xFFFF, 0xFFFFFFFF
+# Before each member of a zip archive: flags, method, CRC-32, sizes packed and unpacked, lengths of name and extra.
+LOCAL_HEADER = struct.Struct("<6sHH4xIIIHH")
+SIZES_AFTER = 8  # of a zip member's flags: checksum and sizes stand after the content
 ENCRYPTED = 1  # of a zip member's flags
 
 
@@ -52,8 +58,9 @@ def opened(archive: Path) -> Iterator[Iterator[Member]]:
             yield (_of_tar(tar, info) for info in tar)
             _require_end(tar)
     elif zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened_zip:
-            yield _of_zip(opened_zip)
+        with zipfile.ZipFile(archive) as opened_zip, archive.open("rb") as file:
+            _require_all(opened_zip.infolist(), file)
+            yield _of_zip(opened_zip, file)
     else:
         raise BadInput(
             f"{archive}: expected a zip or tar archive, got something else; check the source in config/datasets.yaml."
@@ -89,7 +96,35 @@ def _no_content(name: str) -> IO[bytes]:
     raise tarfile.ReadError(f"{name} has no content")
 
 
-def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
+def _require_all(infos: Sequence[zipfile.ZipInfo], file: IO[bytes]) -> None:
+    """Require as many members as the end record of a zip archive counts; a wrong length in one can hide those after."""
+    file.seek(-min(LONGEST_END, file.seek(0, io.SEEK_END)), io.SEEK_END)
+    end = file.read()
+    [count] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+    if count == IN_64_BITS and b"PK\6\6" in end:
+        [count] = struct.unpack_from("<Q", end, end.rindex(b"PK\6\6") + 32)
+    if (len(infos) - count) % (1 << 16):  # without 64 bits, writers count modulo 2¹⁶
+        raise zipfile.BadZipFile(f"{len(infos)} of {count} members listed")
+
+
+def _require_same(info: zipfile.ZipInfo, file: IO[bytes]) -> None:
+    """Require that method, checksum and sizes in the list of members are those stored with the content, as well."""
+    file.seek(info.header_offset)
+    _, flags, method, checksum, packed, size, name_bytes, extra_bytes = LOCAL_HEADER.unpack(
+        file.read(LOCAL_HEADER.size)
+    )
+    expected = struct.pack("<II", info.CRC, info.compress_size & 0xFFFFFFFF)
+    if flags & SIZES_AFTER and not checksum:
+        file.seek(name_bytes + extra_bytes + info.compress_size, io.SEEK_CUR)
+        same = file.read(len(expected) + 4).removeprefix(b"PK\7\x08").startswith(expected)
+    else:
+        in_64_bits = IN_64_BITS_EACH in (packed, size)
+        same = checksum == info.CRC and (in_64_bits or (packed, size) == (info.compress_size, info.file_size))
+    if method != info.compress_type or not same:
+        raise zipfile.BadZipFile("a member's sizes are listed otherwise than they are stored")
+
+
+def _of_zip(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Member]:
     """The members of a zip archive; if all names have backslashes between folders, as some Windows programs write."""
     infos = archive.infolist()
     of_windows = not any("/" in info.filename for info in infos)
@@ -99,7 +134,8 @@ def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
         name = info.filename.replace("\\", "/") if of_windows else info.filename
         encrypted = info.flag_bits & ENCRYPTED
         if not encrypted:
-            archive.open(info).close()  # compares the name with that before the content
+            archive.open(info).close()  # compares the name with that stored with the content
+            _require_same(info, file)
         form = stat.S_IFMT(info.external_attr >> 16)
         plain = form in (0, stat.S_IFREG, stat.S_IFDIR) and not encrypted
         kind = "other" if not plain else "folder" if name.endswith("/") else "file"
