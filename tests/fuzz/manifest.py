@@ -1,7 +1,9 @@
 """Damaged manifests: of a dataset, as the ingestion of a case reads it, and of its first fetch, as a later one does."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from diffufuse.fetch.dataset import fetch_dataset
 from diffufuse.fetch.manifest import contents_of, read_manifest, require_unchanged, write_manifest
@@ -11,14 +13,28 @@ FILES = [f"P_{number}/{name}.dcm" for number in range(3) for name in ("1", "2")]
 SOURCE = {"kind": "copy", "mirror": "copy"}
 
 
-def fetched(folder: Path) -> None:
-    """A copy that was fetched, and then lost a file."""
+@cache
+def manifest_of_files() -> bytes:
+    """The manifest of a copy, written once, as each is synced to the disk."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        written(folder, "set")
+        write_manifest(folder / "set.manifest.tsv", contents_of(folder / "set"), address="copy")
+        return (folder / "set.manifest.tsv").read_bytes()
+
+
+def written(folder: Path, *places: str) -> None:
     for name in FILES:
-        for place in ("copy", "set"):
+        for place in places:
             (folder / place / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / place / name).write_text(name)
+
+
+def fetched(folder: Path) -> None:
+    """A copy that was fetched."""
+    written(folder, "copy", "set")
     for name in ("set.manifest.tsv", ".set.manifest.tsv"):
-        write_manifest(folder / name, contents_of(folder / "set"), address="copy")
+        (folder / name).write_bytes(manifest_of_files())
 
 
 def read(folder: Path) -> Mapping[str, object]:
@@ -28,7 +44,8 @@ def read(folder: Path) -> Mapping[str, object]:
 
 
 def fetched_again(folder: Path) -> Mapping[str, object]:
-    (folder / "set/P_2/2.dcm").unlink(missing_ok=True)
+    """A later fetch, after a file was lost."""
+    (folder / "set/P_2/2.dcm").unlink()
     fetch_dataset(SOURCE, folder / "set.manifest.tsv", mirror=str(folder), study_seed=1)
     return {"manifest": (folder / "set.manifest.tsv").read_bytes(), "raw": contents_of(folder / "set")}
 

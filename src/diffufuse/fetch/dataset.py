@@ -15,6 +15,7 @@ from diffufuse.fetch.disk import (
     forget_fetch,
     holds_files,
     make_raw_folder,
+    unusable_disk_reported,
 )
 from diffufuse.fetch.manifest import (
     Content,
@@ -52,23 +53,31 @@ def fetch_dataset(
         study_seed: seed for sources that generate their data.
 
     Raises:
-        BadInput: the source is not available or differs from the pinned content, or files of the raw folder were
-            changed or added after the first fetch.
+        BadInput: the source is not available or differs from the pinned content, files of the raw folder were changed
+            or added after the first fetch, or something on the disk cannot be read or written.
     """
     raw, address = raw_folder_of(manifest), SOURCES[source["kind"]].address(source)
-    make_raw_folder(raw)
+    with unusable_disk_reported(raw):
+        make_raw_folder(raw)
+        contents = _fetched(source, raw, address, mirror, study_seed)
+        if source["kind"] != "phantom":
+            write_manifest(reference_of(raw), contents, address=address)
+        write_manifest(manifest, contents, address=address)
+    shutil.rmtree(download_folder(raw), ignore_errors=True)
+
+
+def _fetched(
+    source: Mapping[str, Any], raw: Path, address: str, mirror: str | None, study_seed: int
+) -> dict[str, Content]:
+    """The contents of the raw folder after a first fetch, or after they were compared with it."""
     expected = None if source["kind"] == "phantom" else _first_fetch(raw, source, address)
-    if expected is None:
-        _fetch_first(source, raw, mirror, study_seed)
-        contents = contents_of(raw)
-    else:
-        contents = _checked(source, raw, expected, mirror, study_seed)
+    if expected is not None:
+        return _checked(source, raw, expected, mirror, study_seed)
+    _fetch_first(source, raw, mirror, study_seed)
+    contents = contents_of(raw)
     if not contents:
         raise BadInput(f"{raw}: expected the dataset's files, but the folder is empty; fetch it again.")
-    if source["kind"] != "phantom":
-        write_manifest(reference_of(raw), contents, address=address)
-    write_manifest(manifest, contents, address=address)
-    shutil.rmtree(download_folder(raw), ignore_errors=True)
+    return contents
 
 
 def _first_fetch(raw: Path, source: Mapping[str, Any], address: str) -> dict[str, Content] | None:

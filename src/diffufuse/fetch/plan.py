@@ -59,9 +59,9 @@ def _from_mirror(mirror: str | None, source: Mapping[str, Any]) -> tuple[str, Ex
         return None
     try:
         local_copy = find_mirror(Path(mirror), source)
+        size = bytes_of(local_copy, only=source.get("only"))
     except BadInput as error:
         return f"nowhere: {error}", Extent()
-    size = bytes_of(local_copy, only=source.get("only"))
     return f"the copy {local_copy.relative_to(mirror)} of the mirror", Extent(cases=source.get("cases"), bytes=size)
 
 
