@@ -62,7 +62,8 @@ WHOLE = zipped({"a.nii.gz": random.Random(0).randbytes(50_000)})
 SMALL = {"a.nii.gz": b"a" * 30, "b.nii.gz": b"b" * 30}
 TWO, TAR, TAR_GZ = zipped(SMALL), tarred_all(*SMALL.items()), tarred_all(*SMALL.items(), mode="w:gz")
 BACKSLASHES = with_backslashes(zipped({f"x/{name}": data for name, data in SMALL.items()}))
-NO_UTF8 = tarred_all(*((os.fsdecode(b"M\xfcller/") + name, data) for name, data in SMALL.items()))
+LATIN_1 = os.fsdecode(b"M\xfcller")
+NO_UTF8 = tarred_all(*((f"{LATIN_1}/{name}", data) for name, data in SMALL.items()))
 OF_DOS = zipped({f"M~ller/{name}": data for name, data in SMALL.items()}).replace(b"M~ller", b"M\x81ller")
 LISTED, END = b"PK\1\2", b"PK\5\6"
 
@@ -151,8 +152,12 @@ def fetched_over(hinder: Callable[[Path], None]) -> Callable[[Path], object]:
     return read
 
 
-def folder_as_manifest(raw: Path) -> None:
-    raw.with_name(".raw.manifest.tsv").mkdir()
+def linked(raw: Path) -> None:
+    (raw / "b").symlink_to("gone")
+
+
+def in_the_way(raw: Path) -> None:
+    raw.with_name(".raw.download").touch()
 
 
 def is_right(content: object) -> bool:
@@ -195,12 +200,7 @@ FAULTS = [
     Fault("archive: a zero byte in a name", served(TWO.replace(b"b.nii.gz", b"b.\0ii.gz")), fetched(), "zero byte"),
     Fault("archive: one name twice", served(TWO.replace(b"b.nii.gz", b"a.nii.gz")), fetched(), "comes twice"),
     Fault("archive: a file and a folder of a name", served(zipped({"a": b"1", "a/b": b"2"})), fetched(), "damaged one"),
-    Fault(
-        "archive: names that are no UTF-8",
-        served(NO_UTF8),
-        fetched({"folder": os.fsdecode(b"M\xfcller")}),
-        right=is_small,
-    ),
+    Fault("archive: names that are no UTF-8", served(NO_UTF8), fetched({"folder": LATIN_1}), right=is_small),
     Fault("archive: names in the code page of DOS", served(OF_DOS), fetched({"folder": "Müller"}), right=is_small),
     Fault("archive: a drive", served(zipped({"C:/a.nii.gz": b"x"})), fetched(), "points outside"),
     Fault("archive: backslashes between folders", served(BACKSLASHES), fetched({"folder": "x"}), right=is_small),
@@ -230,13 +230,13 @@ FAULTS = [
     ),
     Fault("archive: lacks the folder", served(WHOLE), fetched({"folder": "x/y"}), "expected the folder x/y"),
     Fault(
-        "raw data: a file in place of its folder", served(WHOLE), fetched_over(Path.touch), "expected a folder for raw"
+        "raw data: a file in its folder's place", served(WHOLE), fetched_over(Path.touch), "expected a folder for raw"
     ),
     Fault(
-        "raw data: a link to nothing", served(WHOLE), touched(lambda raw: (raw / "b").symlink_to("c")), r"b \(a link to"
+        "raw data: a link to nothing", served(WHOLE), touched(lambda raw: (raw / "b").symlink_to("c")), r"b \(a link"
     ),
     Fault(
-        "raw data: a manifest that is a folder", served(WHOLE), fetched_over(folder_as_manifest), "read and write there"
+        "raw data: a file in the downloads' place", served(WHOLE), fetched_over(in_the_way), "read and write there, got"
     ),
     Fault(
         "raw data: changed after the first fetch",

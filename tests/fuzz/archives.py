@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from diffufuse.fetch.manifest import contents_of
 from diffufuse.fetch.unpacking import unpack
+from diffufuse.files.tree import files_below
 from diffufuse.ingest.formats import nifti
 from fuzz import Target
 
@@ -47,10 +47,10 @@ def tarred(mode: str) -> Callable[[Path], None]:
 def unpacked(folder: Path) -> Mapping[str, object]:
     raw = folder / "raw"
     unpack(folder / "archive", raw, folder="data", only=["P_*", "M*"])
-    contents = contents_of(raw)
+    contents = {path.relative_to(raw): path.read_bytes() for path in files_below(raw)}
     return {
-        "names": {name: content.bytes for name, content in contents.items()},
-        "content": {name: content.sha256 for name, content in contents.items()},
+        "names": {name: len(content) for name, content in contents.items()},
+        "content": contents,
         "cases": nifti.list_cases(raw, BLOCK),
     }
 
