@@ -87,6 +87,14 @@ def emptied() -> bytes:
     return patched(TWO, LISTED, 16, bytes(12))
 
 
+def long_named() -> bytes:
+    """A tar with a name of more than 100 bytes, changed in one byte."""
+    content, info = io.BytesIO(), tarfile.TarInfo("ü" * 99 + ".nii.gz")
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(info)
+    return content.getvalue().replace("ü".encode() * 3, "üäü".encode(), 1)
+
+
 def zeroed() -> bytes:
     """A tar whose second header is zeros, as is the end of one."""
     return TAR[:1024] + bytes(512) + TAR[1536:]
@@ -216,6 +224,7 @@ FAULTS = [
     Fault("archive: a tar with a damaged header", served(patched(TAR, b"b.nii.gz", 1, b"_")), fetched(), "bad check"),
     Fault("archive: a tar with a header of zeros", served(zeroed()), fetched(), "data after its end"),
     Fault("archive: a tar cut between two members", served(TAR[:1024]), fetched(), "in place of a member or the end"),
+    Fault("archive: a tar with a damaged long name", served(long_named()), fetched(), "otherwise than the short one"),
     Fault("archive: two tars in one", served(TAR + TAR), fetched(), "data after its end"),
     Fault("archive: a tar.gz with data after it", served(TAR_GZ + b"x"), fetched(), "a damaged one"),
     Fault("archive: a tar.gz of another checksum", served(patched(TAR_GZ, TAR_GZ[-8:], 0, b"abcd")), fetched(), "CRC"),

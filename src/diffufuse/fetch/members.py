@@ -1,6 +1,7 @@
 """The entries of zip and tar archives, and the checks that Python's readers leave out."""
 
 import io
+import re
 import stat
 import struct
 import tarfile
@@ -19,6 +20,7 @@ LONGEST_END = (1 << 16) + 200  # of a zip archive: a comment of 16 bits, and rec
 IN_64_BITS, IN_64_BITS_EACH = 0xFFFF, 0xFFFFFFFF
 # Before each member of a zip archive: flags, method, CRC-32, sizes packed and unpacked, lengths of name and extra.
 LOCAL_HEADER = struct.Struct("<6sHH4xIIIHH")
+CUT = re.compile("/$|[\udc80-\udcff]+$")  # what need not be the same at the end of a name that was cut at 100 bytes
 SIZES_AFTER = 8  # of a zip member's flags: checksum and sizes stand after the content
 ENCRYPTED = 1  # of a zip member's flags
 
@@ -68,16 +70,25 @@ def opened(archive: Path) -> Iterator[Iterator[Member]]:
 
 
 class _Header(tarfile.TarInfo):
-    """A header of a tar archive; a damaged one, at which `tarfile` would end the archive in silence, is an error."""
+    """A header of a tar archive; a damaged one, at which `tarfile` would end the archive in silence, is an error.
+
+    Attributes:
+        short_name: the name in the header itself, which has a checksum; what a longer name before it has lost or
+            changed shows here.
+    """
+
+    short_name = ""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         try:
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if buf and not any(buf):  # the end
                 raise
             raise tarfile.ReadError(f"{error} in place of a member or the end") from error
+        header.short_name = header.name
+        return header
 
 
 def _require_end(tar: tarfile.TarFile) -> None:
@@ -88,6 +99,9 @@ def _require_end(tar: tarfile.TarFile) -> None:
 
 
 def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+    short = info.short_name if isinstance(info, _Header) and "path" not in info.pax_headers else ""
+    if not info.name.startswith(CUT.sub("", short)):
+        raise tarfile.ReadError("a long name that begins otherwise than the short one")
     kind = "folder" if info.isdir() else "file" if info.isreg() and not info.issparse() else "other"
     return Member(info.name, info.size, kind, lambda: tar.extractfile(info) or _no_content(info.name))
 
