@@ -124,9 +124,8 @@ def _require_all(infos: Sequence[zipfile.ZipInfo], file: IO[bytes]) -> None:
 def _require_same(info: zipfile.ZipInfo, file: IO[bytes]) -> None:
     """Require that method, checksum and sizes in the list of members are those stored with the content, as well."""
     file.seek(info.header_offset)
-    _, flags, method, checksum, packed, size, name_bytes, extra_bytes = LOCAL_HEADER.unpack(
-        file.read(LOCAL_HEADER.size)
-    )
+    stored = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    _, flags, method, checksum, packed, size, name_bytes, extra_bytes = stored
     expected = struct.pack("<II", info.CRC, info.compress_size & 0xFFFFFFFF)
     if flags & SIZES_AFTER and not checksum:
         file.seek(name_bytes + extra_bytes + info.compress_size, io.SEEK_CUR)
@@ -139,7 +138,7 @@ def _require_same(info: zipfile.ZipInfo, file: IO[bytes]) -> None:
 
 
 def _of_zip(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Member]:
-    """The members of a zip archive; if all names have backslashes between folders, as some Windows programs write."""
+    """The members of a zip archive; backslashes are between folders if no name has `/`, as of old Windows."""
     infos = archive.infolist()
     of_windows = not any("/" in info.filename for info in infos)
     for info in infos:

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,13 +90,13 @@ def _parents_and(path: str) -> list[str]:
     return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
-def _at_the_case(pattern: str, path: str, *, of: Iterable[str] | None = None) -> list[str]:
+def _at_the_case(pattern: str, path: str, *, of: Set[str] | None = None) -> list[str]:
     """The part of a path up to the name in which the pattern has the case, only for a match of some cases if given."""
     before = pattern.split("{case}")[0].count("/")
     parts = path.split("/")
     prefix = _glob_expression("/".join(pattern.split("/")[:before]))
     reaches = len(parts) > before and prefix.fullmatch("/".join(parts[:before]))
-    return ["/".join(parts[: before + 1])] if reaches and (of is None or case_in(pattern, path) in {*of}) else []
+    return ["/".join(parts[: before + 1])] if reaches and (of is None or case_in(pattern, path) in of) else []
 
 
 def _texts(raw: Path, pattern: str, case: str) -> set[str]:
