@@ -16,6 +16,7 @@ FAMILIES = (
     "store",
     "records",
     "fetching",
+    "folders",
     "registration",
 )
 FAULTS = [fault for family in FAMILIES for fault in import_module(f"faults.{family}").FAULTS]
