@@ -11,12 +11,12 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from diffufuse.conditions.apply import corrupts, withheld
 from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort, read_cohort
 from diffufuse.study.condition_settings import check_condition_settings
 from diffufuse.study.dataset_values import check_dataset
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
-from diffufuse.study.names import instead
 from diffufuse.study.settings import check_loss, check_settings
 from diffufuse.study.study_names import check_names
 from diffufuse.study.transfer import refusal

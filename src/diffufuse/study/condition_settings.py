@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
 from diffufuse.study.annotations import is_number
 from diffufuse.study.code_digest import Code
 from diffufuse.study.definitions import definition_of, tree_of
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
-from diffufuse.study.names import instead
 
 ARGUMENT = "settings"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.study.names import instead
+from diffufuse.files.names import instead
 
 
 def check_dataset(name: str, block: Mapping[str, Any]) -> None:
