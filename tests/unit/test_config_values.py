@@ -13,11 +13,12 @@ from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.errors import BadInput
 from diffufuse.models import MODELS
 from diffufuse.study.annotations import choices, expanded, fits
-from diffufuse.study.check import check_form, check_study
+from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
 from diffufuse.study.condition_settings import check_condition_settings, settings_read
 from diffufuse.study.dataset_values import check_dataset
 from diffufuse.study.definitions import fields_of
+from diffufuse.study.forms import check_form
 from diffufuse.study.settings import arguments_of
 from diffufuse.train.objectives import Weights
 
@@ -267,9 +268,11 @@ def test_every_dataset_of_the_catalogue_passes(name):
     check_dataset(name, CONFIG["datasets"][name])
 
 
-def test_the_reference_is_registered_to_nothing_so_it_ends_a_chain():
-    config = change(CONFIG, "datasets/phantom/modalities/t1/follows", "t2fs")
-    assert check_study(config, ROOT / "config" / "cohorts", code=CODE)
+def test_the_reference_is_registered_to_nothing_so_it_follows_none():
+    config = change(CONFIG, "datasets/phantom/modalities/t2fs", {"kind": "mr", "normalization": {"method": "zscore"}})
+    refused(
+        change(config, "datasets/phantom/modalities/t1/follows", "ct"), "modalities.t1.follows: expected none, as t1"
+    )
 
 
 @pytest.mark.parametrize(

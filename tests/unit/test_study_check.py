@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.study.check import check_form, check_study
+from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
+from diffufuse.study.forms import check_form
 
 ROOT = Path(__file__).parents[2]
 CODE = Code(ROOT / "src", ROOT / "workflow" / "scripts")
@@ -124,7 +125,10 @@ SCHEMA = {
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"unet": {"steps": 1, "bach": 2}}, r"models.unet: .*'bach' was unexpected\); known are: steps, batch\."),
+        (
+            {"unet": {"steps": 1, "bach": 2}},
+            r"unet: .*'bach' was unexpected\), did you mean 'batch'\?; known are: steps, batch\.",
+        ),
         ({"unet": {"steps": 0}}, "models.unet.steps: 0 is less than the minimum of 1"),
         ({"unet": {"steps": "many"}}, "models.unet.steps: 'many' is not of type 'integer'"),
         ({"unet": {}}, "models.unet: 'steps' is a required property"),

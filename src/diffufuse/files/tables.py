@@ -1,6 +1,5 @@
 """Tables on disk, with schemas that are checked on writing and reading."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
+from diffufuse.files.texts import printable
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Schema) -> None:
@@ -32,11 +33,18 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
     """Read a table and check that it has its schema.
 
     Raises:
-        ValueError: columns or types differ.
+        BadInput: the file cannot be read, is damaged, or its columns or types differ.
     """
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BadInput(f"{path}: expected a whole Parquet table, but it cannot be read; make it again.") from error
     if not table.schema.remove_metadata().equals(schema):
-        raise ValueError(f"{path}: expected the schema {schema}, got {table.schema.remove_metadata()}")
+        names = ", ".join(printable(name) for name in table.schema.names)
+        raise BadInput(
+            f"{path}: expected the columns {', '.join(schema.names)} with their types, got {names} or other types; "
+            "make it again."
+        )
     return table.to_pandas()
 
 
@@ -46,8 +54,12 @@ def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> p
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write rows atomically as tab-separated text; the columns are the keys of the first row."""
-    with atomic_path(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [], delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    r"""Write rows atomically as tab-separated text without quoting; the columns are the keys of the first row.
+
+    A character that would break a row or cannot be seen, as in a file's name, is written as its escape, such as `\t`.
+    """
+    columns = list(rows[0]) if rows else []
+    lines = [columns, *([row[column] for column in columns] for row in rows)]
+    text = "".join("\t".join(printable("" if cell is None else str(cell)) for cell in line) + "\n" for line in lines)
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")

@@ -45,6 +45,11 @@ def odd_character(text: str) -> str | None:
     return next((described(character) for character in text if not character.isprintable()), None)
 
 
+def printable(text: str) -> str:
+    r"""A text on one line: what cannot be seen is written as its escape, such as `\t` or `\x85`."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def described(character: str) -> str:
     """A character by its code point and name, as in `U+00A0 (no-break space)`."""
     name = unicodedata.name(character, "control character").lower()
