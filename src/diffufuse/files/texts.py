@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffufuse.errors import BadInput
 
-# Byte order mark to encoding; that of UTF-32 begins like that of UTF-16, so it comes first.
+# Byte order mark to encoding. That of UTF-32 begins like that of UTF-16, so it comes first.
 MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -18,12 +18,13 @@ MARKS = {
 OTHERS = {b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "an old spreadsheet", b"\x1f\x8b": "gzip"}
 
 
-def read_lines(path: str | os.PathLike[str], *, what: str) -> list[str]:
+def read_lines(path: str | os.PathLike[str], *, what: str, wide: bool = True) -> list[str]:
     """Read a text in UTF-8, or in UTF-8 or UTF-16 with a byte order mark.
 
     Args:
         path: the file.
         what: kind of file, for the message.
+        wide: whether UTF-16 is read; else it is refused.
 
     Returns:
         Its lines without their ends, which may be LF, CRLF or CR; a last empty line is left out.
@@ -36,7 +37,7 @@ def read_lines(path: str | os.PathLike[str], *, what: str) -> list[str]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is no path"
         raise BadInput(f"{path}: expected {what}, but it cannot be read ({reason}).") from error
-    text = _decoded(content, path, what).replace("\r\n", "\n").replace("\r", "\n")
+    text = _decoded(content, path, what, wide).replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n").split("\n") if text else []
 
 
@@ -56,15 +57,15 @@ def described(character: str) -> str:
     return f"U+{ord(character):04X} ({name})"
 
 
-def _decoded(content: bytes, path: str | os.PathLike[str], what: str) -> str:
+def _decoded(content: bytes, path: str | os.PathLike[str], what: str, wide: bool) -> str:
     other = next((name for start, name in OTHERS.items() if content.startswith(start)), None)
     if other:
         raise BadInput(f"{path}: expected {what} as plain text, got {other}; export it as tab-separated text in UTF-8.")
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
     if encoding == "utf-8-sig":
         content, encoding = content[3:], "utf-8"
-    if encoding == "utf-8" and b"\x00" in content[:2]:
-        raise BadInput(f"{path}: expected {what} in UTF-8, got UTF-16 without a byte order mark; save it as UTF-8.")
+    if (encoding != "utf-8" and not wide) or (encoding == "utf-8" and b"\x00" in content[:2]):
+        raise BadInput(f"{path}: expected {what} in UTF-8, got UTF-16 or UTF-32; save it as UTF-8.")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:

@@ -31,7 +31,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a YAML file whose top level is names and their values.
 
     Args:
-        path: in UTF-8, or UTF-16 with a byte order mark.
+        path: in UTF-8, as Snakemake reads it.
 
     Returns:
         Its content, which is shared with later calls and must not be changed.
@@ -40,7 +40,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         BadInput: the file cannot be read, is no YAML, is empty, has a key twice, or a text that YAML reads as something
             else than it looks like; the message names the line.
     """
-    return _read(str(path), "\n".join(read_lines(path, what="YAML")))
+    return _read(str(path), "\n".join(read_lines(path, what="YAML", wide=False)))
 
 
 @functools.cache
