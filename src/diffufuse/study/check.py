@@ -122,14 +122,14 @@ def _check_sources(name: str, config: Mapping[str, Any], code: Code) -> None:
     predicting = [model for model, block in config["models"].items() if "predictions_of" not in block]
     if scaled not in predicting:
         raise BadInput(
-            f"study.models: {name} scales the predictions of {scaled}, which is not a block of config/models.yaml that "
-            f"predicts by itself{instead(scaled, predicting)}"
+            f"models.{name}: {name} scales the predictions of {scaled}, which is not a block of config/models.yaml "
+            f"that predicts by itself{instead(scaled, predicting)}"
         )
     source = config["models"][scaled].get("weights_of", scaled)
     trained = [model for model, block in config["models"].items() if "training" in block]
     if source not in trained:
         raise BadInput(
-            f"study.models: {name} uses the weights of {source}, which config/models.yaml does not train"
+            f"models.{name}: {name} uses the weights of {source}, which config/models.yaml does not train"
             f"{instead(source, trained)}"
         )
     asked = config["models"][source]["training"]["corruption"]

@@ -90,20 +90,25 @@ def read_cohort(path: str | os.PathLike[str]) -> Cohort:
             case validates in a fold that tests nobody, or the rows are not those that were sealed.
     """
     sheet = read_sheet(path, COLUMNS, what="a cohort sheet")
-    if not sheet.rows:
+    cohort = _cohort_of(sheet.rows, sheet.path)
+    sheet.require_seal_kept()
+    return cohort
+
+
+def _cohort_of(rows: Sequence[Row], path: Path) -> Cohort:
+    if not rows:
         raise BadInput(f"{path}: the cohort is empty; expected one row per case below its header.")
-    cases = [_case(row) for row in sheet.rows]
-    _require_unique_names([case.name for case in cases], sheet.path)
-    _require_one_spelling("case", [case.name for case in cases], sheet.path)
-    _require_one_spelling("patient", [case.patient for case in cases], sheet.path)
+    cases = [_case(row) for row in rows]
+    _require_unique_names([case.name for case in cases], path)
+    _require_one_spelling("case", [case.name for case in cases], path)
+    _require_one_spelling("patient", [case.patient for case in cases], path)
     cohort = Cohort(
         *(tuple(case for case in cases if bool(case.excluded) is is_excluded) for is_excluded in (False, True))
     )
     if not cohort.cases:
         raise BadInput(f"{path}: every case is excluded; expected at least one that takes part.")
-    _require_patients_apart(cohort, sheet.path)
-    _require_folds_validated_in(cohort, sheet.path)
-    sheet.require_seal_kept()
+    _require_patients_apart(cohort, path)
+    _require_folds_validated_in(cohort, path)
     return cohort
 
 
@@ -228,10 +233,13 @@ def write_cohort(cohort: Cohort, path: str | os.PathLike[str]) -> None:
     """Write a cohort sheet with its seal, sorted by case.
 
     Raises:
-        BadInput: a cell would not be read back as it is.
+        BadInput: `read_cohort` would not read it back.
     """
     cases = sorted([*cohort.cases, *cohort.excluded], key=lambda case: case.name)
-    write_sheet(path, COLUMNS, [cells_of(case) for case in cases])
+    cells = [cells_of(case) for case in cases]
+    rows = [Row(f"{path}, case {number}", dict(zip(COLUMNS, row, strict=True))) for number, row in enumerate(cells, 1)]
+    _cohort_of(rows, Path(path))
+    write_sheet(path, COLUMNS, cells)
 
 
 def cells_of(case: Case) -> list[str]:
