@@ -205,6 +205,20 @@ def test_a_transfer_never_tests_a_patient_that_was_trained_on(external, tmp_path
         check_study(external, tmp_path, code=CODE)
 
 
+def test_a_patient_that_was_trained_on_is_known_in_capitals_too(external, tmp_path):
+    external["study"]["transfers"] = ["brats"]
+    (tmp_path / "brats.tsv").write_text(HEADER + "C\tb\t-\t-\t\t-\n")
+    with pytest.raises(BadInput, match="brats has 1 patients of sts"):
+        check_study(external, tmp_path, code=CODE)
+
+
+def test_one_case_of_two_patients_in_two_datasets_is_refused(external, tmp_path):
+    external["study"]["transfers"] = ["brats"]
+    (tmp_path / "brats.tsv").write_text(HEADER + "A\tC\t-\t-\t\t-\n")
+    with pytest.raises(BadInput, match=r"brats: expected case A to be of one patient in all .*, got A and C; rename"):
+        check_study(external, tmp_path, code=CODE)
+
+
 @pytest.mark.parametrize("dataset", ["sts", "brats"])
 def test_a_lesion_that_is_no_region_is_refused_with_the_regions(external, tmp_path, dataset):
     external["study"]["transfers"] = ["brats"]

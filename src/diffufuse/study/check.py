@@ -9,7 +9,7 @@ from diffufuse.conditions.apply import corrupts, withheld
 from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
 from diffufuse.study.code_digest import Code
-from diffufuse.study.cohorts import Cohort, read_cohort
+from diffufuse.study.cohorts import Cohort, patients_of, read_cohort
 from diffufuse.study.condition_settings import check_condition_settings
 from diffufuse.study.dataset_values import check_dataset
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
@@ -51,7 +51,8 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
         BadInput: a name does not exist, a value in the block of a dataset, model or condition that the study uses is
             not what is read there, a sheet is invalid, a fold has no cases, a condition refers to a modality or kind
             that a dataset does not have, a model refers to weights or conditions that do not exist, clean is not
-            tested, or a transfer dataset is in the study or shares patients with it.
+            tested, a transfer dataset is in the study or shares patients with it, or two datasets have one case of
+            two patients.
     """
     study = config["study"]
     check_names(config, code)
@@ -71,7 +72,9 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
                 )
         for condition in study["conditions"]:
             _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
-    return read | _read_transfers(config, read, cohorts)
+    read |= _read_transfers(config, read, cohorts)
+    patients_of(read)
+    return read
 
 
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
@@ -92,7 +95,8 @@ def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], co
 
 def _require_disjoint_patients(name: str, tested: Cohort, training_name: str, trained: Cohort) -> None:
     """Check that no patient is in both cohorts; the models of all folds predict every external case."""
-    common = sorted({case.patient for case in tested.cases} & {case.patient for case in trained.cases})
+    learned = {case.patient.casefold() for case in trained.cases}
+    common = sorted({case.patient for case in tested.cases if case.patient.casefold() in learned})
     if common:
         raise BadInput(
             f"study.transfers: {name} has {len(common)} patients of {training_name}, on whom its models were trained, "

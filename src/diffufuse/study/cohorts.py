@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -249,8 +249,29 @@ def cells_of(case: Case) -> list[str]:
 
 
 def read_patients(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
-    """Case to patient, over several cohort sheets, of the included cases."""
-    return {case.name: case.patient for path in paths for case in read_cohort(path).cases}
+    """Case to patient, over several cohort sheets, of the included cases.
+
+    Raises:
+        BadInput: a sheet is invalid, or a case is of another patient in another sheet.
+    """
+    return patients_of({Path(path).stem: read_cohort(path) for path in paths})
+
+
+def patients_of(cohorts: Mapping[str, Cohort]) -> dict[str, str]:
+    """Case to patient, over the included cases of several datasets.
+
+    Raises:
+        BadInput: a case has one name and two patients, which tables over all datasets would mix.
+    """
+    patients: dict[str, str] = {}
+    for dataset, cohort in cohorts.items():
+        for case in cohort.cases:
+            if patients.setdefault(case.name, case.patient) != case.patient:
+                raise BadInput(
+                    f"{dataset}: expected case {case.name} to be of one patient in all datasets of a study, got "
+                    f"{patients[case.name]} and {case.patient}; rename one of the two cases."
+                )
+    return patients
 
 
 def count_excluded(paths: Iterable[str | os.PathLike[str]]) -> dict[str, int]:

@@ -115,7 +115,7 @@ def _check_rule(place: str, rule: Mapping[str, Any], kind: str) -> None:
 
 def _check_keyword(place: str, keyword: str) -> None:
     keywords = dicom_keywords()
-    if keyword in keywords and keywords[keyword].split(" ")[0] not in NO_TEXT:
+    if not keywords or keywords.get(keyword, NO_TEXT[0]).split(" ")[0] not in NO_TEXT:
         return
     hint = near(keyword, keywords.keys() - {keyword})
     raise BadInput(f"{place}: {keyword!r} is not the keyword of a DICOM tag with text{hint or '; correct it.'}")
@@ -123,16 +123,15 @@ def _check_keyword(place: str, keyword: str) -> None:
 
 @functools.cache
 def dicom_keywords() -> dict[str, str]:
-    """Keyword of every tag of DICOM to its value representation.
+    """Keyword of every tag of DICOM to its value representation; none where pydicom is not installed.
 
     Read from pydicom's dictionary alone: importing pydicom takes longer than all other checks together.
     """
     package = importlib.util.find_spec("pydicom")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("pydicom")
-    spec = importlib.util.spec_from_file_location("dicom_dictionary", Path(package.origin).with_name("_dicom_dict.py"))
+    path = Path(package.origin or "").with_name("_dicom_dict.py") if package else None
+    spec = importlib.util.spec_from_file_location("dicom_dictionary", path) if path and path.is_file() else None
     if spec is None or spec.loader is None:
-        raise ModuleNotFoundError("pydicom._dicom_dict")
+        return {}
     dictionary = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(dictionary)
     return {entry[4]: entry[0] for entry in dictionary.DicomDictionary.values() if entry[4]}
