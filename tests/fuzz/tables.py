@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from diffufuse.files.sheets import write_sheet
+from diffufuse.files.tables import read_table, write_table
 from diffufuse.report.reported import COLUMNS, read_reported
 from diffufuse.study.cohorts import Case, Cohort, read_cohort, write_cohort
 from diffufuse.study.dataset_values import check_alike, check_dataset
 from diffufuse.study.forms import check_form
 from diffufuse.study.yaml_files import read_yaml
+from diffufuse.train.history import HISTORY
 from fuzz import Target
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +75,18 @@ def _kinds(content: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def make_table(folder: Path) -> None:
+    rows = [{"step": step, "quantity": "loss", "value": 0.5 * step, "unit": "1"} for step in range(40)]
+    write_table(pd.DataFrame(rows), folder / "history.parquet", HISTORY)
+
+
+def read_rows(folder: Path) -> Mapping[str, object]:
+    return {"rows": read_table(folder / "history.parquet", HISTORY).to_dict("records")}
+
+
 TARGETS = [
     Target("cohort sheet", make_cohort, "phantom.tsv", read_cases),
     Target("values of the paper", make_values, "reported.tsv", read_values),
+    Target("table of results", make_table, "history.parquet", read_rows),
     Target("block of a dataset", make_block, "datasets.yaml", read_block, unprotected=("values",)),
 ]

@@ -26,26 +26,27 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Sc
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"{path}: a column does not fit the schema ({error})") from error
     with atomic_path(path) as partial:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)
 
 
 def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
-    """Read a table and check that it has its schema.
+    """Read a table and check its pages' checksums and that it has its schema.
 
     Raises:
         BadInput: the file cannot be read, is damaged, or its columns or types differ.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True).replace_schema_metadata(None)
+        frame = table.to_pandas() if table.schema.equals(schema) else None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadInput(f"{path}: expected a whole Parquet table, but it cannot be read; make it again.") from error
-    if not table.schema.remove_metadata().equals(schema):
+    if frame is None:
         names = ", ".join(printable(name) for name in table.schema.names)
         raise BadInput(
             f"{path}: expected the columns {', '.join(schema.names)} with their types, got {names} or other types; "
             "make it again."
         )
-    return table.to_pandas()
+    return frame
 
 
 def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> pd.DataFrame:

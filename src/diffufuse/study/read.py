@@ -69,14 +69,14 @@ def check_texts(studies: Iterable[str | Path]) -> None:
 
 def _require_shared(config: Mapping[str, Any], folder: Path) -> None:
     """What all studies share is as its own file says: no path under results/ names the study that would change it."""
-    own = read_yaml(folder / "config/config.yaml")["seed"]
+    own = read_yaml(folder / "config/config.yaml").get("seed")
     if config["seed"] != own:
         raise BadInput(
             f"seed: expected {own} as in config/config.yaml, got {config['seed']}; results lie at paths without "
             "it, so a study cannot set its own. For repeated trainings set study.seeds."
         )
     for part in PARTS[1:]:
-        catalogue = read_yaml(folder / f"config/{part}.yaml")[part]
+        catalogue = read_yaml(folder / f"config/{part}.yaml").get(part, {})
         for name, block in config[part].items():
             if block != catalogue.get(name):
                 raise BadInput(
