@@ -239,6 +239,9 @@ FAULTS = [
     yaml_text("a number with a leading zero", "a: 012\n", "line 1: .* got `012`, which YAML reads as another"),
     yaml_text("a number with an underscore", "a: 1_000\n", "line 1: .* got `1_000`, which YAML reads as another"),
     yaml_text("a number with a colon", "a: 1:30\n", "line 1: .* got `1:30`, which YAML reads as another"),
+    yaml_text("a number with a sign", "1: a\n+1: b\n", r"line 2: .* got `\+1`, which YAML reads as another"),
+    yaml_text("nested too deeply", "a: " + "[" * 20_000, "expected YAML"),
+    yaml_text("nested too deeply, in braces", "{a: " * 20_000, "expected YAML"),
     yaml_text("a hexadecimal number", "a: 0x10\n", "line 1: .* got `0x10`, which YAML reads as another"),
     yaml_text(
         "an exponent without a point", "a: 1e-3\n", "line 1: YAML reads `1e-3` as a text; write the number as 1.0e"

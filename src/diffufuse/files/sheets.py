@@ -21,7 +21,7 @@ from diffufuse.files.texts import described, odd_character, read_lines
 NONE = "-"
 # Editors turn hyphens into these; alone in a cell all mean none.
 DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
-SEAL = re.compile(r"# (?P<rows>[0-9]+) rows, sha256 (?P<digest>[0-9a-f]{16})")
+SEAL = re.compile(r"# [0-9]+ rows, sha256 [0-9a-f]{16}")
 DIGITS = 16
 SPREADSHEET_ERROR = re.compile(r"#(NAME\?|REF!|VALUE!|N/A|DIV/0!|NUM!|NULL!)")
 LONGEST_SHOWN = 30

@@ -32,12 +32,13 @@ def read_lines(path: str | os.PathLike[str], *, what: str, wide: bool = True) ->
     Raises:
         BadInput: the file cannot be read or has another encoding.
     """
+    name = printable(str(path))
     try:
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is no path"
-        raise BadInput(f"{path}: expected {what}, but it cannot be read ({reason}).") from error
-    text = _decoded(content, path, what, wide).replace("\r\n", "\n").replace("\r", "\n")
+        raise BadInput(f"{name}: expected {what}, but it cannot be read ({reason}).") from error
+    text = _decoded(content, name, what, wide).replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n").split("\n") if text else []
 
 
@@ -57,7 +58,7 @@ def described(character: str) -> str:
     return f"U+{ord(character):04X} ({name})"
 
 
-def _decoded(content: bytes, path: str | os.PathLike[str], what: str, wide: bool) -> str:
+def _decoded(content: bytes, path: str, what: str, wide: bool) -> str:
     other = next((name for start, name in OTHERS.items() if content.startswith(start)), None)
     if other:
         raise BadInput(f"{path}: expected {what} as plain text, got {other}; export it as tab-separated text in UTF-8.")

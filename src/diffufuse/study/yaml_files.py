@@ -17,13 +17,12 @@ from diffufuse.errors import BadInput
 from diffufuse.files.texts import described, odd_character, printable, read_lines
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast
-INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?")
+INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+FLOAT = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?")
 NUMBER_AS_TEXT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+|0o[0-7]+")
 BOOLEANS = ("true", "false")
 TAG = "tag:yaml.org,2002:"
 KINDS = ("str", "int", "float", "bool", "null", "merge", "map", "seq")
-MERGE = "<<"
 LONGEST_SHOWN = 40
 
 
@@ -40,7 +39,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         BadInput: the file cannot be read, is no YAML, is empty, has a key twice, or a text that YAML reads as something
             else than it looks like; the message names the line.
     """
-    return _read(str(path), "\n".join(read_lines(path, what="YAML", wide=False)))
+    return _read(printable(str(path)), "\n".join(read_lines(path, what="YAML", wide=False)))
 
 
 @functools.cache
@@ -77,7 +76,7 @@ def _faults(node: yaml.Node, above: tuple[int, ...], done: set[int]) -> Iterator
     done.add(id(node))
     kind = node.tag.removeprefix(TAG)
     if kind not in KINDS:
-        yield line, f"{_odd_kind(node, kind)}"
+        yield line, _odd_kind(node, kind)
     elif isinstance(node, yaml.ScalarNode):
         fault = _fault_of_text(node) or (_fault_of_plain(node.value, kind) if not node.style else None)
         if fault:
