@@ -1,7 +1,9 @@
 """Tables and texts that people edit, through the readers of the study and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -84,9 +86,23 @@ def read_rows(folder: Path) -> Mapping[str, object]:
     return {"rows": read_table(folder / "history.parquet", HISTORY).to_dict("records")}
 
 
+def copied(make: Callable[[Path], None], name: str) -> Callable[[Path], None]:
+    """Write the file once and copy it from then on: a file that is written safely waits for the disk."""
+
+    @cache
+    def content() -> bytes:
+        with TemporaryDirectory() as folder:
+            make(Path(folder))
+            return (Path(folder) / name).read_bytes()
+
+    return lambda folder: (folder / name).write_bytes(content()) and None
+
+
 TARGETS = [
-    Target("cohort sheet", make_cohort, "phantom.tsv", read_cases),
-    Target("values of the paper", make_values, "reported.tsv", read_values),
-    Target("table of results", make_table, "history.parquet", read_rows),
-    Target("block of a dataset", make_block, "datasets.yaml", read_block, unprotected=("values",)),
+    Target("cohort sheet", copied(make_cohort, "phantom.tsv"), "phantom.tsv", read_cases),
+    Target("values of the paper", copied(make_values, "reported.tsv"), "reported.tsv", read_values),
+    Target("table of results", copied(make_table, "history.parquet"), "history.parquet", read_rows),
+    Target(
+        "block of a dataset", copied(make_block, "datasets.yaml"), "datasets.yaml", read_block, unprotected=("values",)
+    ),
 ]

@@ -212,3 +212,17 @@ def test_a_damaged_sheet_without_a_seal_is_refused_or_read_and_never_a_traceback
         else:
             assert len(cohort.cases) + len(cohort.excluded) >= content.count(b"\n") - 1
     assert refused > 400
+
+
+def test_the_line_that_a_refusal_offers_seals_the_edited_sheet_and_its_removal_opens_it(tmp_path):
+    path = tmp_path / "cohort.tsv"
+    write_cohort(Cohort(tuple(Case(name, name, 0, None, "") for name in "ABC")), path)
+    _, _, rows = path.read_text().partition("\n")
+    edited = rows.replace("B\tB\t0\t-\t\t-", "B\tB\t0\t-\t\tmoved during T1")
+    path.write_text(f"# 3 rows, sha256 {'0' * 16}\n{edited}")
+    with pytest.raises(BadInput, match="write `# 3 rows, sha256 [0-9a-f]{16}` there, or remove the line") as refusal:
+        read_cohort(path)
+    path.write_text(f"{str(refusal.value).split('`')[1]}\n{edited}")
+    assert read_cohort(path).names == ["A", "C"]
+    path.write_text(edited)
+    assert read_cohort(path).names == ["A", "C"]
