@@ -220,7 +220,7 @@ def test_the_line_that_a_refusal_offers_seals_the_edited_sheet_and_its_removal_o
     _, _, rows = path.read_text().partition("\n")
     edited = rows.replace("B\tB\t0\t-\t\t-", "B\tB\t0\t-\t\tmoved during T1")
     path.write_text(f"# 3 rows, sha256 {'0' * 16}\n{edited}")
-    with pytest.raises(BadInput, match="write `# 3 rows, sha256 [0-9a-f]{16}` there, or remove the line") as refusal:
+    with pytest.raises(BadInput, match=r"write `# 3 rows, sha256 [0-9a-f]{16}` there, or remove the line") as refusal:
         read_cohort(path)
     path.write_text(f"{str(refusal.value).split('`')[1]}\n{edited}")
     assert read_cohort(path).names == ["A", "C"]
