@@ -437,7 +437,11 @@ def test_a_block_of_a_dataset_that_cannot_mean_what_it_says_is_refused(place, va
         ),
         ("conditions/drift/settings/amplitude", 1, "amplitude: expected a number of at least 0 and below 1, got 1."),
         ("conditions/gain-down/settings/change", -1, "change: expected a number above -1, got -1."),
-        ("conditions/ghosting/settings/ghosts", 2.5, "ghosts: expected a whole number of at least 2, got 2.5."),
+        (
+            "conditions/ghosting/settings/ghosts",
+            2.5,
+            "ghosts: expected a whole number of at least 2 and at most 1000, got 2.5.",
+        ),
         (
             "models/unet2d_tiny_scaled/predictions_of",
             "unett",
@@ -460,6 +464,17 @@ def test_a_block_that_no_study_names_is_checked_too(place, value, sentence):
     with pytest.raises(BadInput) as refusal:
         check_catalogues(json.loads(json.dumps(change(CONFIG, place, value))), CODE)
     assert sentence in str(refusal.value)
+
+
+def test_an_image_of_a_file_with_several_has_a_channel():
+    datasets = copy.deepcopy(CONFIG["datasets"])
+    for name, other in (("t1", "t1c"), ("flair", "t1")):
+        block = copy.deepcopy(datasets["msd_brats"])
+        del block["modalities"][name]["channel"]
+        with pytest.raises(
+            BadInput, match=rf"modalities\.{other if name == 't1' else name}\.file.0: expected an image of"
+        ):
+            check_dataset("msd_brats", block)
 
 
 def test_all_catalogues_of_the_repository_pass():

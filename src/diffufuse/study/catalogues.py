@@ -3,6 +3,7 @@
 A file of any dataset, condition or model can be asked for by its path, so a faulty block is no matter of one study.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ def check_catalogues(config: Mapping[str, Any], code: Code) -> None:
     for name, block in config["conditions"].items():
         check_condition_settings(name, block, code)
         _check_effect(name, block, config["datasets"])
+    _require_different(config["conditions"])
     for name in config["models"]:
         check_model(name, config, code)
 
@@ -56,3 +58,12 @@ def _check_effect(name: str, condition: Mapping[str, Any], datasets: Mapping[str
             f"{place}: expected modalities of the kinds {', '.join(condition.get('kinds', ()))}, got "
             f"{', '.join(condition.get('modalities', ()))}, which are of others; correct one."
         )
+
+
+def _require_different(conditions: Mapping[str, Any]) -> None:
+    """Two names of one condition would be two columns of one table; one may lack its modalities."""
+    names: dict[str, str] = {}
+    for name, block in conditions.items():
+        same = names.setdefault(json.dumps(block, sort_keys=True), name)
+        if same != name:
+            raise BadInput(f"conditions.{name}: expected a block of its own, got that of {same}; correct one.")

@@ -57,9 +57,9 @@ RANGES = {
     "share": Range(high=1),
     "amplitude": Range(high=1, below=True),
     "change": Range(low=-1, above=True),
-    "movements": Range(low=1, whole=True),
-    "streaks": Range(low=1, whole=True),
-    "ghosts": Range(low=2, whole=True),
+    "movements": Range(low=1, high=1000, whole=True),
+    "streaks": Range(low=1, high=10_000, whole=True),
+    "ghosts": Range(low=2, high=1000, whole=True),
 }
 
 

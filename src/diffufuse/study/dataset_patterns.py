@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,16 +68,19 @@ def check_files(place: str, block: Mapping[str, Any]) -> None:
         BadInput: a pattern leaves the raw folder or can match no file, or two images are one.
     """
     parts = {f"modalities.{name}": settings for name, settings in block["modalities"].items()}
-    owners: dict[tuple[str, int | None], str] = {}
+    owners: dict[str, dict[int | None, str]] = defaultdict(dict)
     for part, settings in {**parts, "annotation": block["annotation"]}.items():
         for number, pattern in enumerate(settings.get("file", ())):
             _check_path(f"{place}.{part}.file.{number}", pattern)
-            image = (pattern, settings.get("channel"))
-            if owners.setdefault(image, part) != part:
+            others, channel = owners[pattern], settings.get("channel")
+            # Without a channel a file is one image, so no other image lies in it.
+            same = [owner for key, owner in others.items() if None in (channel, key) or key == channel]
+            if same:
                 raise BadInput(
-                    f"{place}.{part}.file.{number}: expected an image of its own, got that of {owners[image]}; correct "
-                    "one, or give each its channel."
+                    f"{place}.{part}.file.{number}: expected an image of its own, got that of {same[0]}; correct one, "
+                    "or give each its channel."
                 )
+            others[channel] = part
 
 
 def check_source(place: str, source: Mapping[str, Any]) -> None:
