@@ -212,6 +212,7 @@ FAULTS = [
     Fault("header: meters, but spacing in millimeters", in_unit(1, 1), read_image, "got 2000, 2000, 3000 mm"),
     Fault("header: microns, but spacing in millimeters", in_unit(3, 1), read_image, "got 0.002, 0.002, 0.003 mm"),
     Fault("header: format 2", image(version=2), read_image, right=values_are(numbers())),
+    Fault("header: format 2, sent as text", image(version=2, eol_check=[10]), read_image, "transfer as text"),
     Fault("header: format 2, meters", in_unit(1, 1000, version=2), read_image, right=spacing_is(*SPACING_MM)),
     Fault("header: big-endian with a slope", image(big=True, scl_slope=2), read_image, right=values_are(numbers() * 2)),
     Fault("header: a pair of .hdr and .img", image(magic=b"ni1"), read_image, "voxels lie in another"),

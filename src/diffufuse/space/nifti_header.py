@@ -31,9 +31,10 @@ SPACING_TOLERANCE = 1e-3
 SPACING_MM = (0.01, 100.0)
 FARTHEST_MM = 1e6
 # Size of the header, which is also its first field, to its fields and the name of the format, voxels in the same file.
-LAYOUTS = {348: (nib.nifti1.header_dtype, b"n+1"), 540: (nib.nifti2.header_dtype, b"n+2\0\r\n\x1a\n")}
+LAYOUTS = {348: (nib.nifti1.header_dtype, b"n+1"), 540: (nib.nifti2.header_dtype, b"n+2")}
 # The names of headers whose voxels lie in another file.
-PAIRED = (b"ni1", b"ni2\0\r\n\x1a\n")
+PAIRED = (b"ni1", b"ni2")
+LINE_ENDS = [13, 10, 26, 10]  # of format 2, which a transfer as text would change
 EXTENSION_FLAG_BYTES = 4  # follow the header
 BYTE_ORDERS: Sequence[Literal["little", "big"]] = ("little", "big")
 LONGEST_START = max(LAYOUTS) + EXTENSION_FLAG_BYTES
@@ -124,6 +125,8 @@ def _fields(start: bytes, path: Path) -> np.void:
             continue
         fields: np.void = np.frombuffer(start, layout.newbyteorder(order), count=1)[0]
         named = bytes(fields["magic"])
+        if size == nib.nifti2.header_dtype.itemsize and fields["eol_check"].tolist() != LINE_ENDS:
+            raise broken(path, "its header was changed by a transfer as text")
         if named == magic:
             return fields
         if named in PAIRED:
