@@ -15,15 +15,15 @@ RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 # Package to the modules or folders that may import it.
 SCHEMAS = {"evaluate/schemas.py", "evaluate/cost_schemas.py", "report/schemas.py", "train/history.py", "store/index.py"}
 SOLE_IMPORTERS = {
-    "nibabel": {"space/volumes.py"},
+    "nibabel": {"space"},
     "pyarrow": {"files/tables.py", "report/joined.py", *SCHEMAS},
     "pyarrow.parquet": {"files/tables.py"},
     "pydicom": {"dicom", "phantom/dicom_headers.py", "phantom/dicom_writing.py"},
     "mlflow": {"track"},
     "ants": {"prepare/registration/ants_bridge.py"},
     "blosc2": {"store/slices.py"},
-    "jsonschema": {"study/check.py"},
-    "yaml": {"study/read.py"},
+    "jsonschema": {"study/forms.py"},
+    "yaml": {"study/yaml_files.py"},
     "snakemake": set(),
 }
 MOST_RULE_FILES, MOST_RULE_LINES, MOST_SCRIPTS, MOST_SCRIPT_LINES = 11, 800, 26, 30

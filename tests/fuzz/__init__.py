@@ -18,6 +18,7 @@ FAMILIES: tuple[str, ...] = (
     "archives",
     "manifest",
     "nifti",
+    "tables",
 )
 REFUSED, SAME, PAYLOAD, CHANGED, TRACEBACK = OUTCOMES = ("refused", "same", "payload", "changed", "traceback")
 LONGEST_RUN = 64

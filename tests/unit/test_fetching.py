@@ -21,6 +21,7 @@ from diffufuse.fetch.manifest import reference_of, require_unchanged
 from diffufuse.fetch.plan import log_plan, plan_lines
 from diffufuse.fetch.sources import SOURCES
 from diffufuse.files.digests import sha256_of
+from diffufuse.study.cohorts import read_cohort
 
 FILES = {"STS_001/CT_image.nii.gz": b"image", "STS_001/CT_mask.nii.gz": b"mask" * 1000, "STS_002/a.nii.gz": b"a"}
 TOLD = {"study_seed": 1}
@@ -404,6 +405,8 @@ def test_every_archive_that_is_shipped_is_held_to_a_digest_and_none_is_of_a_bran
 @pytest.mark.real
 def test_the_sarcomas_of_the_mirror_are_the_pinned_ones(root, shared_data, tmp_path):
     block = shipped(root)["sts_ibsi"]["source"]
-    cohort = csv.DictReader((root / "config/cohorts/sts_ibsi.tsv").open(), delimiter="\t")
+    cohort = read_cohort(root / "config/cohorts/sts_ibsi.tsv")
     raw = fetch(block, tmp_path, mirror=shared_data)
-    assert {path.name.replace("_", "-") for path in raw.iterdir()} == {row["case"] for row in cohort}
+    assert {path.name.replace("_", "-") for path in raw.iterdir()} == {
+        case.name for case in (*cohort.cases, *cohort.excluded)
+    }
