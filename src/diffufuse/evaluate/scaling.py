@@ -78,11 +78,13 @@ def fit_calibration(predicted: Predicted, *, scaling: str, names: Mapping[str, A
         names: dataset, model, fold, seed.
 
     Returns:
-        Columns of `CALIBRATIONS`; NaN without validation patients.
+        Columns of `CALIBRATIONS`; NaN without validation patients. Those whose region was lost in resampling are left
+        out, as nobody knows which of their voxels belong to it.
     """
     forecasts_of: dict[str, list[Forecast]] = {region: [] for region in predicted.regions}
     for _, region, comparison in predicted.comparisons():
-        forecasts_of[region].append(comparison.near)
+        if not comparison.lost:
+            forecasts_of[region].append(comparison.near)
     rows = []
     for region, forecasts in forecasts_of.items():
         temperature, threshold = fit_temperature(forecasts), conformal_threshold(forecasts)

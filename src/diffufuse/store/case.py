@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,14 @@ class PreparedCase:
         slices: its images, presence, body and labels.
         statistics: modality to `mean` and `sd` of its image inside the body; absent modalities have none.
         affine: (4, 4), voxel index to RAS mm.
+        labels_ml: label to its volume as `drawn` and as `resampled`, ml.
     """
 
     name: str
     slices: StoredCase
     statistics: Mapping[str, Mapping[str, float]]
     affine: np.ndarray
+    labels_ml: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def spacing_mm(self) -> Spacing:
@@ -49,6 +51,16 @@ class PreparedCase:
             body=self.slices.body(all_slices).transpose(1, 2, 0),
         )
 
+    def lost(self, values: Iterable[int]) -> bool:
+        """Whether resampling left no voxel of a region that was drawn, given its label values."""
+        drawn = drawn_volumes(self.labels_ml, values)
+        return bool(drawn) and not any(volume["resampled"] for volume in drawn)
+
+
+def drawn_volumes(labels_ml: Mapping[str, Mapping[str, float]], values: Iterable[int]) -> list[Mapping[str, float]]:
+    """The volumes of those labels of a region that were drawn in a case, from its record."""
+    return [labels_ml[str(value)] for value in values if str(value) in labels_ml]
+
 
 def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
     """Open a prepared case by its record; its slice store lies beside it.
@@ -62,6 +74,7 @@ def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
         slices=open_slices(beside(record, "_slices.b2nd"), sha256=facts["slices_sha256"]),
         statistics=facts["statistics"],
         affine=np.array(facts["affine"]),
+        labels_ml=facts["labels_ml"],
     )
 
 
