@@ -57,8 +57,24 @@ def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[
             "add it or exclude the case in the cohort sheet."
         )
     write_rows(raw_case.choice, folder / f"{case}_choice.tsv")
-    labels = raw_case.read_labels(read_volume(folder / f"{case}_{reference}.nii.gz"))
-    _write(labels, folder / f"{case}_labels")
+    labels, facts = raw_case.read_labels(read_volume(folder / f"{case}_{reference}.nii.gz"))
+    _require_uncovered(labels, facts, block["labels"], case)
+    _write((labels, facts), folder / f"{case}_labels")
+
+
+def _require_uncovered(labels: Volume, facts: Mapping[str, Any], values: Mapping[str, int], case: str) -> None:
+    """Raise if a label that has a mask of its own has no voxel in the labels, where later ones overwrite earlier ones.
+
+    Raises:
+        BadInput: it has none.
+    """
+    for name, value in values.items():
+        drawn_ml = facts.get(name, {}).get("mask_ml", 0.0)
+        if drawn_ml and not (labels.array == value).any():
+            raise BadInput(
+                f"{case}: expected voxels of {name}, of which {drawn_ml:.3g} ml were drawn, but labels that come later "
+                "in rois cover all of them; put it after them."
+            )
 
 
 def _write(image: tuple[Volume, dict[str, Any]], stem: Path) -> None:

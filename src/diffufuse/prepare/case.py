@@ -117,7 +117,11 @@ def prepare_case(
             "statistics": {name: _statistics(on_grid[name].array, body & presence[name]) for name in on_grid},
             "body_ml": milliliters(body, grid),
             **facts,
-            "notes": [note for _, note in corrections.values() if note] + label_notes(facts),
+            "notes": [
+                *(note for _, note in corrections.values() if note),
+                *(f"{name}: no voxel of it lies in the body" for name in on_grid if not (body & presence[name]).any()),
+                *label_notes(facts),
+            ],
         },
     )
 
@@ -179,8 +183,8 @@ def _corrected(name: str, image: Volume, settings: Mapping[str, Any]) -> tuple[V
 def _require_varying(name: str, values: np.ndarray) -> None:
     if values.size and np.ptp(values) == 0:
         raise BadInput(
-            f"{name}: expected values that vary inside the body, got {values[0]:g} in all {values.size} voxels there; "
-            "exclude the image, or correct its position."
+            f"{name}: expected values that vary inside the body, got only {values[0]:g} there (number of voxels: "
+            f"{values.size}); exclude the image, or correct its position."
         )
 
 
