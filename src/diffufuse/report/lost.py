@@ -29,6 +29,6 @@ def lost_note(evidence: Evidence) -> str:
         for row in counts.to_dict("records")
     )
     return (
-        f"Lost in resampling and not scored: {listed}. The lesion was drawn, but is smaller than a voxel of the common "
-        "grid; such patients count as undefined."
+        f"Lost in resampling and not scored: {listed}. The lesion was drawn, but resampling to the common grid left "
+        "no voxel of it; such patients count as undefined."
     )

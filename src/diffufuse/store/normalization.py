@@ -47,8 +47,8 @@ def normalize(
     elif method == "cohort":
         if not settings.get("sd"):
             raise BadInput(
-                "expected constants of the training patients to normalize by, but none of them has this modality; "
-                "choose another normalization or other folds."
+                "expected the training patients' constants to normalize by, but none of them has this modality; choose "
+                "another normalization or other folds."
             )
         clipped = image if settings["low"] is None else np.clip(image, settings["low"], settings["high"])
         scaled = (clipped - settings["mean"]) / settings["sd"]
