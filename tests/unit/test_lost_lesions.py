@@ -1,8 +1,11 @@
 """A lesion that is smaller than a voxel of the common grid, from its preparation to the tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from evidence import an_evidence
 from small_studies import evidence_of
 
 from diffufuse.errors import BadInput
@@ -16,10 +19,11 @@ from diffufuse.predict.cases import Prediction, predict_cases
 from diffufuse.predict.inference import predict_case
 from diffufuse.prepare.case import prepare_case
 from diffufuse.prepare.writing import write_prepared
+from diffufuse.report.figures import FIGURES
 from diffufuse.report.invariants import require_sound
 from diffufuse.report.lost import lost_note
 from diffufuse.report.page import results_page
-from diffufuse.report.patients import patient_values
+from diffufuse.report.patients import patient_values, summarize
 from diffufuse.report.pictures.extremes import ranked_cases
 from diffufuse.report.reported import COLUMNS
 from diffufuse.report.tables import TABLES
@@ -183,3 +187,33 @@ def test_lost_lesions_teach_nothing_and_validate_nothing(cases, caplog):
 def test_a_fold_that_lost_all_its_lesions_is_not_trained(cases):
     with pytest.raises(BadInput, match="got none; choose a finer spacing_mm"):
         sampler_of(plan_of(cases, "TINY-1", "TINY-2"), cases, index_of(cases))
+
+
+@pytest.fixture(scope="module")
+def with_a_lost_one():
+    """A study of many models and conditions of which one patient's lesion was lost."""
+    study = an_evidence()
+    metrics, lost = study.metrics.copy(), study.metrics["case"] == "STS-003"
+    metrics.loc[lost, "value"] = np.where(metrics.loc[lost, "metric"] == "lost", 1.0, np.nan)
+    summary = summarize(metrics, study.patients, excluded={"sts_ibsi": 0, "brats": 0}, study_seed=1)
+    study = replace(study, metrics=metrics, summary=summary)
+    require_sound(study)
+    return study
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_of_the_others(name, with_a_lost_one):
+    assert "nan" not in TABLES[name].build(with_a_lost_one).to_csv().lower()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_of_the_others(name, with_a_lost_one):
+    figure = FIGURES[name]
+    assert figure.draw(figure.data(with_a_lost_one)).axes is not None
+
+
+def test_a_lost_lesion_with_a_score_is_a_fault(with_a_lost_one):
+    metrics = with_a_lost_one.metrics.copy()
+    metrics.loc[(metrics["case"] == "STS-003") & (metrics["metric"] == "dice"), "value"] = 1.0
+    with pytest.raises(ValueError, match="no value of a lost region"):
+        require_sound(replace(with_a_lost_one, metrics=metrics))

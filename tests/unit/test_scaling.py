@@ -140,5 +140,5 @@ def test_without_validation_patients_nothing_is_known_and_nothing_is_scaled(run)
     assert found["patients"][0] == 0
     assert found[["temperature", "threshold", "nll_before"]].isna().all(axis=None)
     (run / "scaled").mkdir()
-    with pytest.raises(BadInput, match="no validation patients; give it some in the cohort sheet"):
+    with pytest.raises(BadInput, match="no validation patients with voxels to fit it on; give it some in the cohort"):
         scale_predictions(run / "predictions", run / "scaled", calibration=found, lesion=None)

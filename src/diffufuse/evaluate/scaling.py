@@ -131,8 +131,8 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
 def _require_temperature(temperature: float, path: Path) -> None:
     if math.isnan(temperature):
         raise BadInput(
-            f"{path}: expected a temperature to scale it by, but the fold has no validation patients to fit it on; "
-            "give it some in the cohort sheet (column validates), or leave the scaled model out."
+            f"{path}: expected a temperature to scale it by, but the fold has no validation patients with voxels to "
+            "fit it on; give it some in the cohort sheet (column validates), or leave the scaled model out."
         )
 
 
