@@ -217,7 +217,7 @@ FAULTS = [
         "lesion: another label, painted later, covers it",
         written((1, MIDDLE, 4.0), (2, MIDDLE, 7.0)),
         ingested,
-        "LEG-1: expected voxels of core, .* put it after them",
+        "LEG-1: expected voxels of core, .* put core after them in rois",
     ),
     Fault(
         "slab: three slices of 3 mm, thinner than N4's smallest grid",

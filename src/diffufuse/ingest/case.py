@@ -1,5 +1,6 @@
 """Convert the raw files of a case to one NIfTI file per image, in patient coordinates and physical units."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from diffufuse.files.records import write_record
 from diffufuse.files.tables import write_rows
 from diffufuse.ingest.formats import Format
 from diffufuse.space.volumes import Volume, read_volume, write_volume
+
+log = logging.getLogger(__name__)
 
 
 def ingest_case(
@@ -58,23 +61,20 @@ def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[
         )
     write_rows(raw_case.choice, folder / f"{case}_choice.tsv")
     labels, facts = raw_case.read_labels(read_volume(folder / f"{case}_{reference}.nii.gz"))
-    _require_uncovered(labels, facts, block["labels"], case)
+    _require_uncovered(labels, facts, block, case)
     _write((labels, facts), folder / f"{case}_labels")
 
 
-def _require_uncovered(labels: Volume, facts: Mapping[str, Any], values: Mapping[str, int], case: str) -> None:
-    """Raise if a label that has a mask of its own has no voxel in the labels, where later ones overwrite earlier ones.
-
-    Raises:
-        BadInput: it has none.
-    """
-    for name, value in values.items():
+def _require_uncovered(labels: Volume, facts: Mapping[str, Any], block: Mapping[str, Any], case: str) -> None:
+    """Raise if labels that are painted later cover all of a label that no case may lack; log it of an optional one."""
+    for name, value in block["labels"].items():
         drawn_ml = facts.get(name, {}).get("mask_ml", 0.0)
-        if drawn_ml and not (labels.array == value).any():
-            raise BadInput(
-                f"{case}: expected voxels of {name}, of which {drawn_ml:.3g} ml were drawn, but labels that come later "
-                "in rois cover all of them; put it after them."
-            )
+        if not drawn_ml or (labels.array == value).any():
+            continue
+        covered = f"{case}: expected voxels of {name}, of which {drawn_ml:.3g} ml were drawn, but labels later in rois"
+        if name not in block["annotation"].get("optional", ()):
+            raise BadInput(f"{covered} cover all of them; put {name} after them in rois, or under optional.")
+        log.warning("%s cover all of them", covered)
 
 
 def _write(image: tuple[Volume, dict[str, Any]], stem: Path) -> None:
