@@ -45,7 +45,6 @@ localrules:
     write_table,
     write_results,
     describe_study,
-    init_tracking,
     track_run,
     track_study,
 

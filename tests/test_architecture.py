@@ -125,9 +125,9 @@ def test_rules_keep_their_budget_and_leave_what_is_computed_to_the_library():
 def test_every_script_is_run_by_a_rule_that_names_its_code_and_the_other_way_round():
     ran = {script: rule for rule in rules() for script in re.findall(r"scripts/(\w+\.py)", rule)}
     assert set(ran) == {path.name for path in SCRIPTS}
-    # creating an empty store and telling a plan compute no result
+    # saying what will be fetched computes no result
     without = {script for script, rule in ran.items() if f'STUDY.code_of("{script}")' not in rule}
-    assert without == {"init_tracking.py", "plan_fetch.py", "fetch_dataset.py"}
+    assert without == {"plan_fetch.py", "fetch_dataset.py"}
     assert "code=STUDY.code_of_source" in ran["fetch_dataset.py"]
 
 

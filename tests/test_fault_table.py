@@ -6,7 +6,19 @@ import pytest
 
 from diffufuse.errors import BadInput
 
-FAMILIES = ("geometry", "choice", "nifti", "suv", "structures", "store", "fetching", "registration", "preparing")
+FAMILIES = (
+    "geometry",
+    "choice",
+    "nifti",
+    "nifti_headers",
+    "suv",
+    "structures",
+    "store",
+    "records",
+    "fetching",
+    "registration",
+    "preparing",
+)
 FAULTS = [fault for family in FAMILIES for fault in import_module(f"faults.{family}").FAULTS]
 
 

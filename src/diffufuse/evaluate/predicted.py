@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from diffufuse.errors import BadInput
-from diffufuse.files.records import read_record
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.predict.samples import read_samples
 from diffufuse.space.volumes import Volume, read_volume, same_grid
-from diffufuse.store.case import beside, drawn_volumes
+from diffufuse.store.case import beside, drawn_volumes, read_label_volumes
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Predicted:
         """
         for record in self.cases:
             case, labels = Path(record).stem, read_volume(beside(record, "_labels.nii.gz"))
-            labels_ml = read_record(record)["labels_ml"]
+            labels_ml = read_label_volumes(record)
             body = _on_grid(beside(record, "_body.nii.gz"), labels, case).array > 0
             for region, values in self.regions.items():
                 stem = Path(self.predictions) / f"{case}_{region}"

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffufuse.errors import BadInput
 from diffufuse.files.records import read_record
 from diffufuse.store.scan import Scan
 from diffufuse.store.slices import StoredCase, open_slices
 from diffufuse.types import Spacing
+
+UNLIKE_A_RECORD = (KeyError, TypeError, AttributeError, ValueError)
 
 if TYPE_CHECKING:  # registration loads slowly, and reading a prepared case does not need it
     pass
@@ -66,16 +69,38 @@ def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
     """Open a prepared case by its record; its slice store lies beside it.
 
     Raises:
-        BadInput: the slice store is missing or damaged.
+        BadInput: the record or the slice store is missing or damaged.
     """
     facts: dict[str, Any] = read_record(record)
-    return PreparedCase(
-        name=facts["case"],
-        slices=open_slices(beside(record, "_slices.b2nd"), sha256=facts["slices_sha256"]),
-        statistics=facts["statistics"],
-        affine=np.array(facts["affine"]),
-        labels_ml=facts["labels_ml"],
-    )
+    try:
+        name, sha256, statistics = facts["case"], facts["slices_sha256"], facts["statistics"]
+        affine, labels_ml = np.array(facts["affine"], float).reshape(4, 4), _labels_ml(facts)
+    except UNLIKE_A_RECORD as error:
+        raise _other_record(record) from error
+    slices = open_slices(beside(record, "_slices.b2nd"), sha256=sha256)
+    return PreparedCase(name=name, slices=slices, statistics=statistics, affine=affine, labels_ml=labels_ml)
+
+
+def read_label_volumes(record: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+    """Label to its volume as `drawn` and as `resampled`, ml, from the record of a prepared case.
+
+    Raises:
+        BadInput: the record is missing or damaged.
+    """
+    facts = read_record(record)
+    try:
+        return _labels_ml(facts)
+    except UNLIKE_A_RECORD as error:
+        raise _other_record(record) from error
+
+
+def _labels_ml(facts: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    volumes = facts["labels_ml"].items()
+    return {str(label): {when: float(volume[when]) for when in ("drawn", "resampled")} for label, volume in volumes}
+
+
+def _other_record(record: str | os.PathLike[str]) -> BadInput:
+    return BadInput(f"{record}: expected the record of a prepared case; prepare the case again.")
 
 
 def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, PreparedCase]:

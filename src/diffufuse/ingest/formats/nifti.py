@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diffufuse.errors import BadInput
-from diffufuse.space.volumes import Volume, read_volume, same_grid
+from diffufuse.space.volumes import Volume, read_labels, read_volume, same_grid
 
 CASE = "[A-Za-z0-9_-]+"
 MOST_SHOWN = 5
@@ -93,7 +93,7 @@ class NiftiCase:
         return [{"modality": name, "file": path.name if path else ""} for name, path in files.items()]
 
     def read_image(self, modality: str) -> tuple[Volume, dict[str, Any]] | None:
-        """Read an image, float32, in the unit of the file; None where the case lacks the modality."""
+        """Read an image, float32, slope and intercept applied; None where the case lacks the modality."""
         if modality not in self.images:
             return None
         volume = read_volume(self.images[modality], channel=self.block["modalities"][modality].get("channel"))
@@ -103,13 +103,13 @@ class NiftiCase:
         """Read the labels on the reference grid, with the values of `labels`.
 
         Raises:
-            BadInput: the file is missing, is on another grid, or has a value that is not in `values`.
+            BadInput: the file is missing, is on another grid, or has a value that is not whole or not in `values`.
         """
         path = self.annotation
         if path is None:
             expected = " or ".join(self.block["annotation"]["file"])
             raise BadInput(f"{self.raw}, case {self.case}: expected labels at {expected}, but found none; add them.")
-        labels = read_volume(path)
+        labels = read_labels(path)
         if not same_grid(labels, reference):
             raise BadInput(
                 f"{path}: expected labels on the grid of {self.block['reference']}, {reference.shape}, got "
@@ -131,11 +131,11 @@ def renumbered(array: np.ndarray, block: Mapping[str, Any], path: Path) -> np.nd
         uint8; 0 stays background.
 
     Raises:
-        BadInput: a value is not an integer or not in the table, or two values of the file have the same label.
+        BadInput: a value is not in the table, or two values of the file have the same label.
     """
     mapping = {0: 0} | {int(number): block["labels"][name] for number, name in block["annotation"]["values"].items()}
     values = np.unique(array)
-    unknown = [f"{number:g}" for number in values if float(number) not in mapping]
+    unknown = [str(number) for number in values if number not in mapping]
     if unknown:
         raise BadInput(
             f"{path}: expected the label values {', '.join(map(str, mapping))}, got also "
@@ -144,7 +144,7 @@ def renumbered(array: np.ndarray, block: Mapping[str, Any], path: Path) -> np.nd
     labels = [mapping[int(number)] for number in values]
     if len(set(labels)) < len(labels):
         raise BadInput(
-            f"{path}: expected one number per label, but the values {', '.join(f'{n:g}' for n in values)} name one "
+            f"{path}: expected one number per label, but the values {', '.join(map(str, values))} name one "
             "label twice; the file mixes two releases of the dataset."
         )
     renumbered_array = np.zeros(array.shape, np.uint8)
