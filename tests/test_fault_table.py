@@ -16,6 +16,7 @@ FAMILIES = (
     "store",
     "records",
     "fetching",
+    "folders",
     "registration",
     "preparing",
 )

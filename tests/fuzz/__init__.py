@@ -14,7 +14,11 @@ import numpy as np
 
 from diffufuse.errors import BadInput
 
-FAMILIES: tuple[str, ...] = ("nifti",)
+FAMILIES: tuple[str, ...] = (
+    "archives",
+    "manifest",
+    "nifti",
+)
 REFUSED, SAME, PAYLOAD, CHANGED, TRACEBACK = OUTCOMES = ("refused", "same", "payload", "changed", "traceback")
 LONGEST_RUN = 64
 

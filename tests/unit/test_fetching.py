@@ -87,7 +87,9 @@ def test_a_folder_of_an_archive_becomes_the_raw_folder_and_nothing_else_is_left(
 
 def test_the_manifest_says_what_each_file_is_and_where_it_came_from(server, tmp_path):
     raw = fetch(source(server), tmp_path)
-    rows = list(csv.DictReader((tmp_path / "sts.manifest.tsv").open(), delimiter="\t"))
+    *lines, own = (tmp_path / "sts.manifest.tsv").read_text().splitlines(keepends=True)
+    assert own == f"#sha256\t{hashlib.sha256(''.join(lines).encode()).hexdigest()}\n"
+    rows = list(csv.DictReader(lines, delimiter="\t"))
     assert [row["path"] for row in rows] == sorted(FILES)
     assert all(row["sha256"] == sha256_of(raw / row["path"]) for row in rows)
     assert all(int(row["bytes"]) == (raw / row["path"]).stat().st_size for row in rows)
@@ -98,7 +100,7 @@ def test_the_manifest_says_what_each_file_is_and_where_it_came_from(server, tmp_
 def test_a_first_fetch_that_an_earlier_release_wrote_down_is_not_lost(server, tmp_path):
     raw = fetch(source(server), tmp_path)
     now = reference_of(raw).read_text()
-    head, *rows = now.splitlines()
+    head, *rows, _ = now.splitlines()
     cited = 'CC BY 3.0\t"Valli\u00e8res M, ""A model"", 2015"'
     before = "\n".join([f"{head}\tlicense\tcitation", *(f"{row}\t{cited}" for row in rows)]) + "\n"
     reference_of(raw).write_text(before), (tmp_path / "sts.manifest.tsv").write_text(before)

@@ -1,41 +1,32 @@
-"""Read NIfTI datasets: files are selected by path patterns.
+"""Read NIfTI datasets: files are selected by the path patterns of `formats.patterns`."""
 
-A pattern is a path below the raw folder with `{case}` for the name of the case and `*` for any text within one name.
-"""
-
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffufuse.errors import BadInput
+from diffufuse.errors import BadInput, printable
+from diffufuse.ingest.formats.listing import MOST_SHOWN, Listing, case_name, listing_of
+from diffufuse.ingest.formats.patterns import case_in, find_file, find_sources
 from diffufuse.space.volumes import Volume, read_labels, read_volume, same_grid
 
-CASE = "[A-Za-z0-9_-]+"
-MOST_SHOWN = 5
+
+def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
+    """List the cases with an image of the reference modality, and what stands beside them without one.
+
+    Raises:
+        BadInput: there is no case, two would get the same name, or something in the raw folder cannot be read.
+    """
+    sources, left_out = find_sources(raw, block)
+    expected = " or ".join(block["modalities"][block["reference"]]["file"])
+    return listing_of(raw, sources, left_out, expected=f"files like {expected}")
 
 
 def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
-    """Return the names of the cases with an image of the reference modality, sorted, with `-` for `_`.
-
-    Raises:
-        BadInput: two cases would get the same name.
-    """
-    patterns = [_expression(pattern) for pattern in block["modalities"][block["reference"]]["file"]]
-    paths = [path.relative_to(raw).as_posix() for path in sorted(raw.rglob("*")) if path.is_file()]
-    sources = {match["case"] for path in paths for pattern in patterns if (match := pattern.fullmatch(path))}
-    names = sorted(source.replace("_", "-") for source in sources)
-    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
-    if duplicates:
-        raise BadInput(
-            f"{raw}: expected names that differ by more than `_` and `-`, but {', '.join(duplicates[:MOST_SHOWN])} "
-            "stands twice; rename one."
-        )
-    return names
+    """Return the names of the cases with an image of the reference modality, sorted; see `list_cases`."""
+    return list_cases(raw, block).names
 
 
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "NiftiCase":
@@ -50,8 +41,8 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "NiftiCase":
     Raises:
         BadInput: the case has no image, or two files match one pattern.
     """
-    images = {name: _find(raw, case, settings["file"]) for name, settings in block["modalities"].items()}
-    labels = _find(raw, case, block["annotation"]["file"])
+    images = {name: find_file(raw, case, settings["file"]) for name, settings in block["modalities"].items()}
+    labels = find_file(raw, case, block["annotation"]["file"])
     if not any(images.values()):
         raise BadInput(f"{raw}: expected the case {case}, but the folder does not hold it; correct the cohort sheet.")
     return NiftiCase(raw, case, block, {name: path for name, path in images.items() if path}, labels)
@@ -83,14 +74,14 @@ class NiftiCase:
     def owns(self, path: str) -> bool:
         """Return whether a path below the raw folder matches a pattern of this case's images or labels."""
         settings = [*self.block["modalities"].values(), self.block["annotation"]]
-        matches = (_expression(pattern).fullmatch(path) for setting in settings for pattern in setting["file"])
-        return any(match is not None and match["case"].replace("_", "-") == self.case for match in matches)
+        texts = {case_in(pattern, path) for setting in settings for pattern in setting["file"]}
+        return any(text is not None and case_name(text) == self.case for text in texts)
 
     @property
     def choice(self) -> list[dict[str, Any]]:
         """Table rows of the file of each modality; empty where there is none."""
         files = {name: self.images.get(name) for name in self.block["modalities"]}
-        return [{"modality": name, "file": path.name if path else ""} for name, path in files.items()]
+        return [{"modality": name, "file": printable(path.name) if path else ""} for name, path in files.items()]
 
     def read_image(self, modality: str) -> tuple[Volume, dict[str, Any]] | None:
         """Read an image, float32, slope and intercept applied; None where the case lacks the modality."""
@@ -151,33 +142,3 @@ def renumbered(array: np.ndarray, block: Mapping[str, Any], path: Path) -> np.nd
     for number, label in zip(values, labels, strict=True):
         renumbered_array[array == number] = label
     return renumbered_array
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression of a path pattern; repeated `{case}` must match the same text."""
-    first, *others = pattern.split("{case}")
-    between = [_literal(part) for part in others]
-    return re.compile(_literal(first) + f"(?P<case>{CASE})" + "(?P=case)".join(between))
-
-
-def _literal(text: str) -> str:
-    return "[^/]*".join(re.escape(part) for part in text.split("*"))
-
-
-def _find(raw: Path, case: str, patterns: Sequence[str]) -> Path | None:
-    """Return the one file of a case that matches the first pattern with any match."""
-    spellings = dict.fromkeys([case, case.replace("-", "_")])  # tried first, without listing the other cases
-    for pattern in patterns:
-        expression = _expression(pattern)
-        candidates = [path for name in spellings for path in raw.glob(pattern.replace("{case}", name))]
-        matches = [
-            path
-            for path in sorted(candidates or raw.glob(pattern.replace("{case}", case.replace("-", "[-_]"))))
-            if expression.fullmatch(path.relative_to(raw).as_posix())
-        ]
-        if len(matches) > 1:
-            names = ", ".join(path.relative_to(raw).as_posix() for path in matches[:MOST_SHOWN])
-            raise BadInput(f"{raw}, case {case}: expected one file like {pattern}, got {names}; keep one.")
-        if matches:
-            return matches[0]
-    return None

@@ -66,6 +66,8 @@ def read_transform(folder: str | os.PathLike[str], *, case: str, modality: str) 
             return Transform((matrix,))
         forward, affine = read_ants_field(path.with_name(record["warp"]))
         backward, _ = read_ants_field(path.with_name(record["inverse_warp"]))
-    except (OSError, RuntimeError, KeyError) as error:
+    except BadInput:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise BadInput(f"{path}: expected a whole transform, but reading it failed; prepare the case again.") from error
     return Transform((Warp(forward, backward, affine), matrix))
