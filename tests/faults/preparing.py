@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from diffufuse.evaluate.fold import evaluate_fold
 from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.scaling import fit_calibration
+from diffufuse.fetch.manifest import write_manifest
 from diffufuse.ingest.case import ingest_case
 from diffufuse.predict.inference import write_prediction
 from diffufuse.prepare.case import Prepared, prepare_case, require_sound
@@ -152,7 +153,7 @@ class Covering:
 
 
 def ingested(folder: Path) -> object:
-    (folder / "raw.manifest.tsv").write_text("path\tsize\tsha256\n")
+    write_manifest(folder / "raw.manifest.tsv", {}, address="-")
     block = {"modalities": {"t1": {}}, "reference": "t1", "annotation": {}, "labels": {"core": 1, "edema": 2}}
     files = {"folder": folder / "LEG-1", "record": folder / "LEG-1.json"}
     return ingest_case(Covering(folder), folder / "raw.manifest.tsv", "LEG-1", block=block, **files)
