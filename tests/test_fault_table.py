@@ -18,6 +18,7 @@ FAMILIES = (
     "fetching",
     "folders",
     "registration",
+    "preparing",
     "sheets",
 )
 FAULTS = [fault for family in FAMILIES for fault in import_module(f"faults.{family}").FAULTS]
