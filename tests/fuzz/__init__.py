@@ -14,7 +14,9 @@ import numpy as np
 
 from diffufuse.errors import BadInput
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES: tuple[str, ...] = (
+    "dicom",
+)
 REFUSED, SAME, PAYLOAD, CHANGED, TRACEBACK = OUTCOMES = ("refused", "same", "payload", "changed", "traceback")
 LONGEST_RUN = 64
 

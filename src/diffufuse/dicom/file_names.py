@@ -1,0 +1,47 @@
+"""Which files below a folder should be DICOM, by their names."""
+
+import re
+from pathlib import Path
+
+from diffufuse.errors import BadInput
+
+DICOM_SUFFIX = re.compile(r"|\.(dcm|dicom|dic|ima|[0-9]+)", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"\.(dcm|dicom|dic|ima)", re.IGNORECASE)
+# What archives, viewers and exports of Philips put beside images, under names without a suffix or with a number as one.
+NOT_DICOM = re.compile(
+    r"(dicomdir|dirfile|lockfile|license|licence|copying|readme|version|notice|changes|changelog|authors|manifest|index|"
+    r"checksums?|(md5|sha1|sha256|sha512)(sums?)?|thumbs|desktop|autorun|icon\r?)(\.[0-9]+)?",
+    re.IGNORECASE,
+)
+PREAMBLE_BYTES, MARK = 128, b"DICM"
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """Return the files below a folder that should be DICOM, sorted.
+
+    Hidden files and folders are passed over, and files whose name is clearly that of something else. A file with
+    another suffix is DICOM if its content says so.
+
+    Raises:
+        BadInput: a file with another suffix cannot be opened.
+    """
+    paths = (path for path in folder.rglob("*") if not _is_hidden(path.relative_to(folder)) and path.is_file())
+    return sorted(path for path in paths if _should_be_dicom(path))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _should_be_dicom(path: Path) -> bool:
+    if not IMAGE_SUFFIX.fullmatch(path.suffix) and NOT_DICOM.fullmatch(path.name):
+        return False
+    return DICOM_SUFFIX.fullmatch(path.suffix) is not None or _is_marked(path)
+
+
+def _is_marked(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(PREAMBLE_BYTES + len(MARK))[PREAMBLE_BYTES:] == MARK
+    except OSError as error:
+        raise BadInput(f"{path}: expected a readable file, got {error.strerror or 'an error'}; allow it.") from error
