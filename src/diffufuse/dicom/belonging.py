@@ -4,7 +4,7 @@ Identifiers are compared and never shown: a message names series by their modali
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pydicom
@@ -87,6 +87,20 @@ def require_one_patient(series: Mapping[str, Series]) -> None:
                     f"{both(series[other], series[name])}: expected {other} and {name} of one patient, but PatientID, "
                     "date of birth or sex differ or are missing in one; remove the series that is not this patient's."
                 )
+
+
+def log_strangers(candidates: Sequence[Series], chosen: Iterable[Series]) -> None:
+    """Warn of series in a case's folder that are not of the patient whose series were chosen."""
+    mine = {series.uid: origin_of(series) for series in chosen}
+    strangers = [
+        series
+        for series in candidates
+        if series.uid not in mine and any(origin_of(series).contradicts(origin) for origin in mine.values())
+    ]
+    if strangers:
+        log.warning(
+            "%s: left over, and of another patient or of none: %s.", candidates[0].files[0].parent, listed(strangers)
+        )
 
 
 def same_frame(first: Series, second: Series) -> bool:

@@ -40,6 +40,7 @@ __all__ = [
 PIXEL_TAG = 0x7FE0, 0x0010
 PIXEL_GROUP = 0x7FE0
 LARGEST_STORED = 2**32
+DEEP_DECODER = "pylibjpeg"  # of JPEG's extended process; the other codecs read 8 bits of it alone
 UNKNOWN_LENGTH = 0xFFFFFFFF
 LONG_FORM = (b"OB", b"OW", b"UN")
 # The processes of JPEG other than 14 (57, 70) and its retired twins (58, 65, 66); all in 1.2.840.10008.1.2.4.
@@ -235,12 +236,11 @@ def _require_decoder(file: DicomFile) -> None:
     """Raise for pixels in a compression that no installed codec reads."""
     syntax = UID(_syntax(file))
     try:
-        decodable = get_decoder(syntax).is_available or not syntax.is_encapsulated
+        plugins = get_decoder(syntax).available_plugins
     except NotImplementedError:
-        decodable = False
-    # The codecs read JPEG's extended process with 8 bits alone.
-    deep = syntax == JPEGExtended12Bit and _count(file, "BitsStored") > 8
-    if deep or not decodable:
+        plugins = ()
+    deep = syntax == JPEGExtended12Bit and _count(file, "BitsStored") > 8 and DEEP_DECODER not in plugins
+    if deep or (syntax.is_encapsulated and not plugins):
         bits = f" of {_count(file, 'BitsStored')} bits" if deep else ""
         name = syntax.name if syntax in AllTransferSyntaxes else "an unlisted compression"
         raise BadInput(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffufuse.errors import BadInput
+from diffufuse.study.dataset_frames import check_frames
 from diffufuse.study.names import instead
 
 
@@ -22,6 +23,7 @@ def check_dataset(name: str, block: Mapping[str, Any]) -> None:
     place = f"datasets.{name}"
     _check_labels(place, block)
     _check_modalities(place, block)
+    check_frames(place, block)
     for modality, settings in block["modalities"].items():
         _check_normalization(f"{place}.modalities.{modality}.normalization", settings["normalization"])
         _check_series(f"{place}.modalities.{modality}.series", settings.get("series", ()))

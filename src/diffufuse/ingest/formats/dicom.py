@@ -11,6 +11,7 @@ import numpy as np
 
 from diffufuse.dicom.belonging import (
     both,
+    log_strangers,
     require_drawn_on,
     require_frames_in_studies,
     require_one_patient,
@@ -151,6 +152,7 @@ class DicomCase:
     def _require_together(self, series: Mapping[str, Series]) -> None:
         """Raise if series are of several patients, or one follows another without a frame of reference in common."""
         require_one_patient(series)
+        log_strangers(self.series, series.values())
         require_frames_in_studies(series, aligned=[name for name in series if self._aligned(name)])
         for name, one in series.items():
             followed = series.get(self.block["modalities"][name].get("follows", ""))
@@ -170,17 +172,19 @@ class DicomCase:
         """Raise if the contours lie in another frame than the reference, whose grid receives them as they are."""
         reference = self.block["reference"]
         common = cast(Chosen, self.chosen[reference]).series
-        if name != reference and not same_frame(drawn_on, common) and not self._stated_on_each_other(name, reference):
+        follows = self._follows(name, reference) or self._follows(reference, name)
+        if not follows and not same_frame(drawn_on, common):
             raise BadInput(
                 f"{both(common, drawn_on)}: expected contours in the frame of the reference {reference}, but {name}, "
                 f"on which they are drawn, lies in another or names none; set `reference` to {name} or a modality in "
                 "its frame, so that the other images are registered to it."
             )
 
-    def _stated_on_each_other(self, first: str, second: str) -> bool:
-        """Return whether the block says of one of two modalities that it is aligned to the other."""
-        blocks = self.block["modalities"]
-        return any(
-            self._aligned(name) and blocks[name].get("follows") == other
-            for name, other in ((first, second), (second, first))
-        )
+    def _follows(self, first: str, second: str) -> bool:
+        """Return whether a modality follows another, over chosen modalities, each of which is checked by itself."""
+        steps = list(self.chosen)
+        while first != second and steps:
+            followed = self.block["modalities"][first].get("follows", "")
+            first = followed if self.chosen.get(followed) else ""
+            steps = steps[1:] if first else []
+        return first == second
