@@ -29,14 +29,19 @@ def dicom_files(folder: Path) -> list[Path]:
     return sorted(path for path in paths if _should_be_dicom(path))
 
 
+def named_like_dicom(path: Path) -> bool:
+    """Return whether a file should be DICOM by its name."""
+    if not IMAGE_SUFFIX.fullmatch(path.suffix) and NOT_DICOM.fullmatch(path.name):
+        return False
+    return DICOM_SUFFIX.fullmatch(path.suffix) is not None
+
+
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
 def _should_be_dicom(path: Path) -> bool:
-    if not IMAGE_SUFFIX.fullmatch(path.suffix) and NOT_DICOM.fullmatch(path.name):
-        return False
-    return DICOM_SUFFIX.fullmatch(path.suffix) is not None or _is_marked(path)
+    return named_like_dicom(path) or (NOT_DICOM.fullmatch(path.name) is None and _is_marked(path))
 
 
 def _is_marked(path: Path) -> bool:

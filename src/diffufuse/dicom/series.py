@@ -13,7 +13,7 @@ import pydicom
 
 from diffufuse.dicom.completeness import require_complete
 from diffufuse.dicom.decoding import DicomFile, is_directory, open_file
-from diffufuse.dicom.elements import numbers, text_of, value_of
+from diffufuse.dicom.elements import numbers, refusing, text_of, value_of
 from diffufuse.dicom.file_names import dicom_files
 from diffufuse.dicom.geometry import GeometryReport, report_on
 from diffufuse.dicom.planes import Plane, planes_of
@@ -85,7 +85,7 @@ def find_series(folder: str | os.PathLike[str]) -> list[Series]:
     """
     folder = Path(folder)
     grouped: dict[str, list[DicomFile]] = defaultdict(list)
-    with _collector_paused():
+    with _collector_paused(), refusing(folder):
         for path in dicom_files(folder):
             file = open_file(path)
             if not is_directory(file):

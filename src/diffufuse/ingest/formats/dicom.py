@@ -19,6 +19,8 @@ from diffufuse.dicom.belonging import (
 )
 from diffufuse.dicom.choice import Chosen, choice_report, choose_series
 from diffufuse.dicom.elements import refusing
+from diffufuse.dicom.file_names import named_like_dicom
+from diffufuse.dicom.identities import identities_below
 from diffufuse.dicom.series import Series, find_series, read_stack, sidecar_of
 from diffufuse.dicom.structures import read_masks
 from diffufuse.dicom.suv import read_suv
@@ -52,11 +54,26 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "DicomCase":
     Raises:
         BadInput: the folder is missing, or contains no readable DICOM.
     """
+    folder = _folder_of(raw, case)
+    return DicomCase(folder, block, tuple(find_series(folder)))
+
+
+def identities(raw: Path, case: str, block: Mapping[str, Any]) -> frozenset[str]:
+    """Return what tells cases of one patient: PatientID and studies, of one header in each folder of the case."""
+    return identities_below(_folder_of(raw, case))
+
+
+def case_of_image(path: str, block: Mapping[str, Any]) -> str | None:
+    """Return the case to which a path below the raw folder belongs, None for one that is no image by its name."""
+    parts = Path(path).parts
+    return parts[0].replace("_", "-") if len(parts) > 1 and named_like_dicom(Path(path)) else None
+
+
+def _folder_of(raw: Path, case: str) -> Path:
     folders = [path for path in sorted(raw.glob(case.replace("-", "[-_]"))) if path.is_dir()]
     if not folders:
         raise BadInput(f"{raw}: expected the case {case}, but the folder does not hold it; correct the cohort sheet.")
-    with refusing(folders[0]):
-        return DicomCase(folders[0], block, tuple(find_series(folders[0])))
+    return folders[0]
 
 
 @dataclass(frozen=True)

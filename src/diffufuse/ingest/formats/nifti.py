@@ -57,6 +57,18 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "NiftiCase":
     return NiftiCase(raw, case, block, {name: path for name, path in images.items() if path}, labels)
 
 
+def identities(raw: Path, case: str, block: Mapping[str, Any]) -> frozenset[str]:
+    """Return nothing: headers of NIfTI do not say whose they are."""
+    return frozenset()
+
+
+def case_of_image(path: str, block: Mapping[str, Any]) -> str | None:
+    """Return the case of whose images a path below the raw folder is one; labels may be equal, as empty ones are."""
+    patterns = [pattern for settings in block["modalities"].values() for pattern in settings["file"]]
+    matches = (_expression(pattern).fullmatch(path) for pattern in patterns)
+    return next((match["case"].replace("_", "-") for match in matches if match), None)
+
+
 @dataclass(frozen=True)
 class NiftiCase:
     """The files of one case.
