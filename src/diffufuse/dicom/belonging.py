@@ -196,7 +196,7 @@ def _studies_of_contours(annotation: Series) -> list[pydicom.Dataset]:
 def _items(annotation: Series, keyword: str) -> list[pydicom.Dataset]:
     """Return the items of a sequence, decoded apart: readers of contours check their file before it is decoded."""
     header, apart = first_header(annotation), pydicom.Dataset()
-    element = header.get_item(keyword)
+    element = header.get_item(keyword, keep_deferred=True)
     if element is not None:
         apart[element.tag] = element
     return items_of(apart, keyword, annotation.files[0])

@@ -3,24 +3,31 @@
 import math
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom import config
-from pydicom.pixels import get_decoder
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     JPEG2000,
     JPEG2000MC,
     UID,
     AllTransferSyntaxes,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSNearLossless,
     MediaStorageDirectoryStorage,
 )
 
 from diffufuse.dicom.elements import BROKEN_FILE, UNREADABLE, kind_of, numbers, text_of, value_of, whole_number
+from diffufuse.dicom.jpeg import require_sound
 from diffufuse.errors import BadInput
 
 __all__ = [
@@ -40,6 +47,9 @@ __all__ = [
 PIXEL_TAG = 0x7FE0, 0x0010
 PIXEL_GROUP = 0x7FE0
 LARGEST_STORED = 2**32
+JPEG_OF_SEGMENTS = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
+SAFELY_DECODED = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEG2000Lossless, JPEG2000)
+SAFE_DECODER = "pillow"
 DEEP_DECODER = "pylibjpeg"  # of JPEG's extended process; the other codecs read 8 bits of it alone
 UNKNOWN_LENGTH = 0xFFFFFFFF
 LONG_FORM = (b"OB", b"OW", b"UN")
@@ -222,9 +232,15 @@ def _element_length(head: bytes, long_length: bytes, is_little: bool, path: Path
 
 
 def _decompressed_values(file: DicomFile, shape: tuple[int, ...]) -> np.ndarray:
-    _require_decoder(file)
+    plugins, syntax = _decoders(file), UID(_syntax(file))
+    # Where there is a choice: on damaged streams, gdcm may not raise but end the process.
+    plugin = SAFE_DECODER if syntax in SAFELY_DECODED and SAFE_DECODER in plugins else ""
     try:
-        stored = pydicom.dcmread(file.path).pixel_array
+        header = pydicom.dcmread(file.path)
+        if syntax in JPEG_OF_SEGMENTS:
+            for frame in generate_frames(header.PixelData, number_of_frames=shape[0]):
+                require_sound(frame, rows=shape[1], columns=shape[2])
+        stored = pixel_array(header, raw=True, decoding_plugin=plugin)
     except UNREADABLE as error:
         raise unreadable(file.path, f"pixels: {kind_of(error)}") from error
     if stored.size != math.prod(shape):
@@ -232,11 +248,11 @@ def _decompressed_values(file: DicomFile, shape: tuple[int, ...]) -> np.ndarray:
     return stored.reshape(shape)
 
 
-def _require_decoder(file: DicomFile) -> None:
-    """Raise for pixels in a compression that no installed codec reads."""
+def _decoders(file: DicomFile) -> Sequence[str]:
+    """Return the installed decoders of a file's pixels; raises for a compression that none of them reads."""
     syntax = UID(_syntax(file))
     try:
-        plugins = get_decoder(syntax).available_plugins
+        plugins: Sequence[str] = get_decoder(syntax).available_plugins
     except NotImplementedError:
         plugins = ()
     deep = syntax == JPEGExtended12Bit and _count(file, "BitsStored") > 8 and DEEP_DECODER not in plugins
@@ -247,6 +263,7 @@ def _require_decoder(file: DicomFile) -> None:
             f"{file.path}: expected pixels in a compression that can be read here, but there is no decoder for this, "
             f"{name}{bits}; convert the file to an uncompressed transfer syntax."
         )
+    return plugins
 
 
 def _true_bits(stored: np.ndarray, file: DicomFile) -> np.ndarray:

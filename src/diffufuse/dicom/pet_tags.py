@@ -153,7 +153,7 @@ def file_of(header: pydicom.Dataset) -> Path:
 
 def _undecoded(header: pydicom.Dataset, tags: Iterable[int]) -> tuple[Any, ...]:
     """Return the undecoded values of tags, including those in sequence items, for comparison."""
-    values = [(tag, getattr(header.get_item(tag), "value", None)) for tag in tags]
+    values = [(tag, getattr(header.get_item(tag, keep_deferred=True), "value", None)) for tag in tags]
     return tuple(
         (tag, tuple(_undecoded(item, item.keys()) for item in value))
         if isinstance(value, pydicom.Sequence)

@@ -35,10 +35,10 @@ LEAST_FILES = 3
 def texts_of(files: Sequence[DicomFile], keyword: str) -> list[str]:
     """Return a tag's text in each file, empty where it is absent; bytes that are the same are decoded once."""
     tag, values = tag_for_keyword(keyword) or 0, []
-    texts: dict[tuple[str | None, bytes | None], str] = {}
+    texts: dict[tuple[str | None, bytes], str] = {}
     for file in files:
-        element = file.header.get_item(tag)
-        if isinstance(element, RawDataElement) and (element.value is None or isinstance(element.value, bytes)):
+        element = file.header.get_item(tag, keep_deferred=True)
+        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
             stored = element.VR, element.value
             if stored not in texts:
                 texts[stored] = _plain(text_of(file.header, keyword, file.path))
