@@ -9,6 +9,8 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from diffufuse.dicom.belonging import require_drawn_on
+from diffufuse.dicom.series import find_series
 from diffufuse.ingest.formats import dicom
 from diffufuse.phantom.dicom_headers import Person, Polygon, SeriesHeader, uid_of
 from diffufuse.phantom.dicom_writing import write_ct, write_mr, write_structures
@@ -197,7 +199,39 @@ READ: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "contours on T1 of one study and frame with the reference CT": (case_with(("CT", SESSION)), CT_IS_REFERENCE),
 }
 
+
+def write_segmentation(folder: Path, *, refers_to: str) -> None:
+    """The case, and the header of a segmentation that names one series as its source."""
+    write_case(folder)
+    source = dcmread(folder / "C-1" / "T1" / "001.dcm", stop_before_pixels=True)
+    source.Modality, source.SeriesInstanceUID = "SEG", uid_of("seg")
+    series = Dataset()
+    series.SeriesInstanceUID = refers_to
+    source.ReferencedSeriesSequence = [series]
+    source.save_as(folder / "C-1" / "seg.dcm")
+
+
+def judge_segmentation(folder: Path) -> bool:
+    """Whether the segmentation was drawn on the T1; raises if it was not."""
+    series = {one.description: one for one in find_series(folder / "C-1") if one.modality == "MR"}
+    (segmentation,) = (one for one in find_series(folder / "C-1") if one.modality == "SEG")
+    require_drawn_on(segmentation, series["t1"], name="t1")
+    return True
+
+
 FAULTS = [
+    Fault(
+        "belonging: a segmentation that refers to another series",
+        lambda folder: write_segmentation(folder, refers_to=uid_of("series", "t2")),
+        judge_segmentation,
+        refused="annotation of t1, but it refers to another series",
+    ),
+    Fault(
+        "belonging: a segmentation that refers to its image",
+        lambda folder: write_segmentation(folder, refers_to=uid_of("series", "t1")),
+        judge_segmentation,
+        right=bool,
+    ),
     *(
         Fault(f"belonging: {name}", make, reading(block), refused=NO_ID + f"^(?!.*Planted).*{reason}")
         for name, (make, block, reason) in REFUSED.items()

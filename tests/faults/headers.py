@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import gdcm
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -33,6 +34,7 @@ from faults.geometry import (
     save,
     slice_of,
     stack_with,
+    transcoded,
     write_stack,
 )
 
@@ -132,6 +134,30 @@ def charset(name: str) -> Callable[[Path], None]:
     return make
 
 
+def damaged_jpeg(marker: bytes, offset: int, value: int) -> Callable[[Path], None]:
+    """Writes the stack as lossless JPEG, with one byte of a segment of one file changed."""
+
+    def make(folder: Path) -> None:
+        transcoded(gdcm.TransferSyntax.JPEGLosslessProcess14_1)(folder)
+        content = bytearray((folder / FIRST).read_bytes())
+        content[content.index(marker, content.index(b"\xff\xd8\xff")) + offset] = value
+        (folder / FIRST).write_bytes(content)
+
+    return make
+
+
+def cut_inside(make: Callable[[Path], None], marker: bytes) -> Callable[[Path], None]:
+    """Writes as `make` does, with zeros in place of what follows a marker in one file."""
+
+    def cut(folder: Path) -> None:
+        make(folder)
+        content = (folder / FIRST).read_bytes()
+        end = content.rindex(marker)
+        (folder / FIRST).write_bytes(content[:end] + bytes(len(content) - end))
+
+    return cut
+
+
 def nested(count: int) -> Dataset:
     """A sequence in a sequence in a sequence ..."""
     item = Dataset()
@@ -226,6 +252,14 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a video by MPEG-2": (in_compression(MPEG2MPML), "no decoder for this, MPEG2"),
     "a video by HEVC": (in_compression(HEVCMP51), "no decoder for this, HEVC"),
     "JPEG that is none": (in_compression(JPEGBaseline8Bit), "cannot be read"),
+    "a JPEG of another size than its header": (damaged_jpeg(b"\xff\xc3\x00\x0b", 5, 1), "cannot be read"),
+    "a JPEG of 144 bits": (damaged_jpeg(b"\xff\xc3\x00\x0b", 4, 144), "cannot be read"),
+    "a JPEG of codes that are no tree": (damaged_jpeg(b"\xff\xc4", 5, 255), "cannot be read"),
+    "a JPEG that predicts by nothing": (damaged_jpeg(b"\xff\xda", 7, 99), "cannot be read"),
+    "a JPEG 2000 that ends in its header": (
+        cut_inside(transcoded(gdcm.TransferSyntax.JPEG2000Lossless), b"\xff\x52"),
+        "cannot be read",
+    ),
     "a slope of one slice that contradicts the others": (
         stack_with(in_every_slice(RescaleSlope=1) | {3: {"RescaleSlope": 4}}),
         r"\.dcm: expected the RescaleSlope of the other 5 slices",
