@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,20 @@ import numpy as np
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 
 from diffufuse.errors import BadInput
 
 # pydicom has no common error class: a damaged file surfaces as whatever its parser, a codec or NumPy meets first.
 BROKEN_FILE = (InvalidDicomError, BytesLengthException, OSError, EOFError, struct.error, zlib.error)
 UNREADABLE = (Exception,)
+
+
+@cache
+def tag_of(keyword: str) -> BaseTag:
+    """Return the tag of a keyword; of an unknown one, a tag that no dataset holds."""
+    return Tag(tag_for_keyword(keyword) or 0)
 
 
 def value_of(dataset: pydicom.Dataset, keyword: str, path: Path) -> Any:
@@ -31,8 +40,8 @@ def value_of(dataset: pydicom.Dataset, keyword: str, path: Path) -> Any:
     Raises:
         BadInput: the value cannot be decoded.
     """
-    tag = tag_for_keyword(keyword)
-    if tag is None or tag not in dataset:
+    tag = tag_of(keyword)
+    if dataset.get_item(tag, keep_deferred=True) is None:
         return None
     try:
         value = dataset[tag].value
@@ -50,7 +59,9 @@ def text_of(dataset: pydicom.Dataset, keyword: str, path: Path) -> str:
         BadInput: the value cannot be decoded.
     """
     value = value_of(dataset, keyword, path)
-    parts = value if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
+    if value is None or isinstance(value, str):
+        return value or ""
+    parts = value if isinstance(value, list | tuple | MultiValue) else [value]
     return "\\".join("" if part is None else str(part) for part in parts)
 
 
@@ -98,7 +109,8 @@ def whole_number(dataset: pydicom.Dataset, keyword: str, path: Path, *, least: i
     Raises:
         BadInput: the tag is absent, malformed, not whole, or below `least`.
     """
-    number = float(numbers(dataset, keyword, 1, path)[0])
+    value = value_of(dataset, keyword, path)
+    number = value if type(value) is int else float(numbers(dataset, keyword, 1, path)[0])
     if number < least or number != math.floor(number):
         raise BadInput(f"{path}: expected {keyword} of at least {least}, got {number:g}; export it again.")
     return int(number)

@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 
 from diffufuse.dicom.decoding import DicomFile
-from diffufuse.dicom.elements import text_of
+from diffufuse.dicom.elements import tag_of, text_of
 from diffufuse.errors import BadInput
 
 # Whose and of what examination a series is: never two in one series.
@@ -34,17 +33,19 @@ LEAST_FILES = 3
 
 def texts_of(files: Sequence[DicomFile], keyword: str) -> list[str]:
     """Return a tag's text in each file, empty where it is absent; bytes that are the same are decoded once."""
-    tag, values = tag_for_keyword(keyword) or 0, []
+    tag, values = tag_of(keyword), []
     texts: dict[tuple[str | None, bytes], str] = {}
     for file in files:
         element = file.header.get_item(tag, keep_deferred=True)
-        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+        if element is None:
+            values.append("")
+        elif isinstance(element, RawDataElement) and isinstance(element.value, bytes):
             stored = element.VR, element.value
             if stored not in texts:
                 texts[stored] = _plain(text_of(file.header, keyword, file.path))
             values.append(texts[stored])
         else:
-            values.append(_plain(text_of(file.header, keyword, file.path)) if element is not None else "")
+            values.append(_plain(text_of(file.header, keyword, file.path)))
     return values
 
 
