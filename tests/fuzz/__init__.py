@@ -16,6 +16,7 @@ from diffufuse.errors import BadInput
 
 FAMILIES: tuple[str, ...] = (
     "archives",
+    "dicom",
     "manifest",
     "nifti",
     "tables",

@@ -84,6 +84,18 @@ def test_a_draft_follows_from_the_seed_and_not_from_the_order():
     assert draft_cohort(names, study_seed=1) != draft_cohort(names, study_seed=2)
 
 
+def test_the_cases_of_one_patient_are_drafted_into_one_fold(tmp_path):
+    names = [f"C{n}" for n in range(10)]
+    alone = draft_cohort(names, study_seed=1)
+    assert draft_cohort(names, study_seed=1, patients={name: name for name in names}) == alone
+    drafted = draft_cohort([*names, "D1", "D2"], study_seed=1, patients={"D1": "C3", "D2": "C3"})
+    write_cohort(drafted, tmp_path / "drafted.tsv")
+    assert read_cohort(tmp_path / "drafted.tsv") == drafted
+    roles = {case.name: (case.patient, case.fold, case.validates) for case in drafted.cases}
+    assert roles["D1"] == roles["D2"] == roles["C3"]
+    assert [case for case in drafted.cases if case.name in names] == list(alone.cases)
+
+
 def test_an_excluded_case_takes_no_part_and_is_counted(tmp_path):
     path = sheet(tmp_path, HEADER + "A\tA\t0\t-\t\t-\nB\tB\t0\t-\t\tT1 ends within the tumor\nC\tC\t1\t-\t\t-\n")
     cohort = read_cohort(path)

@@ -280,7 +280,10 @@ def test_a_study_without_transfers_tests_at_home_alone():
 # What each stage reads of a block: a change elsewhere in it must not rerun the stage.
 
 SETTINGS = {
-    "reading": ("format", "reference", "annotation", "labels", "kind", "series", "file", "channel", "fill_gaps"),
+    "reading": (
+        *("format", "reference", "annotation", "labels", "kind", "series", "file", "channel", "fill_gaps"),
+        *("partial", "follows", "aligned"),
+    ),
     "geometry": ("kind", "follows", "bias_correction"),
     "registration": ("reference", "spacing_mm", "registration"),
     "appearance": ("kind", "normalization"),

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.multival import MultiValue
 
+from diffufuse.dicom.elements import text_of, value_of, whole_number
 from diffufuse.dicom.series import Series, first_header
+from diffufuse.dicom.uniform import texts_of
 from diffufuse.dicom.vocabulary import imaging_words, modality_code
 from diffufuse.errors import BadInput
 
@@ -58,14 +58,14 @@ def choose_series(candidates: Sequence[Series], rules: Sequence[Rule], *, requir
     if len(matched) > 1:
         raise BadInput(
             f"{_where(candidates)}: expected one series{_for(required)}, got {len(matched)} that match: "
-            f"{_listed([series for series, _ in matched])}; narrow the rules or remove a series."
+            f"{listed([series for series, _ in matched])}; narrow the rules or remove a series."
         )
     if not matched:
         if required is None:
             return None
         raise BadInput(
             f"{_where(candidates)}: expected one series{_for(required)}, got none that matches among: "
-            f"{_listed(candidates) or 'no series'}; widen the rules or fetch the series."
+            f"{listed(candidates) or 'no series'}; widen the rules or fetch the series."
         )
     ((series, rule),) = matched
     return Chosen(series, rule.get(SEQUENCE))
@@ -89,9 +89,7 @@ def choice_report(candidates: Sequence[Series], chosen: Mapping[str, Chosen | No
         for name, choice in chosen.items()
     ]
     unused = [series for series in candidates if series.uid not in taken]
-    log.info(
-        "Chosen: %s; left over: %s.", ", ".join(name for name in chosen if chosen[name]), _listed(unused) or "none"
-    )
+    log.info("Chosen: %s; left over: %s.", ", ".join(name for name in chosen if chosen[name]), listed(unused) or "none")
     return rows + [{"modality": "", "sequence": "", **_summary(series)} for series in unused]
 
 
@@ -109,8 +107,26 @@ def first_match(rules: Sequence[Rule], text_of: Callable[[str], str]) -> Rule | 
 
 
 def _rule_of(series: Series, rules: Sequence[Rule]) -> Rule | None:
-    header = first_header(series)
-    return first_match(rules, lambda keyword: _text(header, keyword))
+    """Return the rule that the first file matches; most of the others must match it too."""
+    header, path = first_header(series), series.files[0]
+    rule = first_match(rules, lambda keyword: text_of(header, keyword, path))
+    keywords = {keyword for one in rules for keyword in (*one, *(one.get(WITHOUT) or ()))} - {SEQUENCE, WITHOUT}
+    if any(len(set(texts_of(series.opened, keyword))) > 1 for keyword in keywords):
+        _require_usual(rule, series, rules)
+    return rule
+
+
+def _require_usual(rule: Rule | None, series: Series, rules: Sequence[Rule]) -> None:
+    matched = [
+        first_match(rules, lambda keyword, file=file: text_of(file.header, keyword, file.path))  # type: ignore[misc]
+        for file in series.opened
+    ]
+    same = sum(other is rule for other in matched)
+    if same <= 1 < len(matched) - same:
+        raise BadInput(
+            f"{series.files[0]}: expected the tags of the other {len(matched) - same} files of its series, which match "
+            "another rule or none; fetch the file again, or remove it if it is of another series."
+        )
 
 
 def _matches(rule: Rule, text_of: Callable[[str], str]) -> bool:
@@ -137,12 +153,6 @@ def _pattern(keyword: str, pattern: Any) -> re.Pattern[str]:
         ) from error
 
 
-def _text(header: pydicom.Dataset, keyword: str) -> str:
-    value = header.get(keyword)
-    parts = value if isinstance(value, MultiValue) else [value]
-    return "\\".join("" if part is None else str(part) for part in parts)
-
-
 def _where(candidates: Sequence[Series]) -> str:
     return str(candidates[0].files[0].parent) if candidates else "DICOM folder"
 
@@ -151,7 +161,8 @@ def _for(required: str | None) -> str:
     return f" for {required}" if required else ""
 
 
-def _listed(candidates: Sequence[Series]) -> str:
+def listed(candidates: Sequence[Series]) -> str:
+    """Return series by modality, imaging terms and size, for messages."""
     return "; ".join(
         f"{row['kind']} '{row['words']}' of {row['files']} files"
         + (f" {row['rows']}x{row['columns']}" if row["rows"] else "")
@@ -168,8 +179,9 @@ def _size(series: Series | None) -> dict[str, int]:
     if series is None:
         return {"files": 0, "rows": 0, "columns": 0}
     header = first_header(series)
-    return {
-        "files": len(series.files),
-        "rows": int(header.get("Rows") or 0),
-        "columns": int(header.get("Columns") or 0),
+    return {"files": len(series.files)} | {
+        keyword.lower(): 0
+        if value_of(header, keyword, series.files[0]) is None
+        else whole_number(header, keyword, series.files[0])
+        for keyword in ("Rows", "Columns")
     }

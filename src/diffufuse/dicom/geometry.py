@@ -45,7 +45,7 @@ def report_on(planes: Sequence[Plane]) -> GeometryReport:
     ordered = in_order(planes)
     results = {name: check(ordered) for name, check in CHECKS.items()}
     reasons = tuple(reason for reason in results.values() if reason)
-    normal = np.abs(ordered[0].normal / np.linalg.norm(ordered[0].normal))
+    normal = np.abs(ordered[0].normal) / max(float(np.linalg.norm(ordered[0].normal)), np.finfo(float).tiny)
     return GeometryReport(
         verdicts={name: not reason for name, reason in results.items()} | {REGULAR: not reasons},
         reasons=reasons,

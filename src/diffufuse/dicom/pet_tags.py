@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
 
+from diffufuse.dicom.elements import UNREADABLE, items_of, value_of
 from diffufuse.errors import BadInput
 
 INJECTION = "RadiopharmaceuticalInformationSequence"
@@ -51,16 +53,18 @@ def one_of(headers: Sequence[pydicom.Dataset], keyword: str) -> str:
     return values.pop()
 
 
-def text_of(header: pydicom.Dataset, keyword: str) -> str:
+def text_of(header: pydicom.Dataset, keyword: str, path: Path | None = None) -> str:
     """Return a tag's value in one header as text, empty if it is absent.
+
+    Args:
+        header: a header, or an item of one of its sequences.
+        keyword: keyword of the tag.
+        path: the file of an item, for the error message.
 
     Raises:
         BadInput: it cannot be read.
     """
-    try:
-        value = header.get(keyword)
-    except (ValueError, TypeError) as error:
-        raise refusal([header], f"expected a readable {keyword}; correct the tag") from error
+    value = value_of(header, keyword, path or file_of(header))
     return "" if value is None else str(value)
 
 
@@ -139,12 +143,17 @@ def code_for_message(code: str) -> str:
 
 def refusal(headers: Sequence[pydicom.Dataset], reason: str) -> BadInput:
     """Return the error for a series, naming its first file."""
-    return BadInput(f"{getattr(headers[0], 'filename', 'PET header')}: {reason}.")
+    return BadInput(f"{file_of(headers[0])}: {reason}.")
+
+
+def file_of(header: pydicom.Dataset) -> Path:
+    """Return the file of a header, for messages."""
+    return Path(getattr(header, "filename", None) or "PET header")
 
 
 def _undecoded(header: pydicom.Dataset, tags: Iterable[int]) -> tuple[Any, ...]:
     """Return the undecoded values of tags, including those in sequence items, for comparison."""
-    values = [(tag, getattr(header.get_item(tag), "value", None)) for tag in tags]
+    values = [(tag, getattr(header.get_item(tag, keep_deferred=True), "value", None)) for tag in tags]
     return tuple(
         (tag, tuple(_undecoded(item, item.keys()) for item in value))
         if isinstance(value, pydicom.Sequence)
@@ -160,25 +169,26 @@ def _private_values(headers: Sequence[pydicom.Dataset], group: int, element: int
         except KeyError:
             yield ""
             continue
+        except UNREADABLE as error:
+            raise refusal([header], f"expected a readable ({group:04X},xx{element:02X}) of {creator}") from error
         yield (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")).strip(" \0")
 
 
 def _items(header: pydicom.Dataset, headers: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
-    sequence = header.get(INJECTION)
-    if not sequence:
-        return []
-    if not isinstance(sequence, pydicom.Sequence):
-        raise refusal(headers, f"expected a sequence in {INJECTION}; export it again")
+    sequence = items_of(header, INJECTION, file_of(header))
     if len(sequence) > 1:
         raise refusal(
             headers, f"expected one radiopharmaceutical in {INJECTION}, got {len(sequence)}; no rule mixes their doses"
         )
-    return list(sequence)
+    return sequence
 
 
 def _agreed(datasets: list[list[pydicom.Dataset]], keyword: str, headers: Sequence[pydicom.Dataset]) -> str:
     """Return the value of an injection tag, from either place in the header, which must agree in all slices."""
-    by_slice = [{text_of(dataset, keyword) for dataset in slice_datasets} - {""} for slice_datasets in datasets]
+    by_slice = [
+        {text_of(dataset, keyword, file_of(header)) for dataset in slice_datasets} - {""}
+        for slice_datasets, header in zip(datasets, headers, strict=True)
+    ]
     if any(len(values) > 1 for values in by_slice):
         raise refusal(headers, f"expected one {keyword}, but the header and its {INJECTION} differ; correct the tag")
     values = {"".join(values) for values in by_slice}

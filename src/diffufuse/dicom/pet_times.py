@@ -177,6 +177,6 @@ def _moment(text: str, headers: Sequence[pydicom.Dataset]) -> datetime:
         raise refusal(headers, "expected a DICOM date and time of injection and scan; export it again") from error
     if len(text) < len("YYYYMMDDHHMM"):
         raise refusal(headers, "expected a date with its time of day for injection and scan; export it again")
-    if moment.tzinfo and text[-5:] != headers[0].get("TimezoneOffsetFromUTC"):
+    if moment.tzinfo and text[-5:] != text_of(headers[0], "TimezoneOffsetFromUTC"):
         raise refusal(headers, "expected all times in one time zone; export the series without offsets")
     return datetime.combine(moment.date(), moment.time())

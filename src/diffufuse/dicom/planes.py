@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from diffufuse.dicom.decoding import UNREADABLE, DicomFile, frame_count, numbers
+from diffufuse.dicom.decoding import DicomFile, frame_count
+from diffufuse.dicom.elements import items_of, numbers, text_of, value_of, whole_number
 from diffufuse.errors import BadInput
 
+FARTHEST_MM = 1e5
+LARGEST_COSINE = 2.0
+LARGEST_VALUE = 1e20  # times the largest stored number still is a number of single precision
 NEEDS_RESCALE = ("CT", "PT")
 LOCALIZER = "LOCALIZER"
 PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
@@ -63,11 +67,17 @@ def planes_of(file: DicomFile) -> list[Plane]:
             belong to several stacks or times.
     """
     header, frames = file.header, frame_count(file)
-    if PER_FRAME not in header and SHARED not in header:
-        if frames > 1:
-            raise BadInput(f"{file.path}: expected a place for each frame, got {frames} without; export single slices.")
-        return [_plane(file, 0, header, header, header, header, header)]
-    groups = [_Groups(file, frame) for frame in range(frames)]
+    described, shared = (items_of(header, keyword, file.path) for keyword in (PER_FRAME, SHARED))
+    if not described and frames > 1:
+        raise BadInput(f"{file.path}: expected a place for each frame, got {frames} without; export single slices.")
+    if not described and not shared:
+        return [_plane(file, 0, header, header, header, header, text_of(header, "ImageType", file.path))]
+    if described and len(described) != frames:
+        raise BadInput(
+            f"{file.path}: expected functional groups for every frame, got {len(described)} for {frames} frames; fetch "
+            "it again."
+        )
+    groups = [_Groups(file, [*described[frame : frame + 1], *shared[:1]]) for frame in range(frames)]
     _require_one_stack(groups, file.path)
     return [
         _plane(
@@ -85,38 +95,30 @@ def planes_of(file: DicomFile) -> list[Plane]:
 
 @dataclass(frozen=True)
 class _Groups:
-    """The functional groups of one frame: per-frame, else shared."""
+    """The functional groups of one frame: its own, if there are any, then the shared ones."""
 
     file: DicomFile
-    frame: int
+    items: Sequence[pydicom.Dataset]
 
     def item(self, sequence: str) -> pydicom.Dataset:
         """The first item of a functional group; empty where it is neither per-frame nor shared."""
-        header = self.file.header
-        try:
-            for groups, index in ((PER_FRAME, self.frame), (SHARED, 0)):
-                if header.get(groups) and header[groups][index].get(sequence):
-                    return header[groups][index][sequence][0]
-        except UNREADABLE as error:
-            raise BadInput(
-                f"{self.file.path}: expected functional groups for every frame, got fewer than "
-                f"{frame_count(self.file)}; fetch it again."
-            ) from error
+        for item in self.items:
+            for first in items_of(item, sequence, self.file.path):
+                return first
         return pydicom.Dataset()
 
-    def frame_type(self) -> pydicom.Dataset:
-        """A dataset with the frame's ImageType, as in single-frame files."""
-        dataset = pydicom.Dataset()
+    def frame_type(self) -> str:
+        """The text of the frame's type, as ImageType is in single-frame files."""
+        header, path = self.file.header, self.file.path
         of_modality = {"CT": "CTImageFrameTypeSequence", "MR": "MRImageFrameTypeSequence", "PT": "PETFrameTypeSequence"}
-        sequence = of_modality.get(str(self.file.header.get("Modality")))
-        kind = self.item(sequence).get("FrameType") if sequence else None
-        dataset.ImageType = kind or self.file.header.get("ImageType")
-        return dataset
+        sequence = of_modality.get(text_of(header, "Modality", path))
+        kind = text_of(self.item(sequence), "FrameType", path) if sequence else ""
+        return kind or text_of(header, "ImageType", path)
 
 
 def _require_one_stack(groups: Sequence[_Groups], path: Path) -> None:
     for keyword, noun in (("StackID", "stack"), ("TemporalPositionIndex", "time")):
-        values = {str(group.item("FrameContentSequence").get(keyword) or "") for group in groups}
+        values = {text_of(group.item("FrameContentSequence"), keyword, path) for group in groups}
         if len(values) > 1:
             raise BadInput(f"{path}: expected frames of one {noun}, got {len(values)}; split the file by {keyword}.")
 
@@ -128,33 +130,43 @@ def _plane(
     orientation: pydicom.Dataset,
     measures: pydicom.Dataset,
     transformation: pydicom.Dataset,
-    kind: pydicom.Dataset,
+    kind: str,
 ) -> Plane:
     header, path = file.header, file.path
-    rows, columns = (int(numbers(header, keyword, 1, path)[0]) for keyword in ("Rows", "Columns"))
-    slope, intercept = _rescale(transformation, str(header.get("Modality")), path)
+    rows, columns = (whole_number(header, keyword, path, least=1) for keyword in ("Rows", "Columns"))
+    slope, intercept = _rescale(transformation, text_of(header, "Modality", path), path)
     cosines = numbers(orientation, "ImageOrientationPatient", 6, path).reshape(2, 3)
+    if np.abs(cosines).max() > LARGEST_COSINE:
+        raise BadInput(f"{path}: expected unit directions, got {cosines.tolist()}; export it again.")
     spacing_mm = numbers(measures, "PixelSpacing", 2, path)
-    if spacing_mm.min() <= 0:
+    if not 0 < spacing_mm.min() <= spacing_mm.max() < FARTHEST_MM:
         raise BadInput(f"{path}: expected positive spacing, got {spacing_mm.tolist()} mm; export it again.")
+    position_mm = numbers(position, "ImagePositionPatient", 3, path)
+    if np.abs(position_mm).max() > FARTHEST_MM:
+        raise BadInput(f"{path}: expected a slice near the scanner, got it at {position_mm.tolist()} mm; correct it.")
     return Plane(
         file=file,
         frame=frame,
-        position_mm=numbers(position, "ImagePositionPatient", 3, path),
+        position_mm=position_mm,
         cosines=cosines,
         spacing_mm=spacing_mm,
         shape=(rows, columns),
         slope=slope,
         intercept=intercept,
-        is_localizer=LOCALIZER in np.atleast_1d(kind.get("ImageType") or ""),
+        is_localizer=LOCALIZER in kind.split("\\"),
     )
 
 
 def _rescale(transformation: pydicom.Dataset, modality: str, path: Path) -> tuple[float | None, float]:
     """Return slope and intercept of a plane; only MR may lack them."""
-    if transformation.get("RescaleSlope") is None and modality not in NEEDS_RESCALE:
+    tags = "RescaleSlope", "RescaleIntercept"
+    if modality not in NEEDS_RESCALE and all(value_of(transformation, tag, path) is None for tag in tags):
         return None, 0.0
-    slope, intercept = (float(numbers(transformation, tag, 1, path)[0]) for tag in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (float(numbers(transformation, tag, 1, path)[0]) for tag in tags)
     if slope == 0:
         raise BadInput(f"{path}: expected a RescaleSlope other than 0; export it again.")
+    if not (0 < slope < LARGEST_VALUE and abs(intercept) < LARGEST_VALUE):
+        raise BadInput(
+            f"{path}: expected a plausible rescaling, got slope {slope:g}, intercept {intercept:g}; correct it."
+        )
     return slope, intercept

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +11,14 @@ from typing import Any
 
 import pydicom
 
-from diffufuse.dicom.decoding import DicomFile, numbers, open_file
+from diffufuse.dicom.completeness import require_complete
+from diffufuse.dicom.decoding import DicomFile, is_directory, open_file
+from diffufuse.dicom.elements import numbers, refusing, text_of, value_of
+from diffufuse.dicom.file_names import dicom_files
 from diffufuse.dicom.geometry import GeometryReport, report_on
 from diffufuse.dicom.planes import Plane, planes_of
 from diffufuse.dicom.stack import Stack, ras_from_lps, stack_of
+from diffufuse.dicom.uniform import require_identity
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
 
@@ -32,14 +35,6 @@ __all__ = [
     "sidecar_of",
 ]
 
-DICOM_SUFFIX = re.compile(r"|\.(dcm|ima|[0-9]+)", re.IGNORECASE)
-NOT_DICOM_NAMES = ("DICOMDIR", "LICENSE", "README", "VERSION", "NOTICE")
-SAME_IN_A_SERIES = {
-    "Modality": "modality",
-    "PatientID": "patient",
-    "StudyInstanceUID": "study",
-    "FrameOfReferenceUID": "frame of reference",
-}
 SIDECAR_TAGS = {
     "Modality": "modality",
     "Manufacturer": "manufacturer",
@@ -52,6 +47,7 @@ SIDECAR_TAGS = {
     "DecayCorrection": "decay_correction",
     "SliceThickness": "slice_thickness_mm",
 }
+CODED = ("Modality", "Manufacturer", "ManufacturerModelName", "Units", "DecayCorrection")
 
 
 @dataclass(frozen=True)
@@ -89,10 +85,11 @@ def find_series(folder: str | os.PathLike[str]) -> list[Series]:
     """
     folder = Path(folder)
     grouped: dict[str, list[DicomFile]] = defaultdict(list)
-    with _collector_paused():
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and _should_be_dicom(path)):
+    with _collector_paused(), refusing(folder):
+        for path in dicom_files(folder):
             file = open_file(path)
-            grouped[str(file.header.SeriesInstanceUID)].append(file)
+            if not is_directory(file):
+                grouped[text_of(file.header, "SeriesInstanceUID", path)].append(file)
     if not grouped:
         raise BadInput(f"{folder}: expected DICOM files, but found none; check the folder's name or fetch it again.")
     return sorted((_series(*item) for item in grouped.items()), key=lambda series: (series.modality, series.uid))
@@ -130,7 +127,7 @@ def read_series(series: Series, *, fill_gaps: int = 0) -> Volume:
     return read_stack(series, fill_gaps=fill_gaps).volume
 
 
-def read_stack(series: Series, *, fill_gaps: int = 0) -> Stack:
+def read_stack(series: Series, *, fill_gaps: int = 0, partial: bool = False) -> Stack:
     """Read a series as one volume; its slices must form a regular stack.
 
     Slices are ordered by ImagePositionPatient along the slice normal; each is rescaled by its own slope and intercept.
@@ -140,12 +137,20 @@ def read_stack(series: Series, *, fill_gaps: int = 0) -> Stack:
     Args:
         series: an image series.
         fill_gaps: maximum total number of missing slices to interpolate.
+        partial: whether it is known that there are fewer slices than the headers say.
 
     Raises:
-        BadInput: a file is unreadable or truncated; the files differ in patient, study or frame of reference; one of
-            the checks of `check_geometry` fails.
+        BadInput: a file is unreadable or truncated; the files differ in patient, study or frame of reference; few of
+            them contradict the others in a tag of the whole stack; one of the checks of `check_geometry` fails; or
+            slices are missing by `dicom.completeness`.
     """
-    return stack_of(_planes(series), fill_gaps=fill_gaps)
+    planes = _planes(series)
+    stack = stack_of(planes, fill_gaps=fill_gaps)
+    filled = int(stack.facts.get("slices_filled", 0))
+    if not partial:
+        slices = len(planes) - int(stack.facts.get("localizers_left_out", 0)) + filled
+        require_complete(_opened(series), slices=slices, filled=filled)
+    return stack
 
 
 def check_geometry(series: Series) -> GeometryReport:
@@ -163,11 +168,14 @@ def sidecar_of(series: Series) -> dict[str, Any]:
     Returns:
         A flat record without absent or empty tags.
     """
-    header = first_header(series)
-    values = {name: header.get(tag) for tag, name in SIDECAR_TAGS.items() if header.get(tag) not in (None, "")}
-    record = {name: value if isinstance(value, str) else float(value) for name, value in values.items()}
-    if header.get("PixelSpacing"):
-        spacing_mm = numbers(header, "PixelSpacing", 2, series.files[0])
+    header, path = first_header(series), series.files[0]
+    record: dict[str, Any] = {}
+    for tag, name in SIDECAR_TAGS.items():
+        if value_of(header, tag, path) is not None:
+            coded = tag in CODED
+            record[name] = text_of(header, tag, path) if coded else float(numbers(header, tag, 1, path)[0])
+    if value_of(header, "PixelSpacing", path) is not None:
+        spacing_mm = numbers(header, "PixelSpacing", 2, path)
         record["row_spacing_mm"], record["column_spacing_mm"] = spacing_mm.tolist()
     return record
 
@@ -184,16 +192,10 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _should_be_dicom(path: Path) -> bool:
-    if path.name.startswith(".") or path.name.upper() in NOT_DICOM_NAMES:
-        return False
-    return DICOM_SUFFIX.fullmatch(path.suffix) is not None
-
-
 def _series(uid: str, files: Sequence[DicomFile]) -> Series:
-    first = files[0].header
-    description, frame = (str(first.get(tag) or "") for tag in ("SeriesDescription", "FrameOfReferenceUID"))
-    return Series(uid, str(first.Modality), description, frame, tuple(file.path for file in files), tuple(files))
+    tags = ("Modality", "SeriesDescription", "FrameOfReferenceUID")
+    modality, description, frame = (text_of(files[0].header, tag, files[0].path) for tag in tags)
+    return Series(uid, modality, description, frame, tuple(file.path for file in files), tuple(files))
 
 
 def _opened(series: Series) -> tuple[DicomFile, ...]:
@@ -202,12 +204,6 @@ def _opened(series: Series) -> tuple[DicomFile, ...]:
 
 def _planes(series: Series) -> list[Plane]:
     files = _opened(series)
-    for keyword, noun in SAME_IN_A_SERIES.items():
-        values = {str(file.header.get(keyword) or "") for file in files}
-        if len(values) > 1:
-            raise BadInput(
-                f"{files[0].path.parent}: expected one {noun} in a series, got {len(values)} among {len(files)} files; "
-                "separate the examinations."
-            )
+    require_identity(files)
     with _collector_paused():
         return [plane for file in files for plane in planes_of(file)]

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from diffufuse.dicom.decoding import DicomFile, is_lossy, padding_values, stored_values
+from diffufuse.dicom.elements import text_of
 from diffufuse.dicom.geometry import (
     COSINE_TOLERANCE,
     SPACING_TOLERANCE_MM,
     GeometryReport,
     in_order,
     missing_slices,
+    orthogonal_orientation,
     report_on,
     uniform_slice_spacing,
 )
 from diffufuse.dicom.planes import Plane
+from diffufuse.dicom.uniform import require_uniform
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume, canonical
 
@@ -60,9 +63,11 @@ def stack_of(planes: Sequence[Plane], *, fill_gaps: int = 0) -> Stack:
         fill_gaps: maximum total number of missing slices to interpolate linearly between their neighbors.
 
     Raises:
-        BadInput: one of the nine checks fails, or pixels cannot be read.
+        BadInput: one of the nine checks fails, few slices contradict the others in a tag of the whole stack, or pixels
+            cannot be read.
     """
     kept, report = _without_localizers(planes)
+    require_uniform(list({plane.file.path: plane.file for plane in kept}.values()))
     missing = _require_regular(kept, report, fill_gaps)
     values, padded = _values(kept)
     facts: dict[str, Any] = {
@@ -71,7 +76,7 @@ def stack_of(planes: Sequence[Plane], *, fill_gaps: int = 0) -> Stack:
         "localizers_left_out": len(planes) - len(kept),
         "slices_filled": int(missing.sum()),
         "voxels_padded": padded,
-        "lossy_compression": any(is_lossy(plane.file.header) for plane in kept),
+        "lossy_compression": any(is_lossy(plane.file) for plane in kept),
     }
     _log_facts(facts, kept)
     volume = canonical(Volume(_with_filled_gaps(values, missing).transpose(2, 1, 0), _affine(kept, int(missing.sum()))))
@@ -122,6 +127,8 @@ def _matches(plane: Plane, other: Plane) -> bool:
 def _is_localizer(group: Sequence[Plane], *, beside: Sequence[Plane]) -> bool:
     if beside[0].is_localizer:
         return False
+    if orthogonal_orientation(group):
+        return False
     turn = np.arccos(min(abs(float(group[0].normal @ beside[0].normal)), 1.0))
     return group[0].is_localizer or (turn >= LEAST_TURN and len(group) <= MOST_LOCALIZERS * len(beside))
 
@@ -154,9 +161,11 @@ def _values(planes: Sequence[Plane]) -> tuple[np.ndarray, int]:
 
     Padding becomes the lowest measured value (air) in CT, and 0 elsewhere.
     """
-    values = np.empty((len(planes), *planes[0].shape), np.float32)
+    values = np.zeros((0, 0, 0), np.float32)
     is_padding: dict[int, np.ndarray] = {}
     for index, plane, stored in _decoded(planes):
+        if not values.size:  # not before a file holds as many pixels as it says
+            values = np.empty((len(planes), *planes[0].shape), np.float32)
         values[index] = stored if plane.slope is None else stored * np.float64(plane.slope) + plane.intercept
         padding = padding_values(plane.file)
         if padding is not None:
@@ -178,7 +187,7 @@ def _decoded(planes: Sequence[Plane]) -> Iterator[tuple[int, Plane, np.ndarray]]
 
 def _set_padding(values: np.ndarray, is_padding: Mapping[int, np.ndarray], file: DicomFile) -> None:
     filler = 0.0
-    if file.header.get("Modality") == "CT":
+    if text_of(file.header, "Modality", file.path) == "CT":
         measured = np.ones(values.shape, bool)
         for index, marked in is_padding.items():
             measured[index] = ~marked

@@ -53,12 +53,13 @@ def to_suv(series: Series) -> Volume:
     return read_suv(series).volume
 
 
-def read_suv(series: Series, *, fill_gaps: int = 0) -> Stack:
+def read_suv(series: Series, *, fill_gaps: int = 0, partial: bool = False) -> Stack:
     """Read a PET series as SUV by body weight.
 
     Args:
         series: of modality PT.
         fill_gaps: maximum total number of missing slices to interpolate.
+        partial: whether it is known that there are fewer slices than the headers say.
 
     Returns:
         The volume, float32, g/ml, RAS, and its facts with `suv_factor`, g/ml per unit of the rescaled values.
@@ -69,7 +70,7 @@ def read_suv(series: Series, *, fill_gaps: int = 0) -> Stack:
     if series.modality != "PT":
         raise BadInput(f"{series.files[0]}: expected a PET series for SUV, got modality {series.modality}.")
     factor = suv_factor(headers_of(series))
-    stack = read_stack(series, fill_gaps=fill_gaps)
+    stack = read_stack(series, fill_gaps=fill_gaps, partial=partial)
     values = np.multiply(stack.volume.array, factor, dtype=np.float64).astype(np.float32)
     return Stack(stack.volume.with_array(values), stack.facts | {"suv_factor": factor})
 

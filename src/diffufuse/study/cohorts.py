@@ -207,26 +207,39 @@ def _require_patients_apart(cohort: Cohort, path: Path) -> None:
         )
 
 
-def draft_cohort(names: list[str], *, study_seed: int, folds: int = 5, validation_share: float = 0.2) -> Cohort:
-    """Propose folds for review: shuffled, balanced, one patient per case.
+def draft_cohort(
+    names: list[str],
+    *,
+    study_seed: int,
+    patients: Mapping[str, str] | None = None,
+    folds: int = 5,
+    validation_share: float = 0.2,
+) -> Cohort:
+    """Propose folds for review: patients are shuffled and spread evenly, and all cases of one share its fold.
 
     Args:
-        names: the cases, each counted as a patient of its own.
+        names: the cases.
         study_seed: seed of the shuffle.
+        patients: case to patient; None, or an absent case, for cases that are a patient each.
         folds: number of folds.
-        validation_share: share of validation cases, taken from the next fold.
+        validation_share: share of validation patients, taken from the next fold.
 
     Returns:
         The cohort, sorted by name.
     """
-    order = sorted(names, key=lambda name: seed_of(study_seed, "fold", name))
-    validated = round(len(names) * validation_share)
-    cases = []
-    for rank, name in enumerate(order):
+    patient_of = {name: (patients or {}).get(name, name) for name in names}
+    order = sorted(set(patient_of.values()), key=lambda patient: seed_of(study_seed, "fold", patient))
+    validated = round(len(order) * validation_share)
+    roles = {}
+    for rank, patient in enumerate(order):
         fold, place = rank % folds, rank // folds
-        validates = (fold - 1) % folds if place < validated and folds > 1 else None
-        cases.append(Case(name=name, patient=name, fold=fold, validates=validates, site=""))
-    return Cohort(tuple(sorted(cases, key=lambda case: case.name)))
+        roles[patient] = fold, (fold - 1) % folds if place < validated and folds > 1 else None
+    return Cohort(
+        tuple(
+            Case(name, patient, fold=roles[patient][0], validates=roles[patient][1], site="")
+            for name, patient in sorted(patient_of.items())
+        )
+    )
 
 
 def write_cohort(cohort: Cohort, path: str | os.PathLike[str]) -> None:

@@ -6,14 +6,16 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
+from diffufuse.study.dataset_frames import check_frames
 from diffufuse.study.dataset_patterns import check_files, check_rois, check_series, check_source
 
 # Names of files beside the images of a case.
 RESERVED = ("labels", "body")
 # Key of a modality or of the annotation to the one format that reads it.
 FORMAT_OF_KEY = {
-    "modalities": {"series": "dicom", "fill_gaps": "dicom", "file": "nifti", "channel": "nifti"},
-    "annotation": dict.fromkeys(("series", "drawn_on", "rois", "optional"), "dicom")
+    "modalities": dict.fromkeys(("series", "fill_gaps", "aligned", "partial"), "dicom")
+    | dict.fromkeys(("file", "channel"), "nifti"),
+    "annotation": dict.fromkeys(("series", "drawn_on", "rois", "optional", "other_study"), "dicom")
     | dict.fromkeys(("file", "values"), "nifti"),
 }
 # Key of a normalization to the one method that reads it.
@@ -41,6 +43,7 @@ def check_dataset(name: str, block: Mapping[str, Any]) -> None:
     _check_labels(place, block)
     _check_values(place, block)
     _check_modalities(place, block)
+    check_frames(place, block)
     _check_spacing(place, block)
     for modality, settings in block["modalities"].items():
         _check_normalization(f"{place}.modalities.{modality}.normalization", settings)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
 # What is read of a modality's block, and by whom.
-READING = ("kind", "series", "file", "channel", "fill_gaps")
+READING = ("kind", "series", "file", "channel", "fill_gaps", "partial", "follows", "aligned")
 GEOMETRY = ("kind", "follows", "bias_correction")
 APPEARANCE = ("kind", "normalization")
 CONTRAST = ("kind", "like")

@@ -45,5 +45,11 @@ class Format(Protocol):
     def open_case(self, raw: Path, case: str, block: Mapping[str, Any]) -> RawCase:
         """Open the raw files of one case; raises BadInput where there are none."""
 
+    def identities(self, raw: Path, case: str, block: Mapping[str, Any]) -> frozenset[str]:
+        """Return identifiers, not to be shown, of which two cases of one patient have one in common."""
+
+    def case_of_image(self, path: str, block: Mapping[str, Any]) -> str | None:
+        """Return the case of whose images a path below the raw folder is one, None for other files."""
+
 
 FORMATS: dict[str, Format] = {"dicom": dicom, "nifti": nifti}

@@ -48,6 +48,17 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "NiftiCase":
     return NiftiCase(raw, case, block, {name: path for name, path in images.items() if path}, labels)
 
 
+def identities(raw: Path, case: str, block: Mapping[str, Any]) -> frozenset[str]:
+    """Return nothing: headers of NIfTI do not say whose they are."""
+    return frozenset()
+
+
+def case_of_image(path: str, block: Mapping[str, Any]) -> str | None:
+    """Return the case of whose images a path below the raw folder is one; labels may be equal, as empty ones are."""
+    patterns = [pattern for settings in block["modalities"].values() for pattern in settings["file"]]
+    return next((case_name(text) for pattern in patterns if (text := case_in(pattern, path))), None)
+
+
 @dataclass(frozen=True)
 class NiftiCase:
     """The files of one case.
