@@ -2,9 +2,8 @@
 
 import logging
 import os
-import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +11,15 @@ import numpy as np
 import pydicom
 from pydicom.dataelem import RawDataElement
 
-from diffufuse.dicom.series import ras_from_lps, read_header
+from diffufuse.dicom.contour_items import closed_contours
+from diffufuse.dicom.decoding import UNREADABLE
+from diffufuse.dicom.region_names import matching_names, safe_name
+from diffufuse.dicom.series import read_header
 from diffufuse.errors import BadInput
 
 log = logging.getLogger(__name__)
 
-AREA_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
-OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 UNKNOWN_LENGTH = 0xFFFFFFFF
-HARMLESS_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Contours:
         frame_of_reference: FrameOfReferenceUID of the coordinates.
         polygons: each (N, 3), RAS, mm, N >= 3, the last point not repeated.
         path: the file, for messages.
+        exclusive: whether each is of type CLOSEDPLANAR_XOR; none is where this is empty.
         skipped: number of contours that enclose no area, by ContourGeometricType.
         unreferenced: number of contours that reference no image, or one outside `image_uids`.
     """
@@ -40,6 +40,7 @@ class Contours:
     frame_of_reference: str
     polygons: tuple[np.ndarray, ...]
     path: Path | None = None
+    exclusive: tuple[bool, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
     unreferenced: int = 0
 
@@ -48,37 +49,22 @@ class Contours:
         """File and region, for messages."""
         return f"{self.path or 'contours'}, ROI {self.roi}"
 
+    def is_exclusive(self, index: int) -> bool:
+        """Return whether a polygon is of type CLOSEDPLANAR_XOR."""
+        return bool(self.exclusive) and self.exclusive[index]
 
-def safe_name(name: str) -> str:
-    """Return a region's name for messages and records; free text is withheld, as it may name a person or a path."""
-    return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
 
-
-def matching_name(names: Sequence[str], pattern: str, path: Path, *, optional: bool = False) -> int | None:
-    """Return the index of the one region whose name matches a pattern.
-
-    Args:
-        names: names of all regions in the file.
-        pattern: regular expression, searched in the name, ignoring case; `^GTV$` is exact.
-        path: the file, for messages.
-        optional: whether the region may be absent.
-
-    Returns:
-        The index; None if the region is optional and absent.
-
-    Raises:
-        BadInput: several names match, or none and it is not optional.
-    """
-    matches = [index for index, name in enumerate(names) if re.search(pattern, name, re.IGNORECASE)]
-    if len(matches) == 1:
-        return matches[0]
-    if optional and not matches:
-        return None
-    listed = ", ".join(repr(safe_name(names[index])) for index in matches or range(len(names))) or "no ROI at all"
-    raise BadInput(
-        f"{path}: expected one ROI that matches {pattern!r}, but {len(matches)} of {len(names)} do "
-        f"({'these match' if matches else 'the file has'}: {listed}); change the pattern."
-    )
+@contextmanager
+def refusing(path: Path, kind: str) -> Iterator[None]:
+    """Turn a parser's errors in a damaged file into BadInput; their text may quote the file."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except UNREADABLE as error:
+        raise BadInput(
+            f"{path}: expected a whole DICOM {kind}, but reading it failed ({type(error).__name__}); export it again."
+        ) from error
 
 
 def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
@@ -117,6 +103,33 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         )
 
 
+def require_one_number_each(structures: pydicom.Dataset, path: Path) -> None:
+    """Raise unless every item of contours belongs to exactly one region.
+
+    Contours that belong to none could be those of a region that seems to have none.
+
+    Raises:
+        BadInput: a region or an item of contours has no number, two have the same, or contours belong to no region.
+    """
+    with refusing(path, "structure set"):
+        regions = [_number(item, "ROINumber") for item in structures.get("StructureSetROISequence") or []]
+        drawn = [_number(item, "ReferencedROINumber") for item in structures.get("ROIContourSequence") or []]
+    for noun, numbers in (("ROIs", regions), ("items of contours", drawn)):
+        if None in numbers:
+            raise BadInput(f"{path}: expected {noun} with an ROI number, got one without; export it again.")
+        if len(set(numbers)) < len(numbers):
+            raise BadInput(
+                f"{path}: expected {noun} with a number each of its own, but {len(numbers)} have {len(set(numbers))} "
+                "numbers, so that nobody can say whose contours are whose; export it again."
+            )
+    lost = set(drawn) - set(regions)
+    if lost:
+        raise BadInput(
+            f"{path}: expected contours of the {len(regions)} ROIs that the file names, but {len(lost)} items of "
+            "contours belong to none of them; export it again."
+        )
+
+
 def rois_of(structures: pydicom.Dataset) -> list[str]:
     """Return the names of a structure set's regions, in file order."""
     return [str(item.get("ROIName") or "").strip() for item in structures.get("StructureSetROISequence") or []]
@@ -142,8 +155,7 @@ def read_contours(path: str | os.PathLike[str], roi_name_pattern: str) -> Contou
         BadInput: the file is not a readable RTSTRUCT, no or several names match, or the region has no closed contour.
     """
     structures = read_structure_set(path)
-    index = matching_name(rois_of(structures), roi_name_pattern, Path(path))
-    assert index is not None
+    (index,) = matching_names(rois_of(structures), roi_name_pattern, Path(path))
     contours = contours_of(structures, index, path=Path(path))
     require_area(contours)
     return contours
@@ -179,56 +191,27 @@ def contours_of(
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")
-    items = [
-        contour
-        for item in structures.get("ROIContourSequence") or []
-        if item.get("ReferencedROINumber") == entry.get("ROINumber")
-        for contour in item.get("ContourSequence") or []
-    ]
-    polygons, skipped = _closed_polygons(items, name)
-    unreferenced = sum(not _refers(item, image_uids) for item in items)
+    require_one_number_each(structures, path)
+    with refusing(path, "structure set"):
+        items = [
+            contour
+            for item in structures.get("ROIContourSequence") or []
+            if _number(item, "ReferencedROINumber") == _number(entry, "ROINumber")
+            for contour in item.get("ContourSequence") or []
+        ]
+        closed = closed_contours(items, name)
+        unreferenced = sum(not _refers(item, image_uids) for item in items)
     if unreferenced:
         log.warning("%s: %d contours name no image at hand; frame and geometry place them.", name, unreferenced)
-    return Contours(roi, str(frame), polygons, path, skipped, unreferenced)
+    return Contours(roi, str(frame), closed.polygons, path, closed.exclusive, closed.skipped, unreferenced)
 
 
-def _closed_polygons(items: Sequence[pydicom.Dataset], name: str) -> tuple[tuple[np.ndarray, ...], dict[str, int]]:
-    polygons, skipped = [], []
-    for number, item in enumerate(items, start=1):
-        kind = str(item.get("ContourGeometricType") or "")
-        points = _points(item, f"{name}, contour {number}") if kind in AREA_TYPES else np.empty((0, 3))
-        if len(points) >= 3:
-            polygons.append(points)
-        else:
-            skipped.append((number, kind if kind in AREA_TYPES + OTHER_TYPES else "other type"))
-    if skipped:
-        listed = ", ".join(f"{number} ({kind})" for number, kind in skipped)
-        log.warning("%s: %d contours enclose no area and are skipped: %s.", name, len(skipped), listed)
-    return tuple(polygons), dict(Counter(kind for _, kind in skipped))
+def _number(item: pydicom.Dataset, keyword: str) -> int | None:
+    value = item.get(keyword)
+    return None if value in (None, "") else int(value)
 
 
 def _refers(item: pydicom.Dataset, image_uids: Collection[str] | None) -> bool:
     """Return whether a contour references an image, and only images in `image_uids`."""
     referenced = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
     return any(referenced) and (image_uids is None or all(uid in image_uids for uid in referenced))
-
-
-def _points(item: pydicom.Dataset, name: str) -> np.ndarray:
-    try:
-        points = _numbers(item, "ContourData").reshape(-1, 3)
-        shift = _numbers(item, "ContourOffsetVector")
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{name}: expected triples of numbers in ContourData; export it again.") from error
-    if not np.isfinite(points).all():
-        raise BadInput(f"{name}: expected finite numbers in ContourData; export it again.")
-    if shift.any():
-        raise BadInput(f"{name}: expected points where they are, got a ContourOffsetVector; export it again.")
-    return ras_from_lps(points)
-
-
-def _numbers(item: pydicom.Dataset, keyword: str) -> np.ndarray:
-    """Return a tag's numbers, parsed as one array; pydicom would create one object per number."""
-    value = item.get_item(keyword).value if keyword in item else None
-    if isinstance(value, bytes):
-        value = value.strip(b" \0").split(b"\\") if value.strip(b" \0") else None
-    return np.array([] if value is None else value, float).reshape(-1)

@@ -12,8 +12,8 @@ import pydicom
 from highdicom.seg import Segmentation
 
 from diffufuse.dicom.decoding import UNREADABLE
-from diffufuse.dicom.rasterizing import require_frame
-from diffufuse.dicom.rtstruct import safe_name
+from diffufuse.dicom.rasterizing import require_frame, require_own_stack
+from diffufuse.dicom.region_names import safe_name
 from diffufuse.dicom.series import ras_from_lps
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
@@ -44,7 +44,7 @@ class Segments:
         """Return file and segment, for messages."""
         return f"{self.path}, segment {safe_name(self.labels[index])}"
 
-    def mask_of(self, index: int, grid: Volume) -> tuple[Mask, int]:
+    def mask_of(self, index: int, grid: Volume) -> tuple[Mask, int, int]:
         """Return the mask of one segment on an image's grid; slices without a frame are empty.
 
         Args:
@@ -52,26 +52,28 @@ class Segments:
             grid: the image; the segment covers all or part of its voxel grid.
 
         Returns:
-            (X, Y, Z), True inside, and the number of frames used.
+            (X, Y, Z), True inside; the number of frames used; and the number of slices left out between two in which
+            the segment overlaps.
 
         Raises:
-            BadInput: the segment lies on another voxel grid, extends outside the image, has frames in every second
-                slice only, two frames in one slice or fractional values, or its pixels are damaged.
+            BadInput: the segment lies on another voxel grid, extends outside the image, was drawn on a coarser stack,
+                has two frames in one slice or fractional values, or its pixels are damaged.
         """
-        mask, frames, filled = np.zeros(grid.shape, bool), self._frames_of(index), []
-        for pixels, frame in zip(self._pixels_of(frames, index), frames, strict=True):
-            if not pixels.any():
-                continue
-            lattice = _lattice(self._plane_of(frame), grid, self.name_of(index))
-            where = _voxels(pixels, lattice, grid, self.name_of(index))
-            mask[where] = True
-            filled.append(_slice_of(lattice))
-        if len(set(filled)) < len(filled):
+        name, frames = self.name_of(index), self._frames_of(index)
+        mask, pixels = np.zeros(grid.shape, bool), self._pixels_of(frames, index)
+        lattices = [_lattice(self._plane_of(frame), grid, name) for frame in frames]
+        _require_one_stack(lattices, name)
+        filled = [k for k in range(len(frames)) if pixels[k].any()]
+        for k in filled:
+            mask[_voxels(pixels[k], lattices[k], grid, name)] = True
+        if np.count_nonzero(mask) != np.count_nonzero(pixels):
             raise BadInput(
-                f"{self.name_of(index)}: expected one frame in each slice, got two; separate the time points."
+                f"{name}: expected a voxel for each of {np.count_nonzero(pixels)} pixels, got "
+                f"{np.count_nonzero(mask)}; choose the image they were drawn on."
             )
-        _require_neighbors(filled, self.name_of(index))
-        return mask, len(filled)
+        positions = {_slice_of(lattices[k]): float(lattices[k][_axis_of(lattices[k]), 3]) for k in filled}
+        left_out = require_own_stack(name, mask, _axis_of(lattices[0]), positions) if filled else 0
+        return mask, len(filled), left_out
 
     def _frames_of(self, index: int) -> list[int]:
         """Return the frame indices of a segment; in a label map, of all frames."""
@@ -178,16 +180,25 @@ def _voxels(pixels: np.ndarray, lattice: np.ndarray, grid: Volume, name: str) ->
     return tuple(index)
 
 
+def _axis_of(lattice: np.ndarray) -> int:
+    """Return the grid axis normal to a frame."""
+    return int(np.abs(lattice[:, :2]).sum(axis=1).argmin())
+
+
 def _slice_of(lattice: np.ndarray) -> int:
     """Return the slice index of a frame, along the grid axis normal to it."""
-    return int(np.round(lattice[np.abs(lattice[:, :2]).sum(axis=1).argmin(), 3]))
+    return int(np.round(lattice[_axis_of(lattice), 3]))
 
 
-def _require_neighbors(slices: Sequence[int], name: str) -> None:
-    """Raise for segments of a coarser stack, which would leave gaps."""
-    apart = np.diff(np.sort(slices))
-    if len(apart) > 1 and apart.min() > 1:
+def _require_one_stack(lattices: Sequence[np.ndarray], name: str) -> None:
+    """Raise unless the frames of a segment lie straight above each other, one in each slice, empty ones included."""
+    slices = [_slice_of(lattice) for lattice in lattices]
+    if len(set(slices)) < len(slices):
+        raise BadInput(f"{name}: expected one frame in each slice, got two; separate the time points.")
+    axes = {_axis_of(lattice) for lattice in lattices}
+    beside = [np.delete(lattice, list(axes), axis=0) for lattice in lattices]
+    if len(axes) > 1 or (beside and np.ptp(beside, axis=0).max() > LATTICE_TOLERANCE):
         raise BadInput(
-            f"{name}: expected segments in neighboring slices, but they are {apart.min()} or more slices apart; choose "
-            "the image they were drawn on."
+            f"{name}: expected frames of one stack, straight above each other, but they differ in place or direction; "
+            "export it again."
         )

@@ -27,8 +27,8 @@ def check_dataset(name: str, block: Mapping[str, Any]) -> None:
         _check_series(f"{place}.modalities.{modality}.series", settings.get("series", ()))
     annotation = block["annotation"]
     _check_series(f"{place}.annotation.series", annotation.get("series", ()))
-    for label, pattern in annotation.get("rois", {}).items():
-        _check_pattern(f"{place}.annotation.rois.{label}", pattern)
+    for label, asked in annotation.get("rois", {}).items():
+        _check_pattern(f"{place}.annotation.rois.{label}", asked if isinstance(asked, str) else asked["pattern"])
 
 
 def _check_labels(place: str, block: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "DicomCase":
         case: name of the case.
         block: settings of the dataset: every modality has `kind` and `series`, a list of rules for `dicom.choice`;
             `annotation` has `drawn_on`, the modality in whose frame the contours lie, `series`, `rois` (label to
-            pattern; later labels overwrite earlier ones) and `optional`.
+            pattern, or to `pattern` and `several: union`; later labels overwrite earlier ones) and `optional`.
 
     Raises:
         BadInput: the folder is missing, or contains no readable DICOM.
@@ -107,10 +107,11 @@ class DicomCase:
         annotation = choose_series(self.series, settings["series"], required="the annotation")
         regions = read_masks(
             cast(Chosen, annotation).series,
-            settings["rois"],
+            {label: asked if isinstance(asked, str) else asked["pattern"] for label, asked in settings["rois"].items()},
             reference,
             frame_of_reference=drawn_on.series.frame_of_reference,
             optional=settings.get("optional", ()),
+            joined=[label for label, asked in settings["rois"].items() if not isinstance(asked, str)],
         )
         labels = np.zeros(reference.shape, np.uint8)
         for label in settings["rois"]:

@@ -1,0 +1,142 @@
+"""What the contours of one slice draw together: islands, holes, one contour twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from diffufuse.dicom.polygons import (
+    SAME_WITHIN,
+    Relation,
+    area_run_around_twice,
+    area_where,
+    enclosed_area,
+    filled,
+    perimeter,
+    relation,
+)
+from diffufuse.errors import BadInput
+from diffufuse.types import Mask
+
+RASTER_ERROR = np.sqrt(0.5)  # of a voxel: no part of a voxel is further from its center
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The contours of one slice, in the order in which they are painted.
+
+    Attributes:
+        layers: each holds polygons (N, 2), in voxels, whose union is added where the layer's number is even, and taken
+            away where it is odd: what lies inside a layer's polygon, and not in its edge, is in the next layer.
+        exclusive: whether a place is instead inside if it lies in an odd number of all polygons.
+        repeated: number of contours left out, as they draw another once more.
+    """
+
+    layers: tuple[tuple[np.ndarray, ...], ...]
+    exclusive: bool
+    repeated: int
+
+    def mask(self, shape: tuple[int, int]) -> Mask:
+        """Return the voxels (rows, columns) whose centers lie inside."""
+        mask = np.zeros(shape, bool)
+        for depth, polygons in enumerate(self.layers):
+            for polygon in polygons:
+                if self.exclusive:
+                    mask ^= filled(polygon, shape)
+                else:
+                    mask[filled(polygon, shape)] = depth % 2 == 0
+        return mask
+
+    @cached_property
+    def area(self) -> float:
+        """The enclosed area, in voxels, by the lines of the contours; no voxel is counted."""
+        if self.exclusive:
+            return area_where(self.layers[0], lambda turns: (turns % 2).sum(axis=0) % 2 == 1)
+        return sum(
+            (-1) ** depth * area_where(polygons, lambda turns: (turns % 2 == 1).any(axis=0))
+            for depth, polygons in enumerate(self.layers)
+        )
+
+    def tolerance(self) -> float:
+        """Return the most, in voxels, by which area and mask can differ: only voxels on an outline are in part inside.
+
+        All such voxels lie within half their diagonal of the outline.
+        """
+        lengths = [perimeter(polygon) for layer in self.layers for polygon in layer]
+        return float(sum(RASTER_ERROR * length + np.pi * RASTER_ERROR**2 for length in lengths))
+
+
+def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], name: str) -> Drawing:
+    """Return what the contours of one slice draw.
+
+    Contours of type CLOSED_PLANAR that overlap in part are united. One that lies wholly inside another is a hole, and
+    one in the hole is an island: DICOM asks for a keyhole or CLOSEDPLANAR_XOR there (PS3.3, C.8.8.6.3), but what
+    writers and readers of structure sets have long agreed on is a hole. One that is drawn twice, but for a tenth of a
+    voxel, counts once. Contours of type CLOSEDPLANAR_XOR are combined as their name says.
+
+    Args:
+        polygons: each (N, 2), row and column in voxels.
+        exclusive: whether each is of type CLOSEDPLANAR_XOR.
+        name: file, region and slice, for messages.
+
+    Raises:
+        BadInput: the contours allow two readings: types are mixed, a contour of type CLOSEDPLANAR_XOR is drawn twice,
+            two contours are almost the same, one crosses the edge of a hole, or one runs around an area twice.
+    """
+    _require_single_turns(polygons, name)
+    if len(polygons) == 1:
+        return Drawing((tuple(polygons),), False, 0)
+    if len(set(exclusive)) > 1:
+        raise BadInput(
+            f"{name}: expected contours of one type in a slice, got CLOSED_PLANAR, which are united, beside "
+            "CLOSEDPLANAR_XOR; export the structure set with one of them."
+        )
+    ordered = sorted(polygons, key=enclosed_area, reverse=True)
+    relations = {pair: relation(ordered[pair[1]], ordered[pair[0]]) for pair in combinations(range(len(ordered)), 2)}
+    if exclusive[0]:
+        _require_no_copies(relations, name)
+        return Drawing((tuple(ordered),), True, 0)
+    return _united(ordered, relations, name)
+
+
+def _united(ordered: Sequence[np.ndarray], relations: dict[tuple[int, int], Relation], name: str) -> Drawing:
+    """Return the drawing of CLOSED_PLANAR contours, ordered from large to small."""
+    copies = {smaller for (_, smaller), how in relations.items() if how is Relation.SAME}
+    distinct = {pair: how for pair, how in relations.items() if copies.isdisjoint(pair)}
+    around = {
+        index: {larger for larger in range(index) if distinct.get((larger, index)) is Relation.WITHIN}
+        for index in range(len(ordered))
+    }
+    for (larger, smaller), how in distinct.items():
+        if how is Relation.UNCLEAR or (how is Relation.PARTLY and around[larger] != around[smaller]):
+            raise BadInput(
+                f"{name}: expected contours that are apart, overlap or lie inside each other, but two are almost the "
+                "same or one crosses the edge of a hole, so that they allow two readings; draw the slice again."
+            )
+    depths: list[int] = []
+    for index in range(len(ordered)):
+        depths.append(max((depths[larger] + 1 for larger in around[index]), default=0))
+    kept = [index for index in range(len(ordered)) if index not in copies]
+    layers = (tuple(ordered[k] for k in kept if depths[k] == depth) for depth in range(max(depths) + 1))
+    return Drawing(tuple(layers), False, len(copies))
+
+
+def _require_no_copies(relations: dict[tuple[int, int], Relation], name: str) -> None:
+    if {Relation.SAME, Relation.UNCLEAR} & set(relations.values()):
+        raise BadInput(
+            f"{name}: expected CLOSEDPLANAR_XOR contours that differ, but two are the same or almost, and would cancel; "
+            "draw the slice again."
+        )
+
+
+def _require_single_turns(polygons: Sequence[np.ndarray], name: str) -> None:
+    """Raise for a contour that runs around a place twice, which some readers fill and others leave out."""
+    for polygon in polygons:
+        twice = area_run_around_twice(polygon)
+        if twice > SAME_WITHIN * perimeter(polygon):
+            raise BadInput(
+                f"{name}: expected contours that run around each place once, but one runs twice around {twice:.1f} "
+                "voxels; draw the slice again."
+            )

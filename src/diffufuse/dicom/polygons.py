@@ -1,0 +1,157 @@
+"""Areas of polygons in the plane of a slice, and how two of them lie to each other."""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import numpy as np
+
+from diffufuse.types import Mask
+
+LINE_DISTANCE = 1 / 16  # of a voxel; lengths between two lines of vertices are linear, but for edges that intersect
+SAME_WITHIN = 0.1  # mean distance of two outlines, in voxels, within which they are one
+WALL_LEAST = 0.5  # mean thickness of the wall around a hole, in voxels
+SHARE_OF_AREA = 0.25
+MOST_OVERLAP = 0.95  # share of the smaller of two contours that are united
+MOST_ALONG = 0.25  # share of a hole's outline on that around it
+POINTS_PER_VOXEL = 4
+
+Inside = Callable[[np.ndarray], np.ndarray]
+
+
+class Relation(Enum):
+    """How a polygon lies to another that is not smaller."""
+
+    APART = "apart"
+    SAME = "same"
+    WITHIN = "within"
+    PARTLY = "partly"
+    UNCLEAR = "unclear"
+
+
+def filled(polygon: np.ndarray, shape: tuple[int, int]) -> Mask:
+    """Return the mask of voxels whose centers lie inside a polygon, by the even-odd rule.
+
+    Args:
+        polygon: (N, 2), row and column of each vertex, in voxels, none further than half a voxel outside the mask.
+        shape: rows and columns.
+
+    Returns:
+        (rows, columns), True inside.
+    """
+    row, column, _ = _crossings(polygon, np.arange(shape[0]))
+    # The last column holds only right-hand edges, so that what lies outside the grid is never inside a contour.
+    flips = np.zeros((shape[0], shape[1] + 1), np.uint8)
+    np.bitwise_xor.at(flips, (row, np.ceil(column).astype(int)), 1)
+    return np.bitwise_xor.accumulate(flips, axis=1)[:, :-1].astype(bool)
+
+
+def perimeter(polygon: np.ndarray) -> float:
+    """Return the length of a closed polygon's outline."""
+    return float(np.linalg.norm(np.roll(polygon, -1, axis=0) - polygon, axis=1).sum())
+
+
+def area_where(polygons: Sequence[np.ndarray], inside: Inside) -> float:
+    """Return the area where a condition on the polygons holds.
+
+    Exact if no two edges intersect.
+
+    Args:
+        polygons: each (N, 2).
+        inside: is given (polygons, P), how often each polygon runs around each of P places, with its sign; returns
+            (P,), whether the condition holds there.
+    """
+    edges, heights = _lines(polygons)
+    middles = (edges[:-1] + edges[1:]) / 2
+    crossed = [_crossings(polygon, middles) for polygon in polygons]
+    line, column, direction = (np.concatenate(part) for part in zip(*crossed, strict=True))
+    owner = np.repeat(np.arange(len(polygons)), [len(part[0]) for part in crossed])
+    order = np.lexsort((column, line))
+    turns = np.zeros((len(polygons), len(order)), int)
+    turns[owner[order], np.arange(len(order))] = direction[order]
+    # Every polygon ends each line outside of itself, so that the sums need not start anew.
+    holds = inside(np.cumsum(turns, axis=1))[:-1]
+    lengths = np.diff(column[order])
+    return float((lengths * heights[line[order][:-1]])[holds].sum())
+
+
+def enclosed_area(polygon: np.ndarray) -> float:
+    """Return the area inside a polygon, by the even-odd rule."""
+    return area_where([polygon], lambda turns: turns[0] % 2 == 1)
+
+
+def area_run_around_twice(polygon: np.ndarray) -> float:
+    """Return the area around which a polygon runs twice, and which the even-odd rule therefore leaves out."""
+    return area_where([polygon], lambda turns: (turns[0] != 0) & (turns[0] % 2 == 0))
+
+
+def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
+    """Return how a polygon lies to one of no smaller area.
+
+    Outlines whose mean distance is less than `SAME_WITHIN` of a voxel are taken to coincide.
+
+    Returns:
+        `UNCLEAR` if one is almost the other, lies almost wholly inside it, or inside it and along its edge, so that it
+        may be a copy, an addition, a part or a hole.
+    """
+    if not _boxes_meet(smaller, larger):
+        return Relation.APART
+    area, common = enclosed_area(smaller), area_where([smaller, larger], lambda turns: (turns % 2 == 1).all(axis=0))
+    tolerance = min(SAME_WITHIN * perimeter(smaller), SHARE_OF_AREA * area)
+    if common <= tolerance:
+        return Relation.APART
+    if area - common > tolerance:
+        return Relation.PARTLY if common <= MOST_OVERLAP * area else Relation.UNCLEAR
+    thickness = (enclosed_area(larger) - common) / ((perimeter(smaller) + perimeter(larger)) / 2)
+    if thickness <= SAME_WITHIN:
+        return Relation.SAME
+    is_hole = thickness > WALL_LEAST and _share_along(smaller, larger) < MOST_ALONG
+    return Relation.WITHIN if is_hole else Relation.UNCLEAR
+
+
+def _boxes_meet(first: np.ndarray, second: np.ndarray) -> bool:
+    return bool((first.min(axis=0) <= second.max(axis=0)).all() and (second.min(axis=0) <= first.max(axis=0)).all())
+
+
+def _share_along(smaller: np.ndarray, larger: np.ndarray) -> float:
+    """Return the share of an outline that lies on another."""
+    steps = np.roll(smaller, -1, axis=0) - smaller
+    lengths = np.linalg.norm(steps, axis=1)
+    counts = np.ceil(lengths * POINTS_PER_VOXEL).astype(int)
+    edge = np.repeat(np.arange(len(smaller)), counts)
+    ahead = (np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[edge]
+    points = smaller[edge] + ahead[:, None] * steps[edge]
+    near = np.zeros(len(points), bool)
+    for start, end in zip(larger, np.roll(larger, -1, axis=0), strict=True):
+        along = end - start
+        position = np.clip((points - start) @ along / max(along @ along, np.finfo(float).tiny), 0, 1)
+        near |= np.linalg.norm(points - start - position[:, None] * along, axis=1) <= SAME_WITHIN
+    return float((lengths[edge] / counts[edge])[near].sum() / lengths.sum())
+
+
+def _lines(polygons: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits of strips parallel to the rows, which no vertex interrupts, and their heights."""
+    rows = np.concatenate([polygon[:, 0] for polygon in polygons])
+    limits = np.unique(np.concatenate([rows, np.arange(rows.min(), rows.max(), LINE_DISTANCE)]))
+    return limits, np.diff(limits)
+
+
+def _crossings(polygon: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the crossings of a closed polygon with lines of equal row.
+
+    Args:
+        polygon: (N, 2), row and column of each vertex.
+        lines: (M,), ascending row coordinates.
+
+    Returns:
+        For each crossing, the index of its line, its column, and 1 where the polygon runs to larger rows, else -1.
+    """
+    start, end = polygon.T, np.roll(polygon, -1, axis=0).T
+    # Every edge runs upward, so that both directions of a shared edge give bit-identical crossings.
+    upward = start[0] < end[0]
+    low, high = np.where(upward, start, end), np.where(upward, end, start)
+    first = np.searchsorted(lines, low[0])
+    count = np.searchsorted(lines, high[0]) - first
+    edge = np.repeat(np.arange(len(polygon)), count)
+    line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    slope = (high[1] - low[1])[edge] / (high[0] - low[0])[edge]
+    return line, low[1][edge] + (lines[line] - low[0][edge]) * slope, np.where(upward[edge], 1, -1)
