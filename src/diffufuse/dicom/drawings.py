@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -10,9 +9,7 @@ import numpy as np
 from diffufuse.dicom.polygons import (
     SAME_WITHIN,
     Relation,
-    area_run_around_twice,
-    area_where,
-    enclosed_area,
+    Scan,
     filled,
     perimeter,
     relation,
@@ -32,11 +29,13 @@ class Drawing:
             away where it is odd: what lies inside a layer's polygon, and not in its edge, is in the next layer.
         exclusive: whether a place is instead inside if it lies in an odd number of all polygons.
         repeated: number of contours left out, as they draw another once more.
+        area: enclosed area, in voxels, by the lines of the contours; no voxel is counted.
     """
 
     layers: tuple[tuple[np.ndarray, ...], ...]
     exclusive: bool
     repeated: int
+    area: float
 
     def mask(self, shape: tuple[int, int]) -> Mask:
         """Return the voxels (rows, columns) whose centers lie inside."""
@@ -48,16 +47,6 @@ class Drawing:
                 else:
                     mask[filled(polygon, shape)] = depth % 2 == 0
         return mask
-
-    @cached_property
-    def area(self) -> float:
-        """The enclosed area, in voxels, by the lines of the contours; no voxel is counted."""
-        if self.exclusive:
-            return area_where(self.layers[0], lambda turns: (turns % 2).sum(axis=0) % 2 == 1)
-        return sum(
-            (-1) ** depth * area_where(polygons, lambda turns: (turns % 2 == 1).any(axis=0))
-            for depth, polygons in enumerate(self.layers)
-        )
 
     def tolerance(self) -> float:
         """Return the most, in voxels, by which area and mask can differ: only voxels on an outline are in part inside.
@@ -85,19 +74,20 @@ def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], nam
         BadInput: the contours allow two readings: types are mixed, a contour of type CLOSEDPLANAR_XOR is drawn twice,
             two contours are almost the same, one crosses the edge of a hole, or one runs around an area twice.
     """
-    _require_single_turns(polygons, name)
+    areas = [_area_run_around_once(polygon, name) for polygon in polygons]
     if len(polygons) == 1:
-        return Drawing((tuple(polygons),), False, 0)
+        return Drawing((tuple(polygons),), False, 0, areas[0])
     if len(set(exclusive)) > 1:
         raise BadInput(
             f"{name}: expected contours of one type in a slice, got CLOSED_PLANAR, which are united, beside "
             "CLOSEDPLANAR_XOR; export the structure set with one of them."
         )
-    ordered = sorted(polygons, key=enclosed_area, reverse=True)
+    ordered = [polygons[k] for k in np.argsort(areas)[::-1]]
     relations = {pair: relation(ordered[pair[1]], ordered[pair[0]]) for pair in combinations(range(len(ordered)), 2)}
     if exclusive[0]:
         _require_no_copies(relations, name)
-        return Drawing((tuple(ordered),), True, 0)
+        odd = Scan(ordered).area(lambda turns: turns.sum(axis=0) % 2 == 1)
+        return Drawing((tuple(ordered),), True, 0, odd)
     return _united(ordered, relations, name)
 
 
@@ -119,24 +109,26 @@ def _united(ordered: Sequence[np.ndarray], relations: dict[tuple[int, int], Rela
     for index in range(len(ordered)):
         depths.append(max((depths[larger] + 1 for larger in around[index]), default=0))
     kept = [index for index in range(len(ordered)) if index not in copies]
-    layers = (tuple(ordered[k] for k in kept if depths[k] == depth) for depth in range(max(depths) + 1))
-    return Drawing(tuple(layers), False, len(copies))
+    layers = tuple(tuple(ordered[k] for k in kept if depths[k] == depth) for depth in range(max(depths) + 1))
+    area = sum((-1) ** depth * Scan(polygons).united_area() for depth, polygons in enumerate(layers))
+    return Drawing(layers, False, len(copies), area)
 
 
 def _require_no_copies(relations: dict[tuple[int, int], Relation], name: str) -> None:
     if {Relation.SAME, Relation.UNCLEAR} & set(relations.values()):
         raise BadInput(
-            f"{name}: expected CLOSEDPLANAR_XOR contours that differ, but two are the same or almost, and would cancel; "
-            "draw the slice again."
+            f"{name}: expected CLOSEDPLANAR_XOR contours that differ, but two are the same or almost, and would "
+            "cancel; draw the slice again."
         )
 
 
-def _require_single_turns(polygons: Sequence[np.ndarray], name: str) -> None:
-    """Raise for a contour that runs around a place twice, which some readers fill and others leave out."""
-    for polygon in polygons:
-        twice = area_run_around_twice(polygon)
-        if twice > SAME_WITHIN * perimeter(polygon):
-            raise BadInput(
-                f"{name}: expected contours that run around each place once, but one runs twice around {twice:.1f} "
-                "voxels; draw the slice again."
-            )
+def _area_run_around_once(polygon: np.ndarray, name: str) -> float:
+    """Return a contour's area; refuse one that runs around a place twice, which only some readers fill."""
+    scan = Scan([polygon])
+    twice = scan.area(lambda turns: (turns[0] != 0) & (turns[0] % 2 == 0))
+    if twice > SAME_WITHIN * perimeter(polygon):
+        raise BadInput(
+            f"{name}: expected contours that run around each place once, but one runs twice around {twice:.1f} "
+            "voxels; draw the slice again."
+        )
+    return scan.united_area()

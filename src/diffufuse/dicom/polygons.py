@@ -7,15 +7,13 @@ import numpy as np
 
 from diffufuse.types import Mask
 
-LINE_DISTANCE = 1 / 16  # of a voxel; lengths between two lines of vertices are linear, but for edges that intersect
+STRIP = 1 / 4  # of a voxel; widths are linear between two rows of vertices, but for edges that intersect
 SAME_WITHIN = 0.1  # mean distance of two outlines, in voxels, within which they are one
-WALL_LEAST = 0.5  # mean thickness of the wall around a hole, in voxels
+DIFFER_LEAST = 0.5  # mean distance of two outlines, in voxels, from which both are meant
 SHARE_OF_AREA = 0.25
 MOST_OVERLAP = 0.95  # share of the smaller of two contours that are united
 MOST_ALONG = 0.25  # share of a hole's outline on that around it
 POINTS_PER_VOXEL = 4
-
-Inside = Callable[[np.ndarray], np.ndarray]
 
 
 class Relation(Enum):
@@ -38,11 +36,18 @@ def filled(polygon: np.ndarray, shape: tuple[int, int]) -> Mask:
     Returns:
         (rows, columns), True inside.
     """
-    row, column, _ = _crossings(polygon, np.arange(shape[0]))
+    mask = np.zeros(shape, bool)
+    line, column, _ = _crossings(polygon, np.arange(shape[0]))
+    if not len(line):
+        return mask
+    after = np.ceil(column).astype(int)
+    top, left = line.min(), after.min()
     # The last column holds only right-hand edges, so that what lies outside the grid is never inside a contour.
-    flips = np.zeros((shape[0], shape[1] + 1), np.uint8)
-    np.bitwise_xor.at(flips, (row, np.ceil(column).astype(int)), 1)
-    return np.bitwise_xor.accumulate(flips, axis=1)[:, :-1].astype(bool)
+    flips = np.zeros((line.max() - top + 1, after.max() - left + 1), np.uint8)
+    np.bitwise_xor.at(flips, (line - top, after - left), 1)
+    inside = np.bitwise_xor.accumulate(flips[:, :-1], axis=1)
+    mask[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return mask
 
 
 def perimeter(polygon: np.ndarray) -> float:
@@ -50,38 +55,35 @@ def perimeter(polygon: np.ndarray) -> float:
     return float(np.linalg.norm(np.roll(polygon, -1, axis=0) - polygon, axis=1).sum())
 
 
-def area_where(polygons: Sequence[np.ndarray], inside: Inside) -> float:
-    """Return the area where a condition on the polygons holds.
+class Scan:
+    """Polygons cut into strips of equal row, in which areas are measured; exact if no two edges intersect."""
 
-    Exact if no two edges intersect.
+    def __init__(self, polygons: Sequence[np.ndarray]) -> None:
+        """Cut polygons, each (N, 2), into strips."""
+        rows = np.concatenate([polygon[:, 0] for polygon in polygons])
+        limits = np.unique(np.concatenate([rows, np.arange(rows.min(), rows.max(), STRIP)]))
+        crossed = [_crossings(polygon, (limits[:-1] + limits[1:]) / 2) for polygon in polygons]
+        strip, column, direction = (np.concatenate(part) for part in zip(*crossed, strict=True))
+        order = np.lexsort((column, strip))
+        owner = np.repeat(np.arange(len(polygons)), [len(part[0]) for part in crossed])[order]
+        turns = np.zeros((len(polygons), len(order)), int)
+        turns[owner, np.arange(len(order))] = direction[order]
+        # Every polygon ends each strip outside of itself, so that the sums need not start anew.
+        self._turns = np.cumsum(turns, axis=1)[:, :-1]
+        self._areas = np.diff(column[order]) * np.diff(limits)[strip[order][:-1]]
 
-    Args:
-        polygons: each (N, 2).
-        inside: is given (polygons, P), how often each polygon runs around each of P places, with its sign; returns
-            (P,), whether the condition holds there.
-    """
-    edges, heights = _lines(polygons)
-    middles = (edges[:-1] + edges[1:]) / 2
-    crossed = [_crossings(polygon, middles) for polygon in polygons]
-    line, column, direction = (np.concatenate(part) for part in zip(*crossed, strict=True))
-    owner = np.repeat(np.arange(len(polygons)), [len(part[0]) for part in crossed])
-    order = np.lexsort((column, line))
-    turns = np.zeros((len(polygons), len(order)), int)
-    turns[owner[order], np.arange(len(order))] = direction[order]
-    # Every polygon ends each line outside of itself, so that the sums need not start anew.
-    holds = inside(np.cumsum(turns, axis=1))[:-1]
-    lengths = np.diff(column[order])
-    return float((lengths * heights[line[order][:-1]])[holds].sum())
+    def area(self, inside: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Return the area where a condition holds.
 
+        Args:
+            inside: is given (polygons, P), how often each polygon runs around each of P places, with its sign;
+                returns (P,), whether the condition holds there.
+        """
+        return float(self._areas[inside(self._turns)].sum())
 
-def enclosed_area(polygon: np.ndarray) -> float:
-    """Return the area inside a polygon, by the even-odd rule."""
-    return area_where([polygon], lambda turns: turns[0] % 2 == 1)
-
-
-def area_run_around_twice(polygon: np.ndarray) -> float:
-    """Return the area around which a polygon runs twice, and which the even-odd rule therefore leaves out."""
-    return area_where([polygon], lambda turns: (turns[0] != 0) & (turns[0] % 2 == 0))
+    def united_area(self) -> float:
+        """Return the area inside at least one polygon, by the even-odd rule."""
+        return self.area(_in_any)
 
 
 def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
@@ -95,17 +97,37 @@ def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
     """
     if not _boxes_meet(smaller, larger):
         return Relation.APART
-    area, common = enclosed_area(smaller), area_where([smaller, larger], lambda turns: (turns % 2 == 1).all(axis=0))
+    both = Scan([smaller, larger])
+    area, whole, common = (both.area(inside) for inside in (_in_first, _in_second, _in_both))
     tolerance = min(SAME_WITHIN * perimeter(smaller), SHARE_OF_AREA * area)
     if common <= tolerance:
         return Relation.APART
+    length = (perimeter(smaller) + perimeter(larger)) / 2
     if area - common > tolerance:
-        return Relation.PARTLY if common <= MOST_OVERLAP * area else Relation.UNCLEAR
-    thickness = (enclosed_area(larger) - common) / ((perimeter(smaller) + perimeter(larger)) / 2)
+        differ = common <= MOST_OVERLAP * area and area + whole - 2 * common >= DIFFER_LEAST * length
+        return Relation.PARTLY if differ else Relation.UNCLEAR
+    thickness = (whole - common) / length
     if thickness <= SAME_WITHIN:
         return Relation.SAME
-    is_hole = thickness > WALL_LEAST and _share_along(smaller, larger) < MOST_ALONG
+    is_hole = thickness > DIFFER_LEAST and _share_along(smaller, larger) < MOST_ALONG
     return Relation.WITHIN if is_hole else Relation.UNCLEAR
+
+
+def _in_any(turns: np.ndarray) -> np.ndarray:
+    inside: np.ndarray = np.bitwise_or.reduce(turns & 1, axis=0) == 1
+    return inside
+
+
+def _in_first(turns: np.ndarray) -> np.ndarray:
+    return turns[0] % 2 == 1
+
+
+def _in_second(turns: np.ndarray) -> np.ndarray:
+    return turns[1] % 2 == 1
+
+
+def _in_both(turns: np.ndarray) -> np.ndarray:
+    return _in_first(turns) & _in_second(turns)
 
 
 def _boxes_meet(first: np.ndarray, second: np.ndarray) -> bool:
@@ -126,13 +148,6 @@ def _share_along(smaller: np.ndarray, larger: np.ndarray) -> float:
         position = np.clip((points - start) @ along / max(along @ along, np.finfo(float).tiny), 0, 1)
         near |= np.linalg.norm(points - start - position[:, None] * along, axis=1) <= SAME_WITHIN
     return float((lengths[edge] / counts[edge])[near].sum() / lengths.sum())
-
-
-def _lines(polygons: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the limits of strips parallel to the rows, which no vertex interrupts, and their heights."""
-    rows = np.concatenate([polygon[:, 0] for polygon in polygons])
-    limits = np.unique(np.concatenate([rows, np.arange(rows.min(), rows.max(), LINE_DISTANCE)]))
-    return limits, np.diff(limits)
 
 
 def _crossings(polygon: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

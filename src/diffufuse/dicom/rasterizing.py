@@ -139,7 +139,7 @@ def drawn_ml(placed: Placed, grid: Volume) -> float:
 
 
 def require_own_stack(name: str, mask: Mask, axis: int, positions: Mapping[int, float]) -> int:
-    """Raise for a region that was drawn on a coarser stack, which would leave gaps; return how many slices it leaves out.
+    """Return how many slices a region leaves out; raise if it was drawn on a coarser stack, which would leave gaps.
 
     Slices in use are of a coarser stack if none are neighbors, they follow at multiples of one distance, and the region
     goes on across a gap, that is, overlaps before and after it. Lesions apart from each other do not.

@@ -71,12 +71,13 @@ def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
     """Read the dataset of a structure set.
 
     Raises:
-        BadInput: the file is not a readable RTSTRUCT.
+        BadInput: the file is not a readable RTSTRUCT, or contours belong to no region or to several.
     """
     dataset = read_header(path)
     if dataset.Modality != "RTSTRUCT":
         raise BadInput(f"{path}: expected modality RTSTRUCT, got {dataset.Modality}; give the structure set's file.")
     require_whole(dataset, Path(path))
+    require_one_number_each(dataset, Path(path))
     return dataset
 
 
@@ -191,7 +192,6 @@ def contours_of(
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")
-    require_one_number_each(structures, path)
     with refusing(path, "structure set"):
         items = [
             contour

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,15 @@ import numpy as np
 
 from diffufuse.dicom.rasterizing import MM3_PER_ML, drawn_ml, fill, place
 from diffufuse.dicom.region_names import matching_names
-from diffufuse.dicom.rtstruct import Contours, contours_of, refusing, require_area, require_whole, rois_of
+from diffufuse.dicom.rtstruct import (
+    Contours,
+    contours_of,
+    refusing,
+    require_area,
+    require_one_number_each,
+    require_whole,
+    rois_of,
+)
 from diffufuse.dicom.series import Series, headers_of
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
@@ -135,7 +144,7 @@ def _masks(request: _Request, names: list[str], region_of: Callable[[int], _Regi
         regions = [region_of(index) for index in indices]
         drawn = [region.mask for region in regions if region.mask is not None]
         if drawn:
-            masks[label] = np.logical_or.reduce(drawn)
+            masks[label] = reduce(np.logical_or, drawn)
         elif regions and label not in request.optional:
             raise cast(BadInput, regions[0].refusal)
         if regions:
@@ -157,6 +166,7 @@ def _from_contours(request: _Request) -> Masks:
     with refusing(request.path, "structure set"):
         structures = headers_of(request.series)[0]
         require_whole(structures, request.path)
+        require_one_number_each(structures, request.path)
         names = rois_of(structures)
 
     def region_of(index: int) -> _Region:
