@@ -6,7 +6,18 @@ import pytest
 
 from diffufuse.errors import BadInput
 
-FAMILIES = ("geometry", "choice", "nifti", "suv", "structures", "contours", "store", "fetching", "registration")
+FAMILIES = (
+    "geometry",
+    "choice",
+    "nifti",
+    "suv",
+    "structures",
+    "contours",
+    "segments",
+    "store",
+    "fetching",
+    "registration",
+)
 FAULTS = [fault for family in FAMILIES for fault in import_module(f"faults.{family}").FAULTS]
 
 

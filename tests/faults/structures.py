@@ -381,7 +381,7 @@ SEGMENTS = [
         segments(masks={"GTV_Mass": block(z=slice(0)), "Skin": block()}),
         "expected voxels in it, got none",
     ),
-    refused("segmentation cut short", cut_segments, "expected a whole DICOM segmentation"),
+    refused("segmentation cut short", cut_segments, "expected 180 bytes of pixels for 4 frames, got 120"),
     refused("images in place of regions", images_twice, "modality RTSTRUCT or SEG, got MR"),
 ]
 

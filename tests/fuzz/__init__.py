@@ -14,7 +14,7 @@ import numpy as np
 
 from diffufuse.errors import BadInput
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES: tuple[str, ...] = ("structures",)
 REFUSED, SAME, PAYLOAD, CHANGED, TRACEBACK = OUTCOMES = ("refused", "same", "payload", "changed", "traceback")
 LONGEST_RUN = 64
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from diffufuse.errors import BadInput
 log = logging.getLogger(__name__)
 
 UNKNOWN_LENGTH = 0xFFFFFFFF
+# highdicom keeps its frames in an SQLite database in memory, and asserts.
+PARSERS_ERRORS = (*UNREADABLE, ArithmeticError, AssertionError, MemoryError, sqlite3.Error)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def refusing(path: Path, kind: str) -> Iterator[None]:
         yield
     except BadInput:
         raise
-    except UNREADABLE as error:
+    except PARSERS_ERRORS as error:
         raise BadInput(
             f"{path}: expected a whole DICOM {kind}, but reading it failed ({type(error).__name__}); export it again."
         ) from error
