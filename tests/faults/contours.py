@@ -9,6 +9,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from diffufuse.dicom.structures import Masks
+from diffufuse.phantom.dicom_headers import uid_of
 from faults.structures import (
     INNER,
     INNER_VOXELS,
@@ -19,6 +20,7 @@ from faults.structures import (
     C,
     Contour,
     Corners,
+    altered,
     contours,
     first_contour,
     mass,
@@ -172,6 +174,10 @@ def two_rois(change: Callable[[Dataset], None]) -> Callable[[Path], None]:
     return make
 
 
+def image_of(dataset: Dataset, contour: int) -> Dataset:
+    return dataset.ROIContourSequence[0].ContourSequence[contour].ContourImageSequence[0]
+
+
 def one_number(dataset: Dataset) -> None:
     dataset.StructureSetROISequence[1].ROINumber = 1
 
@@ -202,6 +208,21 @@ NUMBERS = [
     refused("contours without ROI number", two_rois(no_reference), "items of contours with an ROI number"),
     refused("contours of an ROI that is not there", two_rois(other_reference), "1 items of contours belong to none"),
     refused("two items of contours of one ROI", two_rois(one_reference), "2 have 1 numbers"),
+    refused(
+        "contour that names the image of another slice",
+        altered(lambda dataset: setattr(image_of(dataset, 0), "ReferencedSOPInstanceUID", uid_of(uid_of("mr"), 6))),
+        "lies in another slice",
+    ),
+    refused(
+        "one of two contours that names an unknown image",
+        contours(C, replace(C, slice_index=4, image="other")),
+        "1 of 2 name images that are not at hand",
+    ),
+    mended(
+        "one of two contours that names no image",
+        contours(C, replace(C, slice_index=4, image=None)),
+        mass(2 * OUTER_VOXELS, unreferenced=1),
+    ),
     refused("contours without ROIs", two_rois(no_rois), "to none"),
     refused("contours without ROIs that must be there", two_rois(no_rois), "to none", optional=("mass", "edema")),
 ]

@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 
-from diffufuse.dicom.series import find_series, headers_of, read_series
+from diffufuse.dicom.image_planes import image_planes
+from diffufuse.dicom.series import find_series, read_series
 from diffufuse.dicom.structures import Masks, read_masks
 from diffufuse.phantom.dicom_headers import Person, SeriesHeader, uid_of
 from diffufuse.phantom.dicom_writing import write_mr
@@ -141,17 +142,22 @@ def read(
     joined: Sequence[str] = (),
     **patterns: str,
 ) -> Masks:
-    (image,), (drawn,) = find_series(folder / "MR"), find_series(folder / "RS")
-    uids = {str(header.SOPInstanceUID) for header in headers_of(image)}
-    return read_masks(
-        drawn,
-        patterns or PATTERNS,
+    (image,) = find_series(folder / "MR")
+    return read_on(
+        folder,
         read_series(image),
+        patterns or PATTERNS,
         frame_of_reference={"": image.frame_of_reference, "none": ""}.get(frame, frame),
         optional=optional,
         joined=joined,
-        image_uids=uids,
+        images=image_planes(image),
     )
+
+
+def read_on(folder: Path, grid: Volume, patterns: dict[str, str], **asked: object) -> Masks:
+    """The masks of the one structure set or segmentation in a folder."""
+    (drawn,) = find_series(folder / "RS")
+    return read_masks(drawn, patterns, grid, **asked)
 
 
 def contours(*drawn: Contour, **more: Sequence[Contour]) -> Callable[[Path], None]:
@@ -254,7 +260,7 @@ CONTOURS = [
     refused(
         "contours of every second slice", contours(*(replace(C, slice_index=k) for k in (1, 3, 5))), "2 or more apart"
     ),
-    refused("oblique contours", contours(replace(C, tilt=0.1)), "in planes of the image"),
+    refused("oblique contours", contours(replace(C, tilt=0.1, image=None)), "in planes of the image"),
     refused("contours outside of the image", contours(replace(C, slice_index=9)), "within the image"),
     refused(
         "contour around no voxel center", contours(Contour([(3.1, 3.1), (3.4, 3.1), (3.4, 3.4)])), "one voxel center"

@@ -10,10 +10,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from diffufuse.dicom.drawings import drawing_of
+from diffufuse.dicom.image_planes import image_planes
 from diffufuse.dicom.polygons import Relation, Scan, filled, relation
 from diffufuse.dicom.rasterizing import drawn_ml, place, rasterize
 from diffufuse.dicom.rtstruct import Contours, contours_of, read_contours, read_rois
-from diffufuse.dicom.series import find_series, headers_of, read_series
+from diffufuse.dicom.series import find_series, read_series
 from diffufuse.dicom.structures import read_masks
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume, read_volume
@@ -343,8 +344,8 @@ def test_real_contours_fill_exactly_the_published_mask(shared_data, modality):
 def test_real_structure_set_is_told_of_by_our_labels(shared_data):
     folder = shared_data / "sts_raw/STS_001/MR_T2"
     (series,), (drawn,) = find_series(folder / "image"), find_series(folder / "mask")
-    image, uids = read_series(series), {str(header.SOPInstanceUID) for header in headers_of(series)}
-    asked = {"patterns": {"mass": "GTV_Mass", "bone": "bone"}, "optional": ["bone"], "image_uids": uids}
+    image = read_series(series)
+    asked = {"patterns": {"mass": "GTV_Mass", "bone": "bone"}, "optional": ["bone"], "images": image_planes(series)}
     found = read_masks(drawn, grid=image, frame_of_reference=series.frame_of_reference, **asked)
     assert list(found.masks) == ["mass"]
     assert found.facts["rois_left_over"] == 1

@@ -27,11 +27,13 @@ class ClosedContours:
     Attributes:
         polygons: each (N, 3), RAS, mm, N >= 3, the last point not repeated.
         exclusive: whether each is of type CLOSEDPLANAR_XOR.
+        items: index of the item of each.
         skipped: number of points and of closed contours with less than three points, by ContourGeometricType.
     """
 
     polygons: tuple[np.ndarray, ...]
     exclusive: tuple[bool, ...]
+    items: tuple[int, ...]
     skipped: dict[str, int]
 
 
@@ -46,7 +48,7 @@ def closed_contours(items: Sequence[pydicom.Dataset], name: str) -> ClosedContou
         BadInput: a contour is open, has no type or one that DICOM does not define, its numbers are missing or
             malformed, or are not as many as it says.
     """
-    polygons, exclusive, skipped = [], [], []
+    polygons, exclusive, indices, skipped = [], [], [], []
     for number, item in enumerate(items, start=1):
         where = f"{name}, contour {number}"
         kind, points = _kind(item, where), _points(item, where)
@@ -57,12 +59,14 @@ def closed_contours(items: Sequence[pydicom.Dataset], name: str) -> ClosedContou
         if kind != POINT and len(np.unique(points, axis=0)) >= FEWEST_POINTS:
             polygons.append(points[:-1] if (points[0] == points[-1]).all() else points)
             exclusive.append(kind in EXCLUSIVE)
+            indices.append(number - 1)
         else:
             skipped.append((number, kind))
     if skipped:
         listed = ", ".join(f"{number} ({kind})" for number, kind in skipped)
         log.warning("%s: %d contours enclose no area and are skipped: %s.", name, len(skipped), listed)
-    return ClosedContours(tuple(polygons), tuple(exclusive), dict(Counter(kind for _, kind in skipped)))
+    by_kind = dict(Counter(kind for _, kind in skipped))
+    return ClosedContours(tuple(polygons), tuple(exclusive), tuple(indices), by_kind)
 
 
 def _kind(item: pydicom.Dataset, name: str) -> str:

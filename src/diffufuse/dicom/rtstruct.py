@@ -2,18 +2,18 @@
 
 import logging
 import os
-import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import RawDataElement
 
 from diffufuse.dicom.contour_items import closed_contours
-from diffufuse.dicom.decoding import UNREADABLE
+from diffufuse.dicom.image_planes import ImagePlanes
 from diffufuse.dicom.region_names import matching_names, safe_name
 from diffufuse.dicom.series import read_header
 from diffufuse.errors import BadInput
@@ -21,8 +21,8 @@ from diffufuse.errors import BadInput
 log = logging.getLogger(__name__)
 
 UNKNOWN_LENGTH = 0xFFFFFFFF
-# highdicom keeps its frames in an SQLite database in memory, and asserts.
-PARSERS_ERRORS = (*UNREADABLE, ArithmeticError, AssertionError, MemoryError, sqlite3.Error)
+OF_REGIONS, OF_CONTOURS = "StructureSetROISequence", "ROIContourSequence"
+DELIMITERS = 0xFFFE  # group of the tags that begin and end items
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Contours:
         path: the file, for messages.
         exclusive: whether each is of type CLOSEDPLANAR_XOR; none is where this is empty.
         skipped: number of contours that enclose no area, by ContourGeometricType.
-        unreferenced: number of contours that reference no image, or one outside `image_uids`.
+        unreferenced: number of contours that name no image, or one that is not at hand.
     """
 
     roi: str
@@ -64,7 +64,7 @@ def refusing(path: Path, kind: str) -> Iterator[None]:
         yield
     except BadInput:
         raise
-    except PARSERS_ERRORS as error:
+    except Exception as error:  # there is no end to what damage makes of a parser
         raise BadInput(
             f"{path}: expected a whole DICOM {kind}, but reading it failed ({type(error).__name__}); export it again."
         ) from error
@@ -92,7 +92,8 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         path: the file, for messages.
 
     Raises:
-        BadInput: a value is shorter than its declared length, or there are regions without a contour sequence.
+        BadInput: a value is shorter than its declared length, there are regions without a contour sequence, or an item
+            holds what none can hold.
     """
     elements = [structures.get_item(tag) for tag in structures.keys()]  # noqa: SIM118
     cut = any(
@@ -101,10 +102,26 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         and len(element.value or b"") < element.length
         for element in elements
     )
-    if cut or ("StructureSetROISequence" in structures and "ROIContourSequence" not in structures):
+    if cut or (OF_REGIONS in structures and OF_CONTOURS not in structures):
         raise BadInput(
             f"{path}: expected a whole DICOM file, but the structure set ends before its contours do; fetch it again."
         )
+    with refusing(path, "structure set"):
+        for sequence in (OF_REGIONS, OF_CONTOURS):
+            for item in structures.get(sequence) or []:
+                _require_sound(item, path)
+
+
+def _require_sound(item: pydicom.Dataset, path: Path) -> None:
+    """Raise for an item that swallowed others, or holds elements that DICOM does not define: its bytes are damaged."""
+    for tag in item.keys():  # noqa: SIM118
+        if tag.group == DELIMITERS or not (tag.is_private or dictionary_has_tag(tag)):
+            raise BadInput(
+                f"{path}: expected items of elements that DICOM defines, got one with another in it; export it again."
+            )
+    for keyword in ("ContourSequence", "ContourImageSequence"):
+        for inner in item.get(keyword) or []:
+            _require_sound(inner, path)
 
 
 def require_one_number_each(structures: pydicom.Dataset, path: Path) -> None:
@@ -116,8 +133,8 @@ def require_one_number_each(structures: pydicom.Dataset, path: Path) -> None:
         BadInput: a region or an item of contours has no number, two have the same, or contours belong to no region.
     """
     with refusing(path, "structure set"):
-        regions = [_number(item, "ROINumber") for item in structures.get("StructureSetROISequence") or []]
-        drawn = [_number(item, "ReferencedROINumber") for item in structures.get("ROIContourSequence") or []]
+        regions = [_number(item, "ROINumber") for item in structures.get(OF_REGIONS) or []]
+        drawn = [_number(item, "ReferencedROINumber") for item in structures.get(OF_CONTOURS) or []]
     for noun, numbers in (("ROIs", regions), ("items of contours", drawn)):
         if None in numbers:
             raise BadInput(f"{path}: expected {noun} with an ROI number, got one without; export it again.")
@@ -136,7 +153,7 @@ def require_one_number_each(structures: pydicom.Dataset, path: Path) -> None:
 
 def rois_of(structures: pydicom.Dataset) -> list[str]:
     """Return the names of a structure set's regions, in file order."""
-    return [str(item.get("ROIName") or "").strip() for item in structures.get("StructureSetROISequence") or []]
+    return [str(item.get("ROIName") or "").strip() for item in structures.get(OF_REGIONS) or []]
 
 
 def read_rois(path: str | os.PathLike[str]) -> list[str]:
@@ -176,36 +193,41 @@ def require_area(contours: Contours) -> None:
         raise BadInput(f"{contours.name}: expected closed planar contours, got {others}; choose another ROI.")
 
 
-def contours_of(
-    structures: pydicom.Dataset, index: int, *, path: Path, image_uids: Collection[str] | None = None
-) -> Contours:
+def contours_of(structures: pydicom.Dataset, index: int, *, path: Path, images: ImagePlanes | None = None) -> Contours:
     """Return the contours of one region; those that enclose no area are counted and left out.
 
     Args:
         structures: dataset of an RTSTRUCT.
         index: index of the region in `rois_of`.
         path: the file, for messages.
-        image_uids: SOPInstanceUIDs of the available images; None to accept any reference.
+        images: those on which the contours may lie; None to accept any reference.
 
     Raises:
-        BadInput: the region has no frame of reference, or its numbers are malformed.
+        BadInput: the region has no frame of reference; its numbers are malformed; or a contour lies in the slice of
+            another image than it names, or names an image that is not at hand while others do not.
     """
-    entry = structures.StructureSetROISequence[index]
-    roi, frame = safe_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
+    with refusing(path, "structure set"):
+        entry = structures[OF_REGIONS][index]
+        roi, frame = safe_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")
     with refusing(path, "structure set"):
         items = [
             contour
-            for item in structures.get("ROIContourSequence") or []
+            for item in structures.get(OF_CONTOURS) or []
             if _number(item, "ReferencedROINumber") == _number(entry, "ROINumber")
             for contour in item.get("ContourSequence") or []
         ]
         closed = closed_contours(items, name)
-        unreferenced = sum(not _refers(item, image_uids) for item in items)
-    if unreferenced:
-        log.warning("%s: %d contours name no image at hand; frame and geometry place them.", name, unreferenced)
+        named = [_images_of(item) for item in items]
+    unreferenced = _require_own_images(named, images, name)
+    for uids, polygon in zip((named[k] for k in closed.items), closed.polygons, strict=True):
+        if images and not all(images.holds(uid, polygon) for uid in uids):
+            raise BadInput(
+                f"{name}: expected contours in the slices of the images that they name, but one lies in another slice; "
+                "export the structure set again."
+            )
     return Contours(roi, str(frame), closed.polygons, path, closed.exclusive, closed.skipped, unreferenced)
 
 
@@ -214,7 +236,22 @@ def _number(item: pydicom.Dataset, keyword: str) -> int | None:
     return None if value in (None, "") else int(value)
 
 
-def _refers(item: pydicom.Dataset, image_uids: Collection[str] | None) -> bool:
-    """Return whether a contour references an image, and only images in `image_uids`."""
-    referenced = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
-    return any(referenced) and (image_uids is None or all(uid in image_uids for uid in referenced))
+def _images_of(item: pydicom.Dataset) -> list[str]:
+    """Return the SOPInstanceUIDs of the images that a contour names."""
+    uids = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
+    return [uid for uid in uids if uid]
+
+
+def _require_own_images(named: Sequence[Sequence[str]], images: ImagePlanes | None, name: str) -> int:
+    """Return how many contours name no image at hand; raise if some name images at hand and some others."""
+    of_series = [bool(uids) and (images is None or all(uid in images.positions for uid in uids)) for uids in named]
+    others = sum(bool(uids) for uids, known in zip(named, of_series, strict=True) if not known)
+    if others and any(of_series):
+        raise BadInput(
+            f"{name}: expected contours on images of one series, but {others} of {len(named)} name images that are not "
+            "at hand; add the missing images."
+        )
+    unreferenced = len(named) - sum(of_series)
+    if unreferenced:
+        log.warning("%s: %d contours name no image at hand; frame and geometry place them.", name, unreferenced)
+    return unreferenced

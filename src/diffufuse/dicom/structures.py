@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from diffufuse.dicom.image_planes import ImagePlanes
 from diffufuse.dicom.rasterizing import MM3_PER_ML, drawn_ml, fill, place
 from diffufuse.dicom.region_names import matching_names
 from diffufuse.dicom.rtstruct import (
@@ -54,7 +55,7 @@ def read_masks(
     frame_of_reference: str | None,
     optional: Collection[str] = (),
     joined: Collection[str] = (),
-    image_uids: Collection[str] | None = None,
+    images: ImagePlanes | None = None,
 ) -> Masks:
     """Read regions of interest onto the grid of the image that they were drawn on.
 
@@ -66,7 +67,7 @@ def read_masks(
         frame_of_reference: FrameOfReferenceUID of the image; None if unknown, which is accepted with a warning.
         optional: labels that a file may lack.
         joined: labels whose pattern may match several regions, which are united.
-        image_uids: SOPInstanceUIDs of the image, to count contours on other images; None to skip the count.
+        images: the single images of the grid, to check what contours say of them; None to skip the check.
 
     Returns:
         The masks and their facts.
@@ -80,7 +81,7 @@ def read_masks(
             f"{series.files[0].parent}: expected one file in a {series.modality} series, got {len(series.files)}; "
             "choose one."
         )
-    request = _Request(series, patterns, grid, frame_of_reference, optional, joined, image_uids)
+    request = _Request(series, patterns, grid, frame_of_reference, optional, joined, images)
     if series.modality == "RTSTRUCT":
         return _from_contours(request)
     if series.modality == "SEG":
@@ -96,7 +97,7 @@ class _Request:
     frame_of_reference: str | None
     optional: Collection[str]
     joined: Collection[str]
-    image_uids: Collection[str] | None
+    images: ImagePlanes | None
 
     @property
     def path(self) -> Path:
@@ -170,7 +171,7 @@ def _from_contours(request: _Request) -> Masks:
         names = rois_of(structures)
 
     def region_of(index: int) -> _Region:
-        contours = contours_of(structures, index, path=request.path, image_uids=request.image_uids)
+        contours = contours_of(structures, index, path=request.path, images=request.images)
         return _rasterized(contours, request)
 
     return _masks(request, names, region_of)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from diffufuse.dicom.choice import Chosen, choice_report, choose_series
+from diffufuse.dicom.image_planes import image_planes
 from diffufuse.dicom.series import Series, find_series, read_stack, sidecar_of
 from diffufuse.dicom.structures import read_masks
 from diffufuse.dicom.suv import read_suv
@@ -111,6 +112,7 @@ class DicomCase:
             reference,
             frame_of_reference=drawn_on.series.frame_of_reference,
             optional=settings.get("optional", ()),
+            images=image_planes(drawn_on.series),
             joined=[label for label, asked in settings["rois"].items() if not isinstance(asked, str)],
         )
         labels = np.zeros(reference.shape, np.uint8)
