@@ -8,8 +8,10 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from diffufuse.dicom.structures import Masks
+from diffufuse.dicom.series import find_series, read_series
+from diffufuse.dicom.structures import Masks, painted
 from diffufuse.phantom.dicom_headers import uid_of
+from faults import Fault
 from faults.structures import (
     INNER,
     INNER_VOXELS,
@@ -25,6 +27,7 @@ from faults.structures import (
     first_contour,
     mass,
     mended,
+    read,
     refused,
     write_contours,
 )
@@ -264,7 +267,7 @@ def rois(*named: tuple[str, Sequence[Contour]]) -> Callable[[Path], None]:
 
 
 PARTS = [("GTV1", [Contour(square(0.5, 8.5))]), ("GTV2", [Contour(square(4.5, 12.5))]), ("Skin", [C])]
-UNITED = {"mass": "^GTV", "joined": ("mass",)}
+UNITED = {"mass": {"pattern": "^GTV", "several": "union"}}
 JOINED = [
     mended("several ROIs of one label", rois(*PARTS), drawn(128, mass(112, rois=2, empty_rois=0)), **UNITED),
     mended("one ROI where several may be", rois(*PARTS[1:]), mass(64, rois=1), **UNITED),
@@ -298,4 +301,25 @@ JOINED = [
     ),
 ]
 
-FAULTS = READ_ONCE + UNIONS + KINDS + NUMBERS + LESIONS + JOINED
+
+def painting(*order: str) -> Callable[[Path], object]:
+    def reading(folder: Path) -> object:
+        (image,) = find_series(folder / "MR")
+        masks = read(folder, optional=()).masks
+        return painted({label: masks[label] for label in order}, {"mass": 1, "edema": 2}, read_series(image), folder)
+
+    return reading
+
+
+RING_AND_CORE = rois(("GTV_Mass", [Contour(INNER)]), ("GTV_Edema", [C]))
+PAINTED = [
+    Fault("structures: label wholly under a later one", RING_AND_CORE, painting("mass", "edema"), "lie on all of mass"),
+    Fault(
+        "structures: label in part under a later one",
+        RING_AND_CORE,
+        painting("edema", "mass"),
+        right=lambda volume: np.bincount(volume.array.ravel())[1:].tolist() == [9, OUTER_VOXELS - 9],
+    ),
+]
+
+FAULTS = PAINTED + READ_ONCE + UNIONS + KINDS + NUMBERS + LESIONS + JOINED

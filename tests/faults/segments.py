@@ -108,7 +108,7 @@ ELSEWHERE = (
     block(x=slice(0, 3), z=slice(1, 2)) | block(x=slice(4, 7), z=slice(3, 4)) | block(x=slice(9, 12), z=slice(5, 6))
 )
 MANY = {f"lesion {k}": block(x=slice(2 * k, 2 * k + 2)) for k in range(10)}
-JOINED = {"mass": "^(GTV|lesion)", "joined": ("mass",)}
+JOINED = {"mass": {"pattern": "^(GTV|lesion)", "several": "union"}}
 LESIONS = [
     mended("segment of one slice each, two and three slices apart", segments(masks={"GTV_Mass": APART}), same(APART)),
     mended("segment of every second slice, but elsewhere", segments(masks={"GTV_Mass": ELSEWHERE}), same(ELSEWHERE)),

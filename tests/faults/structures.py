@@ -139,8 +139,7 @@ def read(
     *,
     frame: str | None = "",
     optional: Sequence[str] = ("edema",),
-    joined: Sequence[str] = (),
-    **patterns: str,
+    **patterns: str | dict[str, str],
 ) -> Masks:
     (image,) = find_series(folder / "MR")
     return read_on(
@@ -149,7 +148,6 @@ def read(
         patterns or PATTERNS,
         frame_of_reference={"": image.frame_of_reference, "none": ""}.get(frame, frame),
         optional=optional,
-        joined=joined,
         images=image_planes(image),
     )
 

@@ -49,12 +49,11 @@ class Masks:
 
 def read_masks(
     series: Series,
-    patterns: Mapping[str, str],
+    patterns: Mapping[str, str | Mapping[str, str]],
     grid: Volume,
     *,
     frame_of_reference: str | None,
     optional: Collection[str] = (),
-    joined: Collection[str] = (),
     images: ImagePlanes | None = None,
 ) -> Masks:
     """Read regions of interest onto the grid of the image that they were drawn on.
@@ -62,11 +61,10 @@ def read_masks(
     Args:
         series: of modality RTSTRUCT or SEG, one file.
         patterns: label to the regular expression that matches one ROI name or segment label, searched ignoring case;
-            `^GTV$` is exact.
+            `^GTV$` is exact. `{pattern: ..., several: union}` in its place may match several, which are united.
         grid: the image.
         frame_of_reference: FrameOfReferenceUID of the image; None if unknown, which is accepted with a warning.
         optional: labels that a file may lack.
-        joined: labels whose pattern may match several regions, which are united.
         images: the single images of the grid, to check what contours say of them; None to skip the check.
 
     Returns:
@@ -81,7 +79,7 @@ def read_masks(
             f"{series.files[0].parent}: expected one file in a {series.modality} series, got {len(series.files)}; "
             "choose one."
         )
-    request = _Request(series, patterns, grid, frame_of_reference, optional, joined, images)
+    request = _Request(series, patterns, grid, frame_of_reference, optional, images)
     if series.modality == "RTSTRUCT":
         return _from_contours(request)
     if series.modality == "SEG":
@@ -89,14 +87,37 @@ def read_masks(
     raise BadInput(f"{request.path}: expected modality RTSTRUCT or SEG, got {series.modality}; choose another series.")
 
 
+def painted(masks: Mapping[str, Mask], values: Mapping[str, int], grid: Volume, path: Path) -> Volume:
+    """Return the masks as one volume of labels, uint8; later ones lie on earlier ones.
+
+    Args:
+        masks: label to mask on the grid, in painting order.
+        values: label to number.
+        grid: of the masks.
+        path: the file or folder, for messages.
+
+    Raises:
+        BadInput: nothing of a label is left.
+    """
+    labels = np.zeros(grid.shape, np.uint8)
+    for label, mask in masks.items():
+        labels[mask] = values[label]
+    hidden = [label for label in masks if not (labels == values[label]).any()]
+    if hidden:
+        raise BadInput(
+            f"{path}: expected voxels of every label, but later ones lie on all of {', '.join(hidden)}; change the "
+            "order of the block's rois."
+        )
+    return grid.with_array(labels)
+
+
 @dataclass(frozen=True)
 class _Request:
     series: Series
-    patterns: Mapping[str, str]
+    patterns: Mapping[str, str | Mapping[str, str]]
     grid: Volume
     frame_of_reference: str | None
     optional: Collection[str]
-    joined: Collection[str]
     images: ImagePlanes | None
 
     @property
@@ -107,9 +128,13 @@ class _Request:
         """Return label to the indices of its regions in the file; none where an optional one is absent."""
         indices = {
             label: matching_names(
-                names, pattern, self.path, optional=label in self.optional, several=label in self.joined
+                names,
+                asked if isinstance(asked, str) else asked["pattern"],
+                self.path,
+                optional=label in self.optional,
+                several=self.joins(label),
             )
-            for label, pattern in self.patterns.items()
+            for label, asked in self.patterns.items()
         }
         used = [index for several in indices.values() for index in several]
         if len(set(used)) < len(used):
@@ -118,6 +143,10 @@ class _Request:
                 "the same; change the patterns."
             )
         return indices
+
+    def joins(self, label: str) -> bool:
+        """Return whether several regions may be this label."""
+        return not isinstance(self.patterns[label], str)
 
     def mask_ml(self, mask: Mask) -> float:
         return float(np.count_nonzero(mask) * np.prod(self.grid.spacing_mm) / MM3_PER_ML)
@@ -149,7 +178,7 @@ def _masks(request: _Request, names: list[str], region_of: Callable[[int], _Regi
         elif regions and label not in request.optional:
             raise cast(BadInput, regions[0].refusal)
         if regions:
-            joined = {"rois": len(regions), "empty_rois": len(regions) - len(drawn)} if label in request.joined else {}
+            joined = {"rois": len(regions), "empty_rois": len(regions) - len(drawn)} if request.joins(label) else {}
             mask_ml = request.mask_ml(masks[label]) if drawn else 0.0
             facts[label] = _joined_facts([region.facts for region in regions]) | {"mask_ml": mask_ml} | joined
     return Masks(masks, facts | {"rois_left_over": len(names) - sum(map(len, chosen.values()))})

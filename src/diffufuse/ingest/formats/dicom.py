@@ -7,12 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from diffufuse.dicom.choice import Chosen, choice_report, choose_series
 from diffufuse.dicom.image_planes import image_planes
 from diffufuse.dicom.series import Series, find_series, read_stack, sidecar_of
-from diffufuse.dicom.structures import read_masks
+from diffufuse.dicom.structures import painted, read_masks
 from diffufuse.dicom.suv import read_suv
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
@@ -99,7 +97,7 @@ class DicomCase:
         """Read the labels on the reference grid, from the structure set or segmentation chosen by the rules.
 
         Raises:
-            BadInput: none matches, or a required region is missing or does not fit the grid.
+            BadInput: none matches, a required region is missing or does not fit the grid, or later labels hide one.
         """
         settings = self.block["annotation"]
         drawn_on = self.chosen[settings["drawn_on"]]
@@ -108,15 +106,10 @@ class DicomCase:
         annotation = choose_series(self.series, settings["series"], required="the annotation")
         regions = read_masks(
             cast(Chosen, annotation).series,
-            {label: asked if isinstance(asked, str) else asked["pattern"] for label, asked in settings["rois"].items()},
+            settings["rois"],
             reference,
             frame_of_reference=drawn_on.series.frame_of_reference,
             optional=settings.get("optional", ()),
             images=image_planes(drawn_on.series),
-            joined=[label for label, asked in settings["rois"].items() if not isinstance(asked, str)],
         )
-        labels = np.zeros(reference.shape, np.uint8)
-        for label in settings["rois"]:
-            if label in regions.masks:
-                labels[regions.masks[label]] = self.block["labels"][label]
-        return reference.with_array(labels), regions.facts
+        return painted(regions.masks, self.block["labels"], reference, self.folder), regions.facts
