@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from faults.structures import Contour, write_contours
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
@@ -17,6 +18,7 @@ from diffufuse.dicom.rtstruct import Contours, contours_of, read_contours, read_
 from diffufuse.dicom.series import find_series, read_series
 from diffufuse.dicom.structures import read_masks
 from diffufuse.errors import BadInput
+from diffufuse.ingest.formats import dicom
 from diffufuse.space.volumes import Volume, read_volume
 
 FRAME = "1.2.4"
@@ -319,6 +321,29 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "rs.dcm").write_bytes(b"nothing")
     with pytest.raises(BadInput, match="its 7 bytes"):
         read_rois(tmp_path / "rs.dcm")
+
+
+def test_block_may_unite_several_regions_in_a_label(tmp_path):
+    lesions = [("GTV1", [Contour(box(1.5, 5.5))]), ("GTV2", [Contour(box(3.5, 9.5))]), ("Skin", [Contour()])]
+    write_contours(tmp_path / "PH-1", lesions)
+    block = {
+        "reference": "t1",
+        "modalities": {"t1": {"kind": "mr", "series": [{"Modality": "^MR$"}]}},
+        "annotation": {
+            "drawn_on": "t1",
+            "series": [{"Modality": "^RTSTRUCT$"}],
+            "rois": {"mass": {"pattern": "^GTV", "several": "union"}},
+        },
+        "labels": {"mass": 1},
+    }
+    case = dicom.open_case(tmp_path, "PH-1", block)
+    image, _ = case.read_image("t1")
+    labels, facts = case.read_labels(image)
+    assert labels.array.sum() == 4**2 + 6**2 - 2**2
+    assert (facts["mass"]["rois"], facts["rois_left_over"]) == (2, 1)
+    block["annotation"]["rois"]["mass"] = "^GTV"
+    with pytest.raises(BadInput, match=r"'GTV1', 'GTV2'\); .*or join them by \{pattern: '\^GTV', several: union\}"):
+        case.read_labels(image)
 
 
 @pytest.mark.real
