@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from diffufuse.dicom.polygons import (
     Relation,
     Scan,
     filled,
+    neighbors,
     perimeter,
     relation,
 )
@@ -83,7 +83,9 @@ def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], nam
             "CLOSEDPLANAR_XOR; export the structure set with one of them."
         )
     ordered = [polygons[k] for k in np.argsort(areas)[::-1]]
-    relations = {pair: relation(ordered[pair[1]], ordered[pair[0]]) for pair in combinations(range(len(ordered)), 2)}
+    relations = {
+        (larger, smaller): relation(ordered[smaller], ordered[larger]) for larger, smaller in neighbors(ordered)
+    }
     if exclusive[0]:
         _require_no_copies(relations, name)
         odd = Scan(ordered).area(lambda turns: turns.sum(axis=0) % 2 == 1)

@@ -86,6 +86,15 @@ class Scan:
         return self.area(_in_any)
 
 
+def neighbors(polygons: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Return the pairs of polygons whose boxes meet, by index, the first below the second; others lie apart."""
+    low = np.array([polygon.min(axis=0) for polygon in polygons])
+    high = np.array([polygon.max(axis=0) for polygon in polygons])
+    meet = (low[:, None] <= high[None]).all(axis=2)
+    first, second = np.nonzero(np.triu(meet & meet.T, k=1))
+    return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
 def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
     """Return how a polygon lies to one of no smaller area.
 
@@ -95,8 +104,6 @@ def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
         `UNCLEAR` if one is almost the other, lies almost wholly inside it, or inside it and along its edge, so that it
         may be a copy, an addition, a part or a hole.
     """
-    if not _boxes_meet(smaller, larger):
-        return Relation.APART
     both = Scan([smaller, larger])
     area, whole, common = (both.area(inside) for inside in (_in_first, _in_second, _in_both))
     tolerance = min(SAME_WITHIN * perimeter(smaller), SHARE_OF_AREA * area)
@@ -128,10 +135,6 @@ def _in_second(turns: np.ndarray) -> np.ndarray:
 
 def _in_both(turns: np.ndarray) -> np.ndarray:
     return _in_first(turns) & _in_second(turns)
-
-
-def _boxes_meet(first: np.ndarray, second: np.ndarray) -> bool:
-    return bool((first.min(axis=0) <= second.max(axis=0)).all() and (second.min(axis=0) <= first.max(axis=0)).all())
 
 
 def _share_along(smaller: np.ndarray, larger: np.ndarray) -> float:

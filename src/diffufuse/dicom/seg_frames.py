@@ -111,8 +111,10 @@ def _require_kind_and_pixels(file: Segmentation, path: Path, frames: int) -> Non
         held = len(file.PixelData)
     if kind not in KINDS:
         raise BadInput(f"{path}: expected a SegmentationType of {', '.join(KINDS)}, got another; export it again.")
-    if (bits == 1) != (kind == "BINARY"):
-        raise BadInput(f"{path}: expected 1 bit per pixel in BINARY segments alone, got {bits} in {kind} ones.")
+    if bits == 1 and kind != "BINARY":
+        raise BadInput(
+            f"{path}: expected 1 bit per pixel in BINARY segments alone, got {kind} ones of 1 bit; export it again."
+        )
     due = -(-pixels * bits // 8)
     if not compressed and held not in (due, due + due % 2):
         raise BadInput(f"{path}: expected {due} bytes of pixels for {frames} frames, got {held}; fetch it again.")
