@@ -10,7 +10,8 @@ from diffufuse.types import Mask
 STRIP = 1 / 4  # of a voxel; widths are linear between two rows of vertices, but for edges that intersect
 SAME_WITHIN = 0.1  # mean distance of two outlines, in voxels, within which they are one
 DIFFER_LEAST = 0.5  # mean distance of two outlines, in voxels, from which both are meant
-SHARE_OF_AREA = 0.25
+NOISE = 0.02  # of a voxel; the last decimal of a coordinate
+SHARE_OF_AREA = 0.25  # so that tolerances along an outline do not exceed a small area
 MOST_OVERLAP = 0.95  # share of the smaller of two contours that are united
 MOST_ALONG = 0.25  # share of a hole's outline on that around it
 POINTS_PER_VOXEL = 4
@@ -106,18 +107,17 @@ def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
     """
     both = Scan([smaller, larger])
     area, whole, common = (both.area(inside) for inside in (_in_first, _in_second, _in_both))
-    tolerance = min(SAME_WITHIN * perimeter(smaller), SHARE_OF_AREA * area)
-    if common <= tolerance:
-        return Relation.APART
     length = (perimeter(smaller) + perimeter(larger)) / 2
-    if area - common > tolerance:
-        differ = common <= MOST_OVERLAP * area and area + whole - 2 * common >= DIFFER_LEAST * length
-        return Relation.PARTLY if differ else Relation.UNCLEAR
-    thickness = (whole - common) / length
-    if thickness <= SAME_WITHIN:
+    distance = (area + whole - 2 * common) / max(length, np.finfo(float).tiny)
+    if common <= min(SAME_WITHIN * perimeter(smaller), SHARE_OF_AREA * area):
+        return Relation.APART
+    if distance <= SAME_WITHIN:
         return Relation.SAME
-    is_hole = thickness > DIFFER_LEAST and _share_along(smaller, larger) < MOST_ALONG
-    return Relation.WITHIN if is_hole else Relation.UNCLEAR
+    if distance < DIFFER_LEAST:
+        return Relation.UNCLEAR
+    if area - common <= min(NOISE * perimeter(smaller), SHARE_OF_AREA * area):
+        return Relation.WITHIN if _share_along(smaller, larger) < MOST_ALONG else Relation.UNCLEAR
+    return Relation.PARTLY if common <= MOST_OVERLAP * area else Relation.UNCLEAR
 
 
 def _in_any(turns: np.ndarray) -> np.ndarray:
