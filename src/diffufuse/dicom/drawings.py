@@ -1,6 +1,6 @@
 """What the contours of one slice draw together: islands, holes, one contour twice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,12 +88,13 @@ def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], nam
     }
     if exclusive[0]:
         _require_no_copies(relations, name)
-        odd = Scan(ordered).area(lambda turns: turns.sum(axis=0) % 2 == 1)
+        groups = _groups(range(len(ordered)), relations)
+        odd = sum(Scan([ordered[k] for k in group]).area(_in_odd_number) for group in groups)
         return Drawing((tuple(ordered),), True, 0, odd)
     return _united(ordered, relations, name)
 
 
-def _united(ordered: Sequence[np.ndarray], relations: dict[tuple[int, int], Relation], name: str) -> Drawing:
+def _united(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], Relation], name: str) -> Drawing:
     """Return the drawing of CLOSED_PLANAR contours, ordered from large to small."""
     copies = {smaller for (_, smaller), how in relations.items() if how is Relation.SAME}
     distinct = {pair: how for pair, how in relations.items() if copies.isdisjoint(pair)}
@@ -111,12 +112,31 @@ def _united(ordered: Sequence[np.ndarray], relations: dict[tuple[int, int], Rela
     for index in range(len(ordered)):
         depths.append(max((depths[larger] + 1 for larger in around[index]), default=0))
     kept = [index for index in range(len(ordered)) if index not in copies]
-    layers = tuple(tuple(ordered[k] for k in kept if depths[k] == depth) for depth in range(max(depths) + 1))
-    area = sum((-1) ** depth * Scan(polygons).united_area() for depth, polygons in enumerate(layers))
-    return Drawing(layers, False, len(copies), area)
+    layers, area = [], 0.0
+    for depth in range(max(depths) + 1):
+        members = [index for index in kept if depths[index] == depth]
+        layers.append(tuple(ordered[k] for k in members))
+        groups = _groups(members, distinct)
+        area += (-1) ** depth * sum(Scan([ordered[k] for k in group]).united_area() for group in groups)
+    return Drawing(tuple(layers), False, len(copies), area)
 
 
-def _require_no_copies(relations: dict[tuple[int, int], Relation], name: str) -> None:
+def _groups(members: Sequence[int], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Return the groups of polygons that pairs connect, by index; areas of different groups simply add up."""
+    group_of = {member: {member} for member in members}
+    for first, second in pairs:
+        if first in group_of and second in group_of:
+            joined = group_of[first] | group_of[second]
+            group_of |= dict.fromkeys(joined, joined)
+    return [sorted(group) for member, group in group_of.items() if member == min(group)]
+
+
+def _in_odd_number(turns: np.ndarray) -> np.ndarray:
+    odd: np.ndarray = turns.sum(axis=0) % 2 == 1
+    return odd
+
+
+def _require_no_copies(relations: Mapping[tuple[int, int], Relation], name: str) -> None:
     if {Relation.SAME, Relation.UNCLEAR} & set(relations.values()):
         raise BadInput(
             f"{name}: expected CLOSEDPLANAR_XOR contours that differ, but two are the same or almost, and would "

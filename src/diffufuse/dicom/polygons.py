@@ -8,9 +8,8 @@ import numpy as np
 from diffufuse.types import Mask
 
 STRIP = 1 / 4  # of a voxel; widths are linear between two rows of vertices, but for edges that intersect
-SAME_WITHIN = 0.1  # mean distance of two outlines, in voxels, within which they are one
+SAME_WITHIN = 0.1  # distance of two outlines, in voxels, within which they coincide
 DIFFER_LEAST = 0.5  # mean distance of two outlines, in voxels, from which both are meant
-NOISE = 0.02  # of a voxel; the last decimal of a coordinate
 SHARE_OF_AREA = 0.25  # so that tolerances along an outline do not exceed a small area
 MOST_OVERLAP = 0.95  # share of the smaller of two contours that are united
 MOST_ALONG = 0.25  # share of a hole's outline on that around it
@@ -67,10 +66,10 @@ class Scan:
         strip, column, direction = (np.concatenate(part) for part in zip(*crossed, strict=True))
         order = np.lexsort((column, strip))
         owner = np.repeat(np.arange(len(polygons)), [len(part[0]) for part in crossed])[order]
-        turns = np.zeros((len(polygons), len(order)), int)
+        turns = np.zeros((len(polygons), len(order)), np.int16)
         turns[owner, np.arange(len(order))] = direction[order]
         # Every polygon ends each strip outside of itself, so that the sums need not start anew.
-        self._turns = np.cumsum(turns, axis=1)[:, :-1]
+        self._turns = np.cumsum(turns, axis=1, dtype=np.int16)[:, :-1]
         self._areas = np.diff(column[order]) * np.diff(limits)[strip[order][:-1]]
 
     def area(self, inside: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -115,8 +114,9 @@ def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
         return Relation.SAME
     if distance < DIFFER_LEAST:
         return Relation.UNCLEAR
-    if area - common <= min(NOISE * perimeter(smaller), SHARE_OF_AREA * area):
-        return Relation.WITHIN if _share_along(smaller, larger) < MOST_ALONG else Relation.UNCLEAR
+    out, along = _shares(smaller, larger)
+    if not out:
+        return Relation.WITHIN if along < MOST_ALONG else Relation.UNCLEAR
     return Relation.PARTLY if common <= MOST_OVERLAP * area else Relation.UNCLEAR
 
 
@@ -137,20 +137,24 @@ def _in_both(turns: np.ndarray) -> np.ndarray:
     return _in_first(turns) & _in_second(turns)
 
 
-def _share_along(smaller: np.ndarray, larger: np.ndarray) -> float:
-    """Return the share of an outline that lies on another."""
+def _shares(smaller: np.ndarray, larger: np.ndarray) -> tuple[float, float]:
+    """Return the shares of an outline that lie outside of another polygon, and on its outline."""
     steps = np.roll(smaller, -1, axis=0) - smaller
     lengths = np.linalg.norm(steps, axis=1)
     counts = np.ceil(lengths * POINTS_PER_VOXEL).astype(int)
     edge = np.repeat(np.arange(len(smaller)), counts)
     ahead = (np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[edge]
-    points = smaller[edge] + ahead[:, None] * steps[edge]
-    near = np.zeros(len(points), bool)
+    points, weights = smaller[edge] + ahead[:, None] * steps[edge], (lengths / np.maximum(counts, 1))[edge]
+    near, inside = np.zeros(len(points), bool), np.zeros(len(points), bool)
     for start, end in zip(larger, np.roll(larger, -1, axis=0), strict=True):
         along = end - start
         position = np.clip((points - start) @ along / max(along @ along, np.finfo(float).tiny), 0, 1)
         near |= np.linalg.norm(points - start - position[:, None] * along, axis=1) <= SAME_WITHIN
-    return float((lengths[edge] / counts[edge])[near].sum() / lengths.sum())
+        if along[0]:
+            between = (start[0] <= points[:, 0]) != (end[0] <= points[:, 0])
+            inside ^= between & (start[1] + (points[:, 0] - start[0]) * along[1] / along[0] > points[:, 1])
+    whole = weights.sum()
+    return float(weights[~inside & ~near].sum() / whole), float(weights[near].sum() / whole)
 
 
 def _crossings(polygon: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
