@@ -39,6 +39,8 @@ class Drawing:
 
     def mask(self, shape: tuple[int, int]) -> Mask:
         """Return the voxels (rows, columns) whose centers lie inside."""
+        if len(self.layers) == len(self.layers[0]) == 1:
+            return filled(self.layers[0][0], shape)
         mask = np.zeros(shape, bool)
         for depth, polygons in enumerate(self.layers):
             for polygon in polygons:

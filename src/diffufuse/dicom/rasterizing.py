@@ -117,16 +117,18 @@ def fill(placed: Placed, grid: Volume) -> Filled:
             the outlines can explain.
     """
     mask = np.zeros(grid.shape, bool)
+    without_voxel = 0
     view, voxel_ml = np.moveaxis(mask, placed.axis, 0), float(np.prod(grid.spacing_mm)) / MM3_PER_ML
     for index, drawing in placed.drawings.items():
-        view[index] = drawing.mask(view.shape[1:])
-        drawn, filled = drawing.area, int(np.count_nonzero(view[index]))
+        inside = drawing.mask(view.shape[1:])
+        view[index] = inside
+        drawn, filled = drawing.area, int(np.count_nonzero(inside))
+        without_voxel += not filled
         if abs(drawn - filled) > drawing.tolerance():
             raise BadInput(
                 f"{placed.name}, slice {index}: expected a mask as large as its contours, got {filled * voxel_ml:.3f} "
                 f"ml where {drawn * voxel_ml:.3f} ml are drawn; draw the slice again."
             )
-    without_voxel = sum(not view[index].any() for index in placed.drawings)
     if without_voxel:
         log.warning("%s: the contours of %d slices hold no voxel center.", placed.name, without_voxel)
     return Filled(mask, without_voxel, require_own_stack(placed.name, mask, placed.axis, placed.positions))
