@@ -255,6 +255,11 @@ LESIONS = [
     ),
     refused("contours of every third slice", in_slices((0, SMALL), (3, SMALL), (6, SMALL)), "3 or more apart"),
     mended(
+        "lesion without voxel center in a slice with another",
+        in_slices((1, OUTER), (1, square(14.1, 14.4))),
+        mass(OUTER_VOXELS, without_voxel=1),
+    ),
+    mended(
         "lesion without voxel center beside another",
         in_slices((1, OUTER), (2, square(3.1, 3.4))),
         mass(OUTER_VOXELS, without_voxel=1),

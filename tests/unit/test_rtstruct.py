@@ -1,6 +1,7 @@
 """Contours of known area fill the right voxels; contours that do not belong to the image are refused."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from faults.structures import Contour, write_contours
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from diffufuse.dicom.drawings import drawing_of
+from diffufuse.dicom.drawings import Drawing, drawing_of
 from diffufuse.dicom.image_planes import image_planes
 from diffufuse.dicom.polygons import Relation, Scan, filled, relation
-from diffufuse.dicom.rasterizing import drawn_ml, place, rasterize
+from diffufuse.dicom.rasterizing import Placed, drawn_ml, place, rasterize
+from diffufuse.dicom.rasterizing import fill as fill_placed
 from diffufuse.dicom.rtstruct import Contours, contours_of, read_contours, read_rois
-from diffufuse.dicom.series import find_series, read_series
+from diffufuse.dicom.series import find_series, headers_of, read_series
 from diffufuse.dicom.structures import read_masks
 from diffufuse.errors import BadInput
 from diffufuse.ingest.formats import dicom
@@ -281,6 +283,30 @@ def test_area_and_mask_of_any_outline_differ_by_no_more_than_its_voxels(seed):
     corners = np.stack([np.cos(angles), np.sin(angles)], axis=1) * generator.uniform(0.2, 14, (len(angles), 1)) + 15
     drawing = drawing_of([corners], exclusive=[False], name="")
     assert abs(drawing.mask((31, 31)).sum() - drawing.area) <= drawing.tolerance()
+
+
+def test_mask_that_is_not_as_large_as_its_contours_is_refused():
+    grid = grid_of()
+    corners = np.array(box(1.5, 11.5))
+    for area, right in ((100.0, True), (90.0, True), (60.0, False), (200.0, False)):
+        drawings = {5: Drawing(((corners,),), False, 0, area)}
+        placed = Placed("rs.dcm, ROI GTV", drawings, {5: 5.0}, 2, 0.0)
+        with nullcontext() if right else pytest.raises(BadInput, match=r"slice 5: expected a mask as large as"):
+            assert fill_placed(placed, grid).mask.sum() == 100
+
+
+def test_image_that_is_not_parallel_to_the_others_does_not_place_contours(tmp_path):
+    write_contours(tmp_path, [("GTV", [Contour()])])
+    (series,) = find_series(tmp_path / "MR")
+    headers = headers_of(series)
+    headers[0].ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    planes = image_planes(series)
+    place_of = [planes.positions[str(header.SOPInstanceUID)] for header in headers]
+    assert place_of[0] is None
+    assert planes.distance_mm == pytest.approx(3.0)
+    assert planes.holds(str(headers[0].SOPInstanceUID), np.full((3, 3), 1e3))
+    assert planes.holds(str(headers[3].SOPInstanceUID), place_of[3] + [[5, 5, 1.4]])
+    assert not planes.holds(str(headers[3].SOPInstanceUID), place_of[3] + [[5, 5, 1.6]])
 
 
 def test_region_that_ends_at_the_last_voxels_is_filled_to_the_edge():

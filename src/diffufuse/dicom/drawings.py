@@ -37,9 +37,14 @@ class Drawing:
     repeated: int
     area: float
 
+    @property
+    def is_composed(self) -> bool:
+        """Whether there is more than one contour."""
+        return len(self.layers) > 1 or len(self.layers[0]) > 1
+
     def mask(self, shape: tuple[int, int]) -> Mask:
         """Return the voxels (rows, columns) whose centers lie inside."""
-        if len(self.layers) == len(self.layers[0]) == 1:
+        if not self.is_composed:
             return filled(self.layers[0][0], shape)
         mask = np.zeros(shape, bool)
         for depth, polygons in enumerate(self.layers):
@@ -49,6 +54,10 @@ class Drawing:
                 else:
                     mask[filled(polygon, shape)] = depth % 2 == 0
         return mask
+
+    def without_voxel(self, shape: tuple[int, int]) -> int:
+        """Return the number of contours around no voxel center."""
+        return sum(not filled(polygon, shape).any() for layer in self.layers for polygon in layer)
 
     def tolerance(self) -> float:
         """Return the most, in voxels, by which area and mask can differ: only voxels on an outline are in part inside.

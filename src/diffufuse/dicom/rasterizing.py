@@ -51,7 +51,7 @@ class Filled:
 
     Attributes:
         mask: (X, Y, Z), True inside.
-        without_voxel: number of slices whose contours hold no voxel center.
+        without_voxel: number of contours around no voxel center.
         left_out: number of slices without contours between two whose contours overlap.
     """
 
@@ -123,14 +123,14 @@ def fill(placed: Placed, grid: Volume) -> Filled:
         inside = drawing.mask(view.shape[1:])
         view[index] = inside
         drawn, filled = drawing.area, int(np.count_nonzero(inside))
-        without_voxel += not filled
+        without_voxel += drawing.without_voxel(view.shape[1:]) if drawing.is_composed else not filled
         if abs(drawn - filled) > drawing.tolerance():
             raise BadInput(
                 f"{placed.name}, slice {index}: expected a mask as large as its contours, got {filled * voxel_ml:.3f} "
                 f"ml where {drawn * voxel_ml:.3f} ml are drawn; draw the slice again."
             )
     if without_voxel:
-        log.warning("%s: the contours of %d slices hold no voxel center.", placed.name, without_voxel)
+        log.warning("%s: %d contours hold no voxel center.", placed.name, without_voxel)
     return Filled(mask, without_voxel, require_own_stack(placed.name, mask, placed.axis, placed.positions))
 
 
