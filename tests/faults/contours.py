@@ -202,7 +202,15 @@ def one_reference(dataset: Dataset) -> None:
 
 
 def no_rois(dataset: Dataset) -> None:
-    del dataset.StructureSetROISequence
+    dataset.StructureSetROISequence = []
+
+
+def no_sequences(dataset: Dataset) -> None:
+    del dataset.StructureSetROISequence, dataset.ROIContourSequence
+
+
+def control_character(dataset: Dataset) -> None:
+    dataset.StructureSetROISequence[1].ROIName = "GTV\0Edema"
 
 
 NUMBERS = [
@@ -226,6 +234,8 @@ NUMBERS = [
         contours(C, replace(C, slice_index=4, image=None)),
         mass(2 * OUTER_VOXELS, unreferenced=1),
     ),
+    refused("structure set without ROIs", two_rois(no_sequences), "ends before", optional=("mass", "edema")),
+    refused("ROI name with a control character", two_rois(control_character), "printable", optional=("mass", "edema")),
     refused("contours without ROIs", two_rois(no_rois), "to none"),
     refused("contours without ROIs that must be there", two_rois(no_rois), "to none", optional=("mass", "edema")),
 ]

@@ -80,7 +80,7 @@ def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
     if dataset.Modality != "RTSTRUCT":
         raise BadInput(f"{path}: expected modality RTSTRUCT, got {dataset.Modality}; give the structure set's file.")
     require_whole(dataset, Path(path))
-    require_one_number_each(dataset, Path(path))
+    require_own_numbers(dataset, Path(path))
     return dataset
 
 
@@ -92,8 +92,8 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         path: the file, for messages.
 
     Raises:
-        BadInput: a value is shorter than its declared length, there are regions without a contour sequence, or an item
-            holds what none can hold.
+        BadInput: a value is shorter than its declared length, the sequence of regions or that of contours is absent, or
+            an item holds what none can hold.
     """
     elements = [structures.get_item(tag) for tag in structures.keys()]  # noqa: SIM118
     cut = any(
@@ -102,7 +102,7 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         and len(element.value or b"") < element.length
         for element in elements
     )
-    if cut or (OF_REGIONS in structures and OF_CONTOURS not in structures):
+    if cut or OF_REGIONS not in structures or OF_CONTOURS not in structures:
         raise BadInput(
             f"{path}: expected a whole DICOM file, but the structure set ends before its contours do; fetch it again."
         )
@@ -124,17 +124,21 @@ def _require_sound(item: pydicom.Dataset, path: Path) -> None:
             _require_sound(inner, path)
 
 
-def require_one_number_each(structures: pydicom.Dataset, path: Path) -> None:
+def require_own_numbers(structures: pydicom.Dataset, path: Path) -> None:
     """Raise unless every item of contours belongs to exactly one region.
 
     Contours that belong to none could be those of a region that seems to have none.
 
     Raises:
-        BadInput: a region or an item of contours has no number, two have the same, or contours belong to no region.
+        BadInput: a region or an item of contours has no number, two have the same, contours belong to no region, or a
+            name is damaged.
     """
     with refusing(path, "structure set"):
         regions = [_number(item, "ROINumber") for item in structures.get(OF_REGIONS) or []]
         drawn = [_number(item, "ReferencedROINumber") for item in structures.get(OF_CONTOURS) or []]
+        names = rois_of(structures)
+    if not all(name.isprintable() for name in names):
+        raise BadInput(f"{path}: expected printable ROI names, got one with control characters; export it again.")
     for noun, numbers in (("ROIs", regions), ("items of contours", drawn)):
         if None in numbers:
             raise BadInput(f"{path}: expected {noun} with an ROI number, got one without; export it again.")

@@ -18,7 +18,7 @@ from diffufuse.dicom.rtstruct import (
     contours_of,
     refusing,
     require_area,
-    require_one_number_each,
+    require_own_numbers,
     require_whole,
     rois_of,
 )
@@ -171,6 +171,8 @@ def _masks(request: _Request, names: list[str], region_of: Callable[[int], _Regi
     """Return the mask of each label, united from its regions; one of several may be empty."""
     masks, facts, chosen = {}, {}, request.chosen(names)
     for label, indices in chosen.items():
+        if not indices:
+            log.warning("%s: none of %d ROIs is the optional label %s.", request.path, len(names), label)
         regions = [region_of(index) for index in indices]
         drawn = [region.mask for region in regions if region.mask is not None]
         if drawn:
@@ -196,7 +198,7 @@ def _from_contours(request: _Request) -> Masks:
     with refusing(request.path, "structure set"):
         structures = headers_of(request.series)[0]
         require_whole(structures, request.path)
-        require_one_number_each(structures, request.path)
+        require_own_numbers(structures, request.path)
         names = rois_of(structures)
 
     def region_of(index: int) -> _Region:
