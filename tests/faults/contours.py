@@ -213,7 +213,12 @@ def control_character(dataset: Dataset) -> None:
     dataset.StructureSetROISequence[1].ROIName = "GTV\0Edema"
 
 
+def odd_modality(dataset: Dataset) -> None:
+    dataset.Modality = "RTSTRUCT\nDoe"
+
+
 NUMBERS = [
+    refused("structure set of a modality with a line break", two_rois(odd_modality), r"RTSTRUCT or SEG, got …;"),
     refused("two ROIs with one number", two_rois(one_number), "2 have 1 numbers"),
     refused("ROI without number", two_rois(no_number), "expected ROIs with an ROI number"),
     refused("contours without ROI number", two_rois(no_reference), "items of contours with an ROI number"),

@@ -16,6 +16,7 @@ from diffufuse.dicom.contour_items import closed_contours
 from diffufuse.dicom.image_planes import ImagePlanes
 from diffufuse.dicom.region_names import matching_names, safe_name
 from diffufuse.dicom.series import read_header
+from diffufuse.dicom.vocabulary import modality_code
 from diffufuse.errors import BadInput
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
     """
     dataset = read_header(path)
     if dataset.Modality != "RTSTRUCT":
-        raise BadInput(f"{path}: expected modality RTSTRUCT, got {dataset.Modality}; give the structure set's file.")
+        actual = modality_code(str(dataset.Modality))
+        raise BadInput(f"{path}: expected modality RTSTRUCT, got {actual}; give the structure set's file.")
     require_whole(dataset, Path(path))
     require_own_numbers(dataset, Path(path))
     return dataset

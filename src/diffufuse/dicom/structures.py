@@ -23,6 +23,7 @@ from diffufuse.dicom.rtstruct import (
     rois_of,
 )
 from diffufuse.dicom.series import Series, headers_of
+from diffufuse.dicom.vocabulary import modality_code
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
 from diffufuse.types import Mask
@@ -76,15 +77,18 @@ def read_masks(
     """
     if len(series.files) != 1:
         raise BadInput(
-            f"{series.files[0].parent}: expected one file in a {series.modality} series, got {len(series.files)}; "
-            "choose one."
+            f"{series.files[0].parent}: expected one file in a {modality_code(series.modality)} series, got "
+            f"{len(series.files)}; choose one."
         )
     request = _Request(series, patterns, grid, frame_of_reference, optional, images)
     if series.modality == "RTSTRUCT":
         return _from_contours(request)
     if series.modality == "SEG":
         return _from_segments(request)
-    raise BadInput(f"{request.path}: expected modality RTSTRUCT or SEG, got {series.modality}; choose another series.")
+    raise BadInput(
+        f"{request.path}: expected modality RTSTRUCT or SEG, got {modality_code(series.modality)}; choose another "
+        "series."
+    )
 
 
 def painted(masks: Mapping[str, Mask], values: Mapping[str, int], grid: Volume, path: Path) -> Volume:
