@@ -217,7 +217,21 @@ def odd_modality(dataset: Dataset) -> None:
     dataset.Modality = "RTSTRUCT\nDoe"
 
 
+def undelimited(folder: Path) -> None:
+    """Two contours in sequences of undefined length, where the second lost the tag that begins its item."""
+    path = write_contours(folder, [("GTV_Mass", [C, replace(C, slice_index=4)])])
+    dataset = pydicom.dcmread(path)
+    drawn = dataset.ROIContourSequence[0]
+    drawn["ContourSequence"].is_undefined_length = dataset["ROIContourSequence"].is_undefined_length = True
+    for item in (drawn, *drawn.ContourSequence):
+        item.is_undefined_length_sequence_item = True
+    dataset.save_as(path)
+    between = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    path.write_bytes(path.read_bytes().replace(between, b"", 1))
+
+
 NUMBERS = [
+    refused("contour whose item has lost its begin", undelimited, "expected 2 contours"),
     refused("structure set of a modality with a line break", two_rois(odd_modality), r"RTSTRUCT or SEG, got …;"),
     refused("two ROIs with one number", two_rois(one_number), "2 have 1 numbers"),
     refused("ROI without number", two_rois(no_number), "expected ROIs with an ROI number"),

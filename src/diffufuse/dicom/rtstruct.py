@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import RawDataElement
+from pydicom.uid import ExplicitVRLittleEndian
 
 from diffufuse.dicom.contour_items import closed_contours
 from diffufuse.dicom.image_planes import ImagePlanes
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_LENGTH = 0xFFFFFFFF
 OF_REGIONS, OF_CONTOURS = "StructureSetROISequence", "ROIContourSequence"
+CONTOUR_DATA = b"\x06\x30\x50\x00DS"  # its tag and VR in explicit little endian; no text or number looks like this
 DELIMITERS = 0xFFFE  # group of the tags that begin and end items
 
 
@@ -94,8 +96,8 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         path: the file, for messages.
 
     Raises:
-        BadInput: a value is shorter than its declared length, the sequence of regions or that of contours is absent, or
-            an item holds what none can hold.
+        BadInput: a value is shorter than its declared length, the sequence of regions or that of contours is absent, an
+            item holds what none can hold, or contours of the file are in none.
     """
     elements = [structures.get_item(tag) for tag in structures.keys()]  # noqa: SIM118
     cut = any(
@@ -112,6 +114,20 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         for sequence in (OF_REGIONS, OF_CONTOURS):
             for item in structures.get(sequence) or []:
                 _require_sound(item, path)
+        explicit = structures.file_meta.get("TransferSyntaxUID") == ExplicitVRLittleEndian
+        held = path.read_bytes().count(CONTOUR_DATA) if explicit else None
+        parsed = _elements_in(structures, "ContourData")
+    if held not in (None, parsed):
+        raise BadInput(
+            f"{path}: expected {held} contours, as often as the file holds ContourData, but {parsed} can be read; fetch "
+            "it again."
+        )
+
+
+def _elements_in(item: pydicom.Dataset, keyword: str) -> int:
+    """Return how often an element occurs in a dataset and its sequences, without decoding other elements."""
+    inner = [part for element in item.values() if element.VR == "SQ" for part in item[element.tag].value or []]
+    return (keyword in item) + sum(_elements_in(part, keyword) for part in inner)
 
 
 def _require_sound(item: pydicom.Dataset, path: Path) -> None:
