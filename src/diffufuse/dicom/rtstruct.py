@@ -119,8 +119,8 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         parsed = _elements_in(structures, "ContourData")
     if held not in (None, parsed):
         raise BadInput(
-            f"{path}: expected {held} contours, as often as the file holds ContourData, but {parsed} can be read; fetch "
-            "it again."
+            f"{path}: expected {held} contours, as often as the file holds ContourData, but {parsed} can be read; "
+            "fetch it again."
         )
 
 
