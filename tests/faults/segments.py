@@ -80,6 +80,12 @@ def labelmap(value: int) -> Callable[[Path], None]:
 
 CONTRADICTIONS = [
     refused("two segments of one number", written(segment_set(1, "SegmentNumber", 1)), "1 numbers of 2 segments"),
+    refused(
+        "segment label with a control character",
+        written(segment_set(1, "SegmentLabel", "GTV\0Edema")),
+        "printable segment labels",
+        optional=("mass", "edema"),
+    ),
     refused("segment without number", written(segment_set(1, "SegmentNumber", None)), "a whole DICOM segmentation"),
     refused("frame of a segment that is not there", written(frame_set(1, 7)), "but 1 others are in it"),
     refused("frame of another segment than its index says", written(frame_set(1, 2)), "contradict each other"),

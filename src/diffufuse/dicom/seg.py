@@ -121,7 +121,10 @@ def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | Non
         drawn_in = str(file.FrameOfReferenceUID)
     require_frame(str(path), drawn_in, frame_of_reference)
     of_frames = frame_segments(file, path)
-    return Segments(path, file, segment_numbers(file, path), of_frames, planes_of(file, path))
+    segments = Segments(path, file, segment_numbers(file, path), of_frames, planes_of(file, path))
+    if not all(label.isprintable() for label in segments.labels):
+        raise BadInput(f"{path}: expected printable segment labels, got one with control characters; export it again.")
+    return segments
 
 
 def _lattice(plane: np.ndarray, grid: Volume, name: str) -> np.ndarray:
