@@ -7,7 +7,7 @@ import pytest
 from diffufuse.errors import BadInput
 
 FAMILIES = (
-    *("geometry", "headers", "completeness", "choice", "belonging", "suv", "structures"),
+    *("geometry", "headers", "completeness", "choice", "belonging", "suv", "structures", "contours", "segments"),
     *("nifti", "nifti_headers", "records", "fetching", "folders", "sheets"),
     *("store", "registration", "preparing"),
 )

@@ -11,8 +11,6 @@ from scipy.ndimage import gaussian_filter
 from diffufuse.evaluate.fold import evaluate_fold
 from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.scaling import fit_calibration
-from diffufuse.fetch.manifest import write_manifest
-from diffufuse.ingest.case import ingest_case
 from diffufuse.predict.inference import write_prediction
 from diffufuse.prepare.case import Prepared, prepare_case, require_sound
 from diffufuse.prepare.writing import write_prepared
@@ -129,36 +127,6 @@ def write_constant_body(folder: Path) -> None:
     write_volume(Volume(np.zeros(SHAPE, np.uint8), affine), folder / "labels.nii.gz")
 
 
-class Covering:
-    """A format whose one label covers another whole."""
-
-    files: tuple[Path, ...] = ()
-    choice = ({"modality": "t1", "file": "t1.nii.gz"},)
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def open_case(self, raw: Path, case: str, block: Mapping[str, Any]) -> "Covering":
-        return self
-
-    def owns(self, path: str) -> bool:
-        return False
-
-    def read_image(self, modality: str) -> tuple[Volume, dict[str, Any]]:
-        return read_volume(self.folder / f"{modality}.nii.gz"), {}
-
-    def read_labels(self, reference: Volume) -> tuple[Volume, dict[str, Any]]:
-        facts = {"core": {"drawn_ml": 0.3, "mask_ml": 0.3}, "edema": {"drawn_ml": 2.0, "mask_ml": 2.0}}
-        return read_volume(self.folder / "labels.nii.gz"), facts
-
-
-def ingested(folder: Path) -> object:
-    write_manifest(folder / "raw.manifest.tsv", {}, address="-")
-    block = {"modalities": {"t1": {}}, "reference": "t1", "annotation": {}, "labels": {"core": 1, "edema": 2}}
-    files = {"folder": folder / "LEG-1", "record": folder / "LEG-1.json"}
-    return ingest_case(Covering(folder), folder / "raw.manifest.tsv", "LEG-1", block=block, **files)
-
-
 MIDDLE, ASIDE = (19.0, 19.0, 18.0), (9.0, 9.0, 10.0)
 TINY, LARGE = (1, MIDDLE, 1.1), (1, MIDDLE, 7.0)
 FAULTS = [
@@ -213,12 +181,6 @@ FAULTS = [
         written((1, ASIDE, 4.5), body=np.indices(SHAPE)[0] > 18),
         notes,
         right=lambda told: "100% of it lie outside the body" in told[-1],
-    ),
-    Fault(
-        "lesion: another label, painted later, covers it",
-        written((1, MIDDLE, 4.0), (2, MIDDLE, 7.0)),
-        ingested,
-        "LEG-1: expected voxels of core, .* put core after them in rois",
     ),
     Fault(
         "slab: three slices of 3 mm, thinner than N4's smallest grid",

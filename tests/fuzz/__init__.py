@@ -19,6 +19,7 @@ FAMILIES: tuple[str, ...] = (
     "dicom",
     "manifest",
     "nifti",
+    "structures",
     "tables",
 )
 REFUSED, SAME, PAYLOAD, CHANGED, TRACEBACK = OUTCOMES = ("refused", "same", "payload", "changed", "traceback")

@@ -226,6 +226,11 @@ def test_a_corruption_that_hands_its_settings_on_may_read_any(tmp_path):
         ("annotation/values", {"one": "mass"}, "expected whole numbers of the file as keys, got 'one'."),
         ("annotation/rois/mass", "GTV(", "datasets.phantom.annotation.rois.mass: expected a regular expression, got"),
         (
+            "annotation/rois/mass",
+            {"pattern": "GTV(", "several": "union"},
+            "datasets.phantom.annotation.rois.mass: expected a regular expression, got",
+        ),
+        (
             "annotation/drawn_on",
             "t1c",
             "annotation.drawn_on: 't1c' is not in datasets.phantom.modalities, did you mean",
@@ -498,6 +503,20 @@ def test_every_setting_of_a_corruption_has_a_range():
 def test_keywords_of_dicom_are_those_of_its_dictionary():
     assert dicom_keywords()["SeriesDescription"] == "LO"
     assert len(dicom_keywords()) > 5000
+
+
+def test_a_label_of_several_regions_is_asked_for_in_words():
+    place = "phantom/annotation/rois/mass"
+    asked = {"pattern": "^GTV", "several": "union"}
+    check_form(change(CONFIG["datasets"], place, asked), SCHEMAS["datasets"], where="datasets")
+    for wrong, told in (
+        ({"pattern": "^GTV"}, "'several' is a required property"),
+        ({**asked, "several": "all"}, r"'all' is not one of .'union'"),
+        ({**asked, "optional": True}, "known are: pattern, several"),
+        (7, "7 is not of type 'string', 'object'"),
+    ):
+        with pytest.raises(BadInput, match=told):
+            check_form(change(CONFIG["datasets"], place, wrong), SCHEMAS["datasets"], where="datasets")
 
 
 def test_a_dataset_that_models_are_transferred_to_is_checked_even_where_none_can_be_scored():

@@ -1,19 +1,26 @@
 """Contours of known area fill the right voxels; contours that do not belong to the image are refused."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from faults.structures import Contour, write_contours
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from diffufuse.dicom.rasterizing import drawn_ml, place, rasterize
+from diffufuse.dicom.drawings import Drawing, drawing_of
+from diffufuse.dicom.image_planes import image_planes
+from diffufuse.dicom.polygons import Relation, Scan, filled, relation
+from diffufuse.dicom.rasterizing import Placed, drawn_ml, place, rasterize
+from diffufuse.dicom.rasterizing import fill as fill_placed
 from diffufuse.dicom.rtstruct import Contours, contours_of, read_contours, read_rois
 from diffufuse.dicom.series import find_series, headers_of, read_series
 from diffufuse.dicom.structures import read_masks
 from diffufuse.errors import BadInput
+from diffufuse.ingest.formats import dicom
 from diffufuse.space.volumes import Volume, read_volume
 
 FRAME = "1.2.4"
@@ -92,17 +99,18 @@ def test_circle_has_the_area_of_a_circle(radius):
 
 def test_drawing_direction_and_first_point_do_not_matter():
     grid = grid_of()
-    corners = np.random.default_rng(1).uniform(2, 30, (25, 2))
+    angles = np.sort(np.random.default_rng(1).uniform(0, 2 * np.pi, 25))
+    radii = np.random.default_rng(1).uniform(4, 14, 25)
+    corners = 16 + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     expected = fill(grid, polygon(grid, corners))
     assert 0 < expected.sum() < expected.size
     assert (fill(grid, polygon(grid, corners[::-1])) == expected).all()
     assert (fill(grid, polygon(grid, np.roll(corners, 7, axis=0))) == expected).all()
 
 
-def test_crossing_contours_agree_with_a_point_by_point_winding_parity():
-    grid = grid_of((20, 20, 3))
+def test_contour_that_crosses_itself_agrees_with_a_point_by_point_winding_parity():
     corners = np.random.default_rng(2).uniform(0, 19, (15, 2))
-    found = fill(grid, polygon(grid, corners, slice_index=1))[:, :, 1]
+    found = filled(corners, (20, 20))
     ahead = np.roll(corners, -1, axis=0)
     for x, y in np.ndindex(20, 20):
         angle = np.arctan2(ahead[:, 1] - y, ahead[:, 0] - x) - np.arctan2(corners[:, 1] - y, corners[:, 0] - x)
@@ -159,7 +167,7 @@ def test_contours_that_do_not_fit_the_slices_are_refused():
         "reach voxels": [polygon(grid, box(30, 39))],
         "in planes of the image": [tilted],
         "fall into one": [polygon(grid, square, slice_index=k) for k in (3.7, 4.3)],
-        "2 or more slices apart": [polygon(grid, square, slice_index=k) for k in (2, 4, 6)],
+        "2 or more apart": [polygon(grid, square, slice_index=k) for k in (2, 4, 6)],
     }
     for reason, polygons in faults.items():
         with pytest.raises(BadInput, match=reason):
@@ -218,11 +226,13 @@ def test_empty_region_is_refused(tmp_path, contours):
 
 def test_contours_without_area_are_skipped_with_their_type(tmp_path, caplog):
     square = polygon(grid_of(), box(3, 9))
-    kinds = ("POINT", "CLOSED_PLANAR", "OPEN_PLANAR", "CLOSEDPLANAR_XOR")
-    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV": [(kind, square) for kind in kinds]})
+    drawn = [("POINT", square[:1]), ("CLOSED_PLANAR", square), ("CLOSED_PLANAR", square[:2])]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"GTV": [*drawn, ("CLOSEDPLANAR_XOR", square)]})
     with caplog.at_level(logging.WARNING):
-        assert len(read_contours(path, "GTV").polygons) == 2
-    assert "1 (POINT), 3 (OPEN_PLANAR)" in caplog.text
+        contours = read_contours(path, "GTV")
+    assert contours.exclusive == (False, True)
+    assert contours.skipped == {"POINT": 1, "CLOSED_PLANAR": 1}
+    assert "1 (POINT), 3 (CLOSED_PLANAR)" in caplog.text
 
 
 def test_drawn_volume_counts_rings_holes_and_keyholes_by_their_lines():
@@ -241,6 +251,62 @@ def test_drawn_volume_counts_rings_holes_and_keyholes_by_their_lines():
         contours = Contours("GTV", FRAME, tuple(polygon(grid, ring) for ring in rings))
         placed = place(contours, grid, frame_of_reference=FRAME)
         assert drawn_ml(placed, grid) == pytest.approx(area * voxel_ml, rel=1e-6)
+
+
+def test_areas_of_contours_are_exact_however_they_overlap():
+    near, far = np.array(box(1.5, 7.5)), np.array(box(4.25, 12.5))
+    diamond = np.array([(5, 0), (10, 5), (5, 10), (0, 5.0)])
+    assert Scan([near]).united_area() == pytest.approx(36, rel=1e-12)
+    assert Scan([diamond]).united_area() == pytest.approx(50, rel=1e-12)
+    assert Scan([near, far]).united_area() == pytest.approx(36 + 8.25**2 - 3.25**2, rel=1e-12)
+    assert Scan([near, near + 20]).united_area() == pytest.approx(72, rel=1e-12)
+
+
+def test_two_contours_lie_to_each_other_as_their_outlines_do():
+    outer, line = np.array(box(2.0, 12.0)), np.array([(4, 4), (9, 9), (4, 4.0)])
+    expected = {
+        Relation.APART: [box(14, 16), np.array(box(12, 14)), line],
+        Relation.SAME: [outer, outer[::-1], np.array(box(2.05, 11.95)), np.insert(outer, 1, (7.0, 2.0), axis=0)],
+        Relation.WITHIN: [box(4, 6), box(2.8, 11.2), [(4, 4), (6, 4), (5, 6)]],
+        Relation.PARTLY: [box(10, 14), box(8, 17)],
+        Relation.UNCLEAR: [box(2.3, 11.7), outer + 0.3, [(2, 2), (12, 2), (12, 6), (2, 6)]],
+    }
+    for how, polygons in expected.items():
+        for corners in polygons:
+            assert relation(np.array(corners, float), outer) is how
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_area_and_mask_of_any_outline_differ_by_no_more_than_its_voxels(seed):
+    generator = np.random.default_rng(seed)
+    angles = np.sort(generator.uniform(0, 2 * np.pi, generator.integers(3, 40)))
+    corners = np.stack([np.cos(angles), np.sin(angles)], axis=1) * generator.uniform(0.2, 14, (len(angles), 1)) + 15
+    drawing = drawing_of([corners], exclusive=[False], name="")
+    assert abs(drawing.mask((31, 31)).sum() - drawing.area) <= drawing.tolerance()
+
+
+def test_mask_that_is_not_as_large_as_its_contours_is_refused():
+    grid = grid_of()
+    corners = np.array(box(1.5, 11.5))
+    for area, right in ((100.0, True), (90.0, True), (60.0, False), (200.0, False)):
+        drawings = {5: Drawing(((corners,),), False, 0, area)}
+        placed = Placed("rs.dcm, ROI GTV", drawings, {5: 5.0}, 2, 0.0)
+        with nullcontext() if right else pytest.raises(BadInput, match=r"slice 5: expected a mask as large as"):
+            assert fill_placed(placed, grid).mask.sum() == 100
+
+
+def test_image_that_is_not_parallel_to_the_others_does_not_place_contours(tmp_path):
+    write_contours(tmp_path, [("GTV", [Contour()])])
+    (series,) = find_series(tmp_path / "MR")
+    headers = headers_of(series)
+    headers[0].ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    planes = image_planes(series)
+    place_of = [planes.positions[str(header.SOPInstanceUID)] for header in headers]
+    assert place_of[0] is None
+    assert planes.distance_mm == pytest.approx(3.0)
+    assert planes.holds(str(headers[0].SOPInstanceUID), np.full((3, 3), 1e3))
+    assert planes.holds(str(headers[3].SOPInstanceUID), place_of[3] + [[5, 5, 1.4]])
+    assert not planes.holds(str(headers[3].SOPInstanceUID), place_of[3] + [[5, 5, 1.6]])
 
 
 def test_region_that_ends_at_the_last_voxels_is_filled_to_the_edge():
@@ -283,6 +349,29 @@ def test_other_files_are_refused(tmp_path):
         read_rois(tmp_path / "rs.dcm")
 
 
+def test_block_may_unite_several_regions_in_a_label(tmp_path):
+    lesions = [("GTV1", [Contour(box(1.5, 5.5))]), ("GTV2", [Contour(box(3.5, 9.5))]), ("Skin", [Contour()])]
+    write_contours(tmp_path / "PH-1", lesions)
+    block = {
+        "reference": "t1",
+        "modalities": {"t1": {"kind": "mr", "series": [{"Modality": "^MR$"}]}},
+        "annotation": {
+            "drawn_on": "t1",
+            "series": [{"Modality": "^RTSTRUCT$"}],
+            "rois": {"mass": {"pattern": "^GTV", "several": "union"}},
+        },
+        "labels": {"mass": 1},
+    }
+    case = dicom.open_case(tmp_path, "PH-1", block)
+    image, _ = case.read_image("t1")
+    labels, facts = case.read_labels(image)
+    assert labels.array.sum() == 4**2 + 6**2 - 2**2
+    assert (facts["mass"]["rois"], facts["rois_left_over"]) == (2, 1)
+    block["annotation"]["rois"]["mass"] = "^GTV"
+    with pytest.raises(BadInput, match=r"'GTV1', 'GTV2'\); .*or join them by \{pattern: '\^GTV', several: union\}"):
+        case.read_labels(image)
+
+
 @pytest.mark.real
 def test_another_modality_holds_no_contours(shared_data):
     path = next((shared_data / "sts_raw/STS_001/MR_T1/image").iterdir())
@@ -306,8 +395,8 @@ def test_real_contours_fill_exactly_the_published_mask(shared_data, modality):
 def test_real_structure_set_is_told_of_by_our_labels(shared_data):
     folder = shared_data / "sts_raw/STS_001/MR_T2"
     (series,), (drawn,) = find_series(folder / "image"), find_series(folder / "mask")
-    image, uids = read_series(series), {str(header.SOPInstanceUID) for header in headers_of(series)}
-    asked = {"patterns": {"mass": "GTV_Mass", "bone": "bone"}, "optional": ["bone"], "image_uids": uids}
+    image = read_series(series)
+    asked = {"patterns": {"mass": "GTV_Mass", "bone": "bone"}, "optional": ["bone"], "images": image_planes(series)}
     found = read_masks(drawn, grid=image, frame_of_reference=series.frame_of_reference, **asked)
     assert list(found.masks) == ["mass"]
     assert found.facts["rois_left_over"] == 1

@@ -1,11 +1,13 @@
 """Rasterize contours onto the voxel grid of an image."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from diffufuse.dicom.drawings import Drawing, drawing_of
 from diffufuse.dicom.rtstruct import Contours
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
@@ -21,27 +23,49 @@ MM3_PER_ML = 1000.0
 
 @dataclass(frozen=True)
 class Placed:
-    """Contours in voxel coordinates of a grid.
+    """The contours of a region in the slices of a grid.
 
     Attributes:
-        polygons: each (N, 2), continuous voxel coordinates within its slice, along `rows` and `columns`.
-        slices: (polygons,), slice index of each polygon.
+        name: file and region, for messages.
+        drawings: slice index to what its contours draw, in continuous voxel coordinates of the slice.
+        positions: slice index to the exact position of its contours, in slices.
         axis: grid axis across which the slices are stacked.
         off_slices: largest distance of a contour from its slice, in slices.
     """
 
-    polygons: tuple[np.ndarray, ...]
-    slices: np.ndarray
+    name: str
+    drawings: Mapping[int, Drawing]
+    positions: Mapping[int, float]
     axis: int
     off_slices: float
 
+    @property
+    def repeated(self) -> int:
+        """Number of contours that draw another one again and are left out."""
+        return sum(drawing.repeated for drawing in self.drawings.values())
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A mask, and what of the contours it does not show.
+
+    Attributes:
+        mask: (X, Y, Z), True inside.
+        without_voxel: number of contours around no voxel center.
+        left_out: number of slices without contours between two whose contours overlap.
+    """
+
+    mask: Mask
+    without_voxel: int
+    left_out: int
+
 
 def rasterize(contours: Contours, grid: Volume, *, frame_of_reference: str | None) -> Mask:
-    """Rasterize contours: a voxel is inside if its center lies in an odd number of contours of its slice.
+    """Rasterize contours: a voxel is inside if its center is. Vertices are not rounded to voxels.
 
-    By this even-odd rule a ring inside a ring is a hole, an island in the hole is inside again, and the two sides of a
-    keyhole's channel cancel. Regions that share an edge neither overlap nor leave a gap. Vertices are not rounded to
-    voxels.
+    A ring inside a ring is a hole, an island in the hole is inside again, and the two sides of a keyhole's channel
+    cancel; contours that overlap in part are united (see `drawing_of`). Regions that share an edge neither overlap nor
+    leave a gap.
 
     Args:
         contours: drawn in planes of the grid, along any of its three axes.
@@ -52,11 +76,11 @@ def rasterize(contours: Contours, grid: Volume, *, frame_of_reference: str | Non
         (X, Y, Z), True inside.
 
     Raises:
-        BadInput: the frames of reference differ, or the contours do not fit the slices of this grid: oblique, outside,
-            midway between two slices, two planes in one slice, none in every second slice, or duplicated.
+        BadInput: the frames of reference differ; the contours do not fit the slices of this grid: oblique, outside,
+            midway between two slices, two planes in one slice, or of a coarser stack; or they allow two readings.
         ValueError: there are no contours.
     """
-    return fill(place(contours, grid, frame_of_reference=frame_of_reference), grid)
+    return fill(place(contours, grid, frame_of_reference=frame_of_reference), grid).mask
 
 
 def place(contours: Contours, grid: Volume, *, frame_of_reference: str | None) -> Placed:
@@ -67,48 +91,91 @@ def place(contours: Contours, grid: Volume, *, frame_of_reference: str | None) -
     indices = _indices_of(contours.polygons, grid)
     axis = _slice_axis(indices, contours)
     _require_inside(indices, grid, contours)
-    positions = np.array([points[:, axis].mean() for points in indices])
-    slices = _slices(positions, contours)
+    exact = np.array([points[:, axis].mean() for points in indices])
+    slices = _slices(exact, contours)
     within = [other for other in range(3) if other != axis]
-    placed = Placed(
-        tuple(points[:, within] for points in indices), slices, axis, float(np.abs(positions - slices).max())
-    )
-    _require_distinct(placed, contours)
+    drawings, positions = {}, {}
+    for index in map(int, np.unique(slices)):
+        here = np.flatnonzero(slices == index)
+        drawings[index] = drawing_of(
+            [indices[k][:, within] for k in here],
+            exclusive=[contours.is_exclusive(k) for k in here],
+            name=f"{contours.name}, slice {index}",
+        )
+        positions[index] = float(exact[here].mean())
+    placed = Placed(contours.name, drawings, positions, axis, float(np.abs(exact - slices).max()))
+    if placed.repeated:
+        log.warning("%s: %d contours draw another one again and are left out.", contours.name, placed.repeated)
     return placed
 
 
-def fill(placed: Placed, grid: Volume) -> Mask:
-    """Return the mask (X, Y, Z) of voxels whose centers lie in an odd number of contours of their slice."""
-    crossings_by_polygon = [_crossings(points[:, 0], points[:, 1]) for points in placed.polygons]
+def fill(placed: Placed, grid: Volume) -> Filled:
+    """Return the mask of voxels whose centers lie inside the contours.
+
+    Raises:
+        BadInput: the contours are of a coarser stack, or area and mask of a slice differ by more than the voxels on
+            the outlines can explain.
+    """
     mask = np.zeros(grid.shape, bool)
-    planes = np.repeat(placed.slices, [len(row) for row, _ in crossings_by_polygon])
-    crossings = np.stack([planes, *(np.concatenate(part) for part in zip(*crossings_by_polygon, strict=True))])
-    if crossings.shape[1] == 0:
-        return mask
-    low, high = crossings.min(axis=1), crossings.max(axis=1)
-    box = np.zeros(high - low + 1, np.uint8)
-    np.bitwise_xor.at(box, tuple(crossings - low[:, None]), 1)
-    inside = np.bitwise_xor.accumulate(box, axis=2).astype(bool)
-    # The last column holds only right-hand edges, so that what lies outside the grid is never inside a contour.
-    where = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
-    view = np.moveaxis(mask, placed.axis, 0)
-    view[where] = inside[:, :, : view.shape[2] - low[2]]
-    return mask
+    without_voxel = 0
+    view, voxel_ml = np.moveaxis(mask, placed.axis, 0), float(np.prod(grid.spacing_mm)) / MM3_PER_ML
+    for index, drawing in placed.drawings.items():
+        inside = drawing.mask(view.shape[1:])
+        view[index] = inside
+        drawn, filled = drawing.area, int(np.count_nonzero(inside))
+        without_voxel += drawing.without_voxel(view.shape[1:]) if drawing.is_composed else not filled
+        if abs(drawn - filled) > drawing.tolerance():
+            raise BadInput(
+                f"{placed.name}, slice {index}: expected a mask as large as its contours, got {filled * voxel_ml:.3f} "
+                f"ml where {drawn * voxel_ml:.3f} ml are drawn; draw the slice again."
+            )
+    if without_voxel:
+        log.warning("%s: %d contours hold no voxel center.", placed.name, without_voxel)
+    return Filled(mask, without_voxel, require_own_stack(placed.name, mask, placed.axis, placed.positions))
 
 
 def drawn_ml(placed: Placed, grid: Volume) -> float:
-    """Return the volume enclosed by the contours, ml, by the shoelace formula; holes are subtracted.
+    """Return the volume enclosed by the contours, ml, from their area in each slice; holes are subtracted."""
+    voxels = sum(drawing.area for drawing in placed.drawings.values())
+    return voxels * float(np.prod(grid.spacing_mm)) / MM3_PER_ML
 
-    Exact for contours that do not intersect each other or themselves.
+
+def require_own_stack(name: str, mask: Mask, axis: int, positions: Mapping[int, float]) -> int:
+    """Return how many slices a region leaves out; raise if it was drawn on a coarser stack, which would leave gaps.
+
+    Slices in use are of a coarser stack if none are neighbors, they follow at multiples of one distance, and the region
+    goes on across a gap, that is, overlaps before and after it. Lesions apart from each other do not.
+
+    Args:
+        name: file and region, for messages.
+        mask: (X, Y, Z), the region.
+        axis: grid axis across which the slices are stacked.
+        positions: slice index to exact position, in slices, of each slice in use.
+
+    Returns:
+        Number of slices left out between two in which the region overlaps.
+
+    Raises:
+        BadInput: the region was drawn on a coarser stack.
     """
-    areas = 0.0
-    for index in np.unique(placed.slices):
-        polygons = [points for points, z in zip(placed.polygons, placed.slices, strict=True) if z == index]
-        for position, points in enumerate(polygons):
-            others = polygons[:position] + polygons[position + 1 :]
-            depth = sum(_encloses(other, points[0]) for other in others)
-            areas += (-1) ** depth * abs(_signed_area(points))
-    return areas * float(np.prod(grid.spacing_mm)) / MM3_PER_ML
+    used, view = sorted(positions), np.moveaxis(mask, axis, 0)
+    bridged = [
+        after - before - 1
+        for before, after in pairwise(used)
+        if after - before > 1 and (view[before] & view[after]).any()
+    ]
+    if not bridged:
+        return 0
+    steps = np.diff([positions[index] for index in used])
+    ratios = steps / steps.min()
+    regular = np.abs(ratios - np.round(ratios)).max() < PLANE_TOLERANCE
+    if len(used) > 2 and np.diff(used).min() > 1 and regular:
+        raise BadInput(
+            f"{name}: expected a region in neighboring slices, but its slices are {np.diff(used).min()} or more apart, "
+            "as in a coarser stack; choose the image it was drawn on."
+        )
+    log.warning("%s: %d slices are left out between two in which the region overlaps.", name, sum(bridged))
+    return sum(bridged)
 
 
 def require_frame(name: str, drawn_in: str, frame_of_reference: str | None) -> None:
@@ -131,41 +198,6 @@ def require_frame(name: str, drawn_in: str, frame_of_reference: str | None) -> N
             f"{name}: expected contours in the image's frame of reference, but they were drawn in another; "
             "choose the image they were drawn on or register the two."
         )
-
-
-def _crossings(row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the crossings of a closed polygon with the lines of voxel centers.
-
-    Args:
-        row: (N,), row coordinate of each vertex, in voxels.
-        column: (N,), column coordinate.
-
-    Returns:
-        For each crossing, its row and the first column whose center is not before it.
-    """
-    ends = np.stack([row, column]), np.stack([np.roll(row, -1), np.roll(column, -1)])
-    # Every edge runs upward, so that both directions of a shared edge give bit-identical crossings.
-    upward = ends[0][0] < ends[1][0]
-    low, high = np.where(upward, *ends), np.where(upward, *ends[::-1])
-    first = np.ceil(low[0]).astype(int)
-    count = np.ceil(high[0]).astype(int) - first
-    edge = np.repeat(np.arange(len(row)), count)
-    line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    slope = (high[1] - low[1])[edge] / (high[0] - low[0])[edge]
-    return line, np.ceil(low[1][edge] + (line - low[0][edge]) * slope).astype(int)
-
-
-def _encloses(polygon: np.ndarray, point: np.ndarray) -> bool:
-    """Return whether a point lies inside a polygon, by the parity of crossings."""
-    start, end = polygon, np.roll(polygon, -1, axis=0)
-    crossing = (start[:, 0] <= point[0]) != (end[:, 0] <= point[0])
-    origin, step = start[crossing], (end - start)[crossing]
-    return bool(np.count_nonzero(origin[:, 1] + (point[0] - origin[:, 0]) * step[:, 1] / step[:, 0] > point[1]) % 2)
-
-
-def _signed_area(polygon: np.ndarray) -> float:
-    (row, column), (rows_ahead, columns_ahead) = (polygon - polygon[0]).T, (np.roll(polygon, -1, 0) - polygon[0]).T
-    return float((row * columns_ahead - column * rows_ahead).sum() / 2)
 
 
 def _indices_of(polygons: Sequence[np.ndarray], grid: Volume) -> list[np.ndarray]:
@@ -213,26 +245,11 @@ def _slices(positions: np.ndarray, contours: Contours) -> np.ndarray:
 
 
 def _require_same_planes(positions: np.ndarray, slices: np.ndarray, contours: Contours) -> None:
-    """Raise for contours of a finer stack, which would cancel each other, or of a coarser one, which leaves gaps."""
+    """Raise for contours of a finer stack, several planes of which fall into one slice."""
     used = np.unique(slices)
     apart = max(np.ptp(positions[slices == index]) for index in used)
     if apart > PLANE_TOLERANCE:
         raise BadInput(
             f"{contours.name}: expected one plane of contours per slice, but planes {apart:.2f} slices apart fall into "
             "one; choose the image they were drawn on."
-        )
-    if len(used) > 2 and np.diff(used).min() > 1:
-        raise BadInput(
-            f"{contours.name}: expected contours in neighboring slices, but they are {np.diff(used).min()} or more "
-            "slices apart; choose the image they were drawn on."
-        )
-
-
-def _require_distinct(placed: Placed, contours: Contours) -> None:
-    """Raise for duplicate contours, which would cancel by the even-odd rule."""
-    pairs = zip(placed.slices, placed.polygons, strict=True)
-    copies = len(placed.polygons) - len({(index, points[np.lexsort(points.T)].tobytes()) for index, points in pairs})
-    if copies:
-        raise BadInput(
-            f"{contours.name}: expected each contour once, but {copies} stand there again point by point; remove them."
         )

@@ -2,25 +2,30 @@
 
 import logging
 import os
-import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import RawDataElement
+from pydicom.uid import ExplicitVRLittleEndian
 
-from diffufuse.dicom.series import ras_from_lps, read_header
+from diffufuse.dicom.contour_items import closed_contours
+from diffufuse.dicom.image_planes import ImagePlanes
+from diffufuse.dicom.region_names import matching_names, safe_name
+from diffufuse.dicom.series import read_header
+from diffufuse.dicom.vocabulary import modality_code
 from diffufuse.errors import BadInput
 
 log = logging.getLogger(__name__)
 
-AREA_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
-OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 UNKNOWN_LENGTH = 0xFFFFFFFF
-HARMLESS_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+OF_REGIONS, OF_CONTOURS = "StructureSetROISequence", "ROIContourSequence"
+CONTOUR_DATA = b"\x06\x30\x50\x00DS"  # its tag and VR in explicit little endian; no text or number looks like this
+DELIMITERS = 0xFFFE  # group of the tags that begin and end items
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,16 @@ class Contours:
         frame_of_reference: FrameOfReferenceUID of the coordinates.
         polygons: each (N, 3), RAS, mm, N >= 3, the last point not repeated.
         path: the file, for messages.
+        exclusive: whether each is of type CLOSEDPLANAR_XOR; none is where this is empty.
         skipped: number of contours that enclose no area, by ContourGeometricType.
-        unreferenced: number of contours that reference no image, or one outside `image_uids`.
+        unreferenced: number of contours that name no image, or one that is not at hand.
     """
 
     roi: str
     frame_of_reference: str
     polygons: tuple[np.ndarray, ...]
     path: Path | None = None
+    exclusive: tuple[bool, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
     unreferenced: int = 0
 
@@ -48,49 +55,36 @@ class Contours:
         """File and region, for messages."""
         return f"{self.path or 'contours'}, ROI {self.roi}"
 
+    def is_exclusive(self, index: int) -> bool:
+        """Return whether a polygon is of type CLOSEDPLANAR_XOR."""
+        return bool(self.exclusive) and self.exclusive[index]
 
-def safe_name(name: str) -> str:
-    """Return a region's name for messages and records; free text is withheld, as it may name a person or a path."""
-    return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
 
-
-def matching_name(names: Sequence[str], pattern: str, path: Path, *, optional: bool = False) -> int | None:
-    """Return the index of the one region whose name matches a pattern.
-
-    Args:
-        names: names of all regions in the file.
-        pattern: regular expression, searched in the name, ignoring case; `^GTV$` is exact.
-        path: the file, for messages.
-        optional: whether the region may be absent.
-
-    Returns:
-        The index; None if the region is optional and absent.
-
-    Raises:
-        BadInput: several names match, or none and it is not optional.
-    """
-    matches = [index for index, name in enumerate(names) if re.search(pattern, name, re.IGNORECASE)]
-    if len(matches) == 1:
-        return matches[0]
-    if optional and not matches:
-        return None
-    listed = ", ".join(repr(safe_name(names[index])) for index in matches or range(len(names))) or "no ROI at all"
-    raise BadInput(
-        f"{path}: expected one ROI that matches {pattern!r}, but {len(matches)} of {len(names)} do "
-        f"({'these match' if matches else 'the file has'}: {listed}); change the pattern."
-    )
+@contextmanager
+def refusing(path: Path, kind: str) -> Iterator[None]:
+    """Turn a parser's errors in a damaged file into BadInput; their text may quote the file."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:  # there is no end to what damage makes of a parser
+        raise BadInput(
+            f"{path}: expected a whole DICOM {kind}, but reading it failed ({type(error).__name__}); export it again."
+        ) from error
 
 
 def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
     """Read the dataset of a structure set.
 
     Raises:
-        BadInput: the file is not a readable RTSTRUCT.
+        BadInput: the file is not a readable RTSTRUCT, or contours belong to no region or to several.
     """
     dataset = read_header(path)
     if dataset.Modality != "RTSTRUCT":
-        raise BadInput(f"{path}: expected modality RTSTRUCT, got {dataset.Modality}; give the structure set's file.")
+        actual = modality_code(str(dataset.Modality))
+        raise BadInput(f"{path}: expected modality RTSTRUCT, got {actual}; give the structure set's file.")
     require_whole(dataset, Path(path))
+    require_own_numbers(dataset, Path(path))
     return dataset
 
 
@@ -102,7 +96,8 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         path: the file, for messages.
 
     Raises:
-        BadInput: a value is shorter than its declared length, or there are regions without a contour sequence.
+        BadInput: a value is shorter than its declared length, the sequence of regions or that of contours is absent, an
+            item holds what none can hold, or contours of the file are in none.
     """
     elements = [structures.get_item(tag) for tag in structures.keys()]  # noqa: SIM118
     cut = any(
@@ -111,15 +106,76 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         and len(element.value or b"") < element.length
         for element in elements
     )
-    if cut or ("StructureSetROISequence" in structures and "ROIContourSequence" not in structures):
+    if cut or OF_REGIONS not in structures or OF_CONTOURS not in structures:
         raise BadInput(
             f"{path}: expected a whole DICOM file, but the structure set ends before its contours do; fetch it again."
+        )
+    with refusing(path, "structure set"):
+        for sequence in (OF_REGIONS, OF_CONTOURS):
+            for item in structures.get(sequence) or []:
+                _require_sound(item, path)
+        explicit = structures.file_meta.get("TransferSyntaxUID") == ExplicitVRLittleEndian
+        held = path.read_bytes().count(CONTOUR_DATA) if explicit else None
+        parsed = _elements_in(structures, "ContourData")
+    if held not in (None, parsed):
+        raise BadInput(
+            f"{path}: expected {held} contours, as often as the file holds ContourData, but {parsed} can be read; "
+            "fetch it again."
+        )
+
+
+def _elements_in(item: pydicom.Dataset, keyword: str) -> int:
+    """Return how often an element occurs in a dataset and its sequences, without decoding other elements."""
+    inner = [part for element in item.values() if element.VR == "SQ" for part in item[element.tag].value or []]
+    return (keyword in item) + sum(_elements_in(part, keyword) for part in inner)
+
+
+def _require_sound(item: pydicom.Dataset, path: Path) -> None:
+    """Raise for an item that swallowed others, or holds elements that DICOM does not define: its bytes are damaged."""
+    for tag in item.keys():  # noqa: SIM118
+        if tag.group == DELIMITERS or not (tag.is_private or dictionary_has_tag(tag)):
+            raise BadInput(
+                f"{path}: expected items of elements that DICOM defines, got one with another in it; export it again."
+            )
+    for keyword in ("ContourSequence", "ContourImageSequence"):
+        for inner in item.get(keyword) or []:
+            _require_sound(inner, path)
+
+
+def require_own_numbers(structures: pydicom.Dataset, path: Path) -> None:
+    """Raise unless every item of contours belongs to exactly one region.
+
+    Contours that belong to none could be those of a region that seems to have none.
+
+    Raises:
+        BadInput: a region or an item of contours has no number, two have the same, contours belong to no region, or a
+            name is damaged.
+    """
+    with refusing(path, "structure set"):
+        regions = [_number(item, "ROINumber") for item in structures.get(OF_REGIONS) or []]
+        drawn = [_number(item, "ReferencedROINumber") for item in structures.get(OF_CONTOURS) or []]
+        names = rois_of(structures)
+    if not all(name.isprintable() for name in names):
+        raise BadInput(f"{path}: expected printable ROI names, got one with control characters; export it again.")
+    for noun, numbers in (("ROIs", regions), ("items of contours", drawn)):
+        if None in numbers:
+            raise BadInput(f"{path}: expected {noun} with an ROI number, got one without; export it again.")
+        if len(set(numbers)) < len(numbers):
+            raise BadInput(
+                f"{path}: expected {noun} with a number each of its own, but {len(numbers)} have {len(set(numbers))} "
+                "numbers, so that nobody can say whose contours are whose; export it again."
+            )
+    lost = set(drawn) - set(regions)
+    if lost:
+        raise BadInput(
+            f"{path}: expected contours of the {len(regions)} ROIs that the file names, but {len(lost)} items of "
+            "contours belong to none of them; export it again."
         )
 
 
 def rois_of(structures: pydicom.Dataset) -> list[str]:
     """Return the names of a structure set's regions, in file order."""
-    return [str(item.get("ROIName") or "").strip() for item in structures.get("StructureSetROISequence") or []]
+    return [str(item.get("ROIName") or "").strip() for item in structures.get(OF_REGIONS) or []]
 
 
 def read_rois(path: str | os.PathLike[str]) -> list[str]:
@@ -142,8 +198,7 @@ def read_contours(path: str | os.PathLike[str], roi_name_pattern: str) -> Contou
         BadInput: the file is not a readable RTSTRUCT, no or several names match, or the region has no closed contour.
     """
     structures = read_structure_set(path)
-    index = matching_name(rois_of(structures), roi_name_pattern, Path(path))
-    assert index is not None
+    (index,) = matching_names(rois_of(structures), roi_name_pattern, Path(path))
     contours = contours_of(structures, index, path=Path(path))
     require_area(contours)
     return contours
@@ -160,75 +215,65 @@ def require_area(contours: Contours) -> None:
         raise BadInput(f"{contours.name}: expected closed planar contours, got {others}; choose another ROI.")
 
 
-def contours_of(
-    structures: pydicom.Dataset, index: int, *, path: Path, image_uids: Collection[str] | None = None
-) -> Contours:
+def contours_of(structures: pydicom.Dataset, index: int, *, path: Path, images: ImagePlanes | None = None) -> Contours:
     """Return the contours of one region; those that enclose no area are counted and left out.
 
     Args:
         structures: dataset of an RTSTRUCT.
         index: index of the region in `rois_of`.
         path: the file, for messages.
-        image_uids: SOPInstanceUIDs of the available images; None to accept any reference.
+        images: those on which the contours may lie; None to accept any reference.
 
     Raises:
-        BadInput: the region has no frame of reference, or its numbers are malformed.
+        BadInput: the region has no frame of reference; its numbers are malformed; or a contour lies in the slice of
+            another image than it names, or names an image that is not at hand while others do not.
     """
-    entry = structures.StructureSetROISequence[index]
-    roi, frame = safe_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
+    with refusing(path, "structure set"):
+        entry = structures[OF_REGIONS][index]
+        roi, frame = safe_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")
-    items = [
-        contour
-        for item in structures.get("ROIContourSequence") or []
-        if item.get("ReferencedROINumber") == entry.get("ROINumber")
-        for contour in item.get("ContourSequence") or []
-    ]
-    polygons, skipped = _closed_polygons(items, name)
-    unreferenced = sum(not _refers(item, image_uids) for item in items)
+    with refusing(path, "structure set"):
+        items = [
+            contour
+            for item in structures.get(OF_CONTOURS) or []
+            if _number(item, "ReferencedROINumber") == _number(entry, "ROINumber")
+            for contour in item.get("ContourSequence") or []
+        ]
+        closed = closed_contours(items, name)
+        named = [_images_of(item) for item in items]
+    unreferenced = _require_own_images(named, images, name)
+    for uids, polygon in zip((named[k] for k in closed.items), closed.polygons, strict=True):
+        if images and not all(images.holds(uid, polygon) for uid in uids):
+            raise BadInput(
+                f"{name}: expected contours in the slices of the images that they name, but one lies in another slice; "
+                "export the structure set again."
+            )
+    return Contours(roi, str(frame), closed.polygons, path, closed.exclusive, closed.skipped, unreferenced)
+
+
+def _number(item: pydicom.Dataset, keyword: str) -> int | None:
+    value = item.get(keyword)
+    return None if value in (None, "") else int(value)
+
+
+def _images_of(item: pydicom.Dataset) -> list[str]:
+    """Return the SOPInstanceUIDs of the images that a contour names."""
+    uids = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
+    return [uid for uid in uids if uid]
+
+
+def _require_own_images(named: Sequence[Sequence[str]], images: ImagePlanes | None, name: str) -> int:
+    """Return how many contours name no image at hand; raise if some name images at hand and some others."""
+    of_series = [bool(uids) and (images is None or all(uid in images.positions for uid in uids)) for uids in named]
+    others = sum(bool(uids) for uids, known in zip(named, of_series, strict=True) if not known)
+    if others and any(of_series):
+        raise BadInput(
+            f"{name}: expected contours on images of one series, but {others} of {len(named)} name images that are not "
+            "at hand; add the missing images."
+        )
+    unreferenced = len(named) - sum(of_series)
     if unreferenced:
         log.warning("%s: %d contours name no image at hand; frame and geometry place them.", name, unreferenced)
-    return Contours(roi, str(frame), polygons, path, skipped, unreferenced)
-
-
-def _closed_polygons(items: Sequence[pydicom.Dataset], name: str) -> tuple[tuple[np.ndarray, ...], dict[str, int]]:
-    polygons, skipped = [], []
-    for number, item in enumerate(items, start=1):
-        kind = str(item.get("ContourGeometricType") or "")
-        points = _points(item, f"{name}, contour {number}") if kind in AREA_TYPES else np.empty((0, 3))
-        if len(points) >= 3:
-            polygons.append(points)
-        else:
-            skipped.append((number, kind if kind in AREA_TYPES + OTHER_TYPES else "other type"))
-    if skipped:
-        listed = ", ".join(f"{number} ({kind})" for number, kind in skipped)
-        log.warning("%s: %d contours enclose no area and are skipped: %s.", name, len(skipped), listed)
-    return tuple(polygons), dict(Counter(kind for _, kind in skipped))
-
-
-def _refers(item: pydicom.Dataset, image_uids: Collection[str] | None) -> bool:
-    """Return whether a contour references an image, and only images in `image_uids`."""
-    referenced = [str(image.get("ReferencedSOPInstanceUID") or "") for image in item.get("ContourImageSequence") or []]
-    return any(referenced) and (image_uids is None or all(uid in image_uids for uid in referenced))
-
-
-def _points(item: pydicom.Dataset, name: str) -> np.ndarray:
-    try:
-        points = _numbers(item, "ContourData").reshape(-1, 3)
-        shift = _numbers(item, "ContourOffsetVector")
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{name}: expected triples of numbers in ContourData; export it again.") from error
-    if not np.isfinite(points).all():
-        raise BadInput(f"{name}: expected finite numbers in ContourData; export it again.")
-    if shift.any():
-        raise BadInput(f"{name}: expected points where they are, got a ContourOffsetVector; export it again.")
-    return ras_from_lps(points)
-
-
-def _numbers(item: pydicom.Dataset, keyword: str) -> np.ndarray:
-    """Return a tag's numbers, parsed as one array; pydicom would create one object per number."""
-    value = item.get_item(keyword).value if keyword in item else None
-    if isinstance(value, bytes):
-        value = value.strip(b" \0").split(b"\\") if value.strip(b" \0") else None
-    return np.array([] if value is None else value, float).reshape(-1)
+    return unreferenced

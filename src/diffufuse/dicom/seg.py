@@ -1,20 +1,18 @@
 """Read DICOM segmentations as masks; frames are placed by their position, not by their number."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import highdicom
 import numpy as np
-import pydicom
 from highdicom.seg import Segmentation
 
-from diffufuse.dicom.decoding import UNREADABLE
-from diffufuse.dicom.rasterizing import require_frame
-from diffufuse.dicom.rtstruct import safe_name
-from diffufuse.dicom.series import ras_from_lps
+from diffufuse.dicom.rasterizing import require_frame, require_own_stack
+from diffufuse.dicom.region_names import safe_name
+from diffufuse.dicom.rtstruct import refusing
+from diffufuse.dicom.seg_frames import KIND, frame_segments, planes_of, segment_numbers
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
 from diffufuse.types import Mask
@@ -30,10 +28,16 @@ class Segments:
     Attributes:
         path: the file, for messages.
         file: the segmentation as read by highdicom.
+        numbers: SegmentNumber of each segment, in file order.
+        of_frames: SegmentNumber of each frame; empty in a label map, every frame of which holds all segments.
+        planes: (4, 4), from pixel index (column, row, 0) to RAS coordinate, mm, of each frame.
     """
 
     path: Path
     file: Segmentation
+    numbers: Sequence[int]
+    of_frames: Sequence[int]
+    planes: Sequence[np.ndarray]
 
     @property
     def labels(self) -> list[str]:
@@ -44,7 +48,7 @@ class Segments:
         """Return file and segment, for messages."""
         return f"{self.path}, segment {safe_name(self.labels[index])}"
 
-    def mask_of(self, index: int, grid: Volume) -> tuple[Mask, int]:
+    def mask_of(self, index: int, grid: Volume) -> tuple[Mask, int, int]:
         """Return the mask of one segment on an image's grid; slices without a frame are empty.
 
         Args:
@@ -52,67 +56,53 @@ class Segments:
             grid: the image; the segment covers all or part of its voxel grid.
 
         Returns:
-            (X, Y, Z), True inside, and the number of frames used.
+            (X, Y, Z), True inside; the number of frames used; and the number of slices left out between two in which
+            the segment overlaps.
 
         Raises:
-            BadInput: the segment lies on another voxel grid, extends outside the image, has frames in every second
-                slice only, two frames in one slice or fractional values, or its pixels are damaged.
+            BadInput: the segment lies on another voxel grid, extends outside the image, was drawn on a coarser stack,
+                has two frames in one slice or fractional values, or its pixels are damaged.
         """
-        mask, frames, filled = np.zeros(grid.shape, bool), self._frames_of(index), []
-        for pixels, frame in zip(self._pixels_of(frames, index), frames, strict=True):
-            if not pixels.any():
-                continue
-            lattice = _lattice(self._plane_of(frame), grid, self.name_of(index))
-            where = _voxels(pixels, lattice, grid, self.name_of(index))
-            mask[where] = True
-            filled.append(_slice_of(lattice))
-        if len(set(filled)) < len(filled):
+        name, frames = self.name_of(index), self._frames_of(index)
+        mask, pixels = np.zeros(grid.shape, bool), self._pixels_of(frames, index)
+        lattices = [_lattice(self.planes[frame], grid, name) for frame in frames]
+        _require_one_each(lattices, name)
+        filled = [k for k in range(len(frames)) if pixels[k].any()]
+        for k in filled:
+            mask[_voxels(pixels[k], lattices[k], grid, name)] = True
+        if np.count_nonzero(mask) != np.count_nonzero(pixels):
             raise BadInput(
-                f"{self.name_of(index)}: expected one frame in each slice, got two; separate the time points."
+                f"{name}: expected a voxel for each of {np.count_nonzero(pixels)} pixels, got "
+                f"{np.count_nonzero(mask)}; choose the image they were drawn on."
             )
-        _require_neighbors(filled, self.name_of(index))
-        return mask, len(filled)
+        positions = {_slice_of(lattices[k]): float(lattices[k][_axis_of(lattices[k]), 3]) for k in filled}
+        left_out = require_own_stack(name, mask, _axis_of(lattices[0]), positions) if filled else 0
+        return mask, len(filled), left_out
 
     def _frames_of(self, index: int) -> list[int]:
         """Return the frame indices of a segment; in a label map, of all frames."""
-        count = int(self.file.NumberOfFrames)
-        if str(self.file.SegmentationType) == "LABELMAP":
-            return list(range(count))
-        number = int(self.file.SegmentSequence[index].SegmentNumber)
-        with _refusing(self.path):
-            segment_numbers = [
-                int(_group(self.file, frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
-                for frame in range(count)
-            ]
-        return [frame for frame, segment_number in enumerate(segment_numbers) if segment_number == number]
+        return [frame for frame in range(len(self.planes)) if self._holds(frame, index)]
+
+    def _holds(self, frame: int, index: int) -> bool:
+        return not self.of_frames or self.of_frames[frame] == self.numbers[index]
 
     def _pixels_of(self, frames: Sequence[int], index: int) -> np.ndarray:
         """Return the masks of frames, (frames, rows, columns)."""
         if not frames:
             return np.zeros((0, 0, 0), bool)
-        with _refusing(self.path):
+        with refusing(self.path, KIND):
             stored = self.file.get_stored_frames([frame + 1 for frame in frames])
         kind = str(self.file.SegmentationType)
         if kind == "LABELMAP":
-            return stored == int(self.file.SegmentSequence[index].SegmentNumber)
-        full = int(self.file.MaximumFractionalValue) if kind == "FRACTIONAL" else 1
+            return stored == self.numbers[index]
+        with refusing(self.path, KIND):
+            full = int(self.file.MaximumFractionalValue) if kind == "FRACTIONAL" else 1
         if not np.isin(stored, (0, full)).all():
             raise BadInput(
                 f"{self.name_of(index)}: expected voxels in or out, got a {kind} segment with values between; "
                 "threshold it and save it as BINARY."
             )
         return stored == full
-
-    def _plane_of(self, frame: int) -> np.ndarray:
-        """Return the (4, 4) matrix from pixel index (column, row, 0) of a frame to RAS coordinate, mm."""
-        with _refusing(self.path):
-            position = _group(self.file, frame, "PlanePositionSequence").ImagePositionPatient
-            cosines = _group(self.file, frame, "PlaneOrientationSequence").ImageOrientationPatient
-            row_mm, column_mm = _group(self.file, frame, "PixelMeasuresSequence").PixelSpacing
-            along = np.array(cosines, float).reshape(2, 3) * [[column_mm], [row_mm]]
-            plane = np.eye(4)
-            plane[:3] = ras_from_lps(np.array([*along, np.cross(*along), np.array(position, float)])).T
-        return plane
 
 
 def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | None) -> Segments:
@@ -123,31 +113,18 @@ def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | Non
         frame_of_reference: FrameOfReferenceUID of the image; None if unknown, which is accepted with a warning.
 
     Raises:
-        BadInput: the file is not a readable segmentation, or has another frame of reference.
+        BadInput: the file is not a readable segmentation, contradicts itself, or has another frame of reference.
     """
-    with _refusing(Path(path)):
-        segments = Segments(Path(path), highdicom.seg.segread(path))
-        drawn_in = str(segments.file.FrameOfReferenceUID)
+    path = Path(path)
+    with refusing(path, KIND):
+        file = highdicom.seg.segread(path)
+        drawn_in = str(file.FrameOfReferenceUID)
     require_frame(str(path), drawn_in, frame_of_reference)
+    of_frames = frame_segments(file, path)
+    segments = Segments(path, file, segment_numbers(file, path), of_frames, planes_of(file, path))
+    if not all(label.isprintable() for label in segments.labels):
+        raise BadInput(f"{path}: expected printable segment labels, got one with control characters; export it again.")
     return segments
-
-
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Turn highdicom's errors in a damaged file into BadInput; their text may quote the file."""
-    try:
-        yield
-    except UNREADABLE as error:
-        raise BadInput(
-            f"{path}: expected a whole DICOM segmentation, but reading it failed ({type(error).__name__}); "
-            "export it again."
-        ) from error
-
-
-def _group(file: Segmentation, frame: int, sequence: str) -> pydicom.Dataset:
-    """Return a functional group of a frame: per-frame, else shared."""
-    own, shared = file.PerFrameFunctionalGroupsSequence[frame], file.SharedFunctionalGroupsSequence[0]
-    return (own if sequence in own else shared)[sequence][0]
 
 
 def _lattice(plane: np.ndarray, grid: Volume, name: str) -> np.ndarray:
@@ -178,16 +155,18 @@ def _voxels(pixels: np.ndarray, lattice: np.ndarray, grid: Volume, name: str) ->
     return tuple(index)
 
 
+def _axis_of(lattice: np.ndarray) -> int:
+    """Return the grid axis normal to a frame."""
+    return int(np.abs(lattice[:, :2]).sum(axis=1).argmin())
+
+
 def _slice_of(lattice: np.ndarray) -> int:
     """Return the slice index of a frame, along the grid axis normal to it."""
-    return int(np.round(lattice[np.abs(lattice[:, :2]).sum(axis=1).argmin(), 3]))
+    return int(np.round(lattice[_axis_of(lattice), 3]))
 
 
-def _require_neighbors(slices: Sequence[int], name: str) -> None:
-    """Raise for segments of a coarser stack, which would leave gaps."""
-    apart = np.diff(np.sort(slices))
-    if len(apart) > 1 and apart.min() > 1:
-        raise BadInput(
-            f"{name}: expected segments in neighboring slices, but they are {apart.min()} or more slices apart; choose "
-            "the image they were drawn on."
-        )
+def _require_one_each(lattices: Sequence[np.ndarray], name: str) -> None:
+    """Raise if a segment has two frames in one slice, though one be empty."""
+    slices = [_slice_of(lattice) for lattice in lattices]
+    if len(set(slices)) < len(slices):
+        raise BadInput(f"{name}: expected one frame in each slice, got two; separate the time points.")

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from diffufuse.dicom.belonging import (
     both,
     log_strangers,
@@ -21,8 +19,9 @@ from diffufuse.dicom.choice import Chosen, choice_report, choose_series
 from diffufuse.dicom.elements import refusing
 from diffufuse.dicom.file_names import named_like_dicom
 from diffufuse.dicom.identities import identities_below
+from diffufuse.dicom.image_planes import image_planes
 from diffufuse.dicom.series import Series, find_series, read_stack, sidecar_of
-from diffufuse.dicom.structures import read_masks
+from diffufuse.dicom.structures import painted, read_masks
 from diffufuse.dicom.suv import read_suv
 from diffufuse.errors import BadInput
 from diffufuse.files.tree import entries_of, files_below
@@ -56,8 +55,9 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "DicomCase":
         block: settings of the dataset: every modality has `kind` and `series`, a list of rules for `dicom.choice`, and
             optionally `follows` with `aligned`, why it lies on the modality that it follows if headers do not say so,
             and `partial`, why its series has fewer slices than its headers say; `annotation` has `drawn_on`, the
-            modality in whose frame the contours lie, `series`, `rois` (label to pattern; later labels overwrite earlier
-            ones), `optional`, and `other_study`, why it is filed in a study of its own.
+            modality in whose frame the contours lie, `series`, `rois` (label to pattern, or to `pattern` and
+            `several: union`; later labels overwrite earlier ones), `optional`, and
+            `other_study`, why it is filed in a study of its own.
 
     Raises:
         BadInput: the folder is missing, contains no readable DICOM, or two folders are those of the case.
@@ -148,7 +148,7 @@ class DicomCase:
 
         Raises:
             BadInput: none matches, it was not drawn on the image that the block names, that image lies in another frame
-                than the reference, or a required region is missing or does not fit the grid.
+                than the reference, a required region is missing or does not fit the grid, or later labels hide one.
         """
         settings = self.block["annotation"]
         drawn_on = self.chosen[settings["drawn_on"]]
@@ -169,12 +169,12 @@ class DicomCase:
                 reference,
                 frame_of_reference=drawn_on.series.frame_of_reference,
                 optional=settings.get("optional", ()),
+                images=image_planes(drawn_on.series),
             )
-        labels = np.zeros(reference.shape, np.uint8)
-        for label in settings["rois"]:
-            if label in regions.masks:
-                labels[regions.masks[label]] = self.block["labels"][label]
-        return reference.with_array(labels), regions.facts
+        labels = painted(
+            regions.masks, self.block["labels"], reference, self.folder, optional=settings.get("optional", ())
+        )
+        return labels, regions.facts
 
     def _require_together(self, series: Mapping[str, Series]) -> None:
         """Raise if series are of several patients, or one follows another without a frame of reference in common."""

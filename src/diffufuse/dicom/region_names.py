@@ -1,0 +1,43 @@
+"""Names of regions in a structure set or segmentation: matched by patterns, and shown without free text."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffufuse.errors import BadInput
+
+HARMLESS_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+def safe_name(name: str) -> str:
+    """Return a region's name for messages and records; free text is withheld, as it may name a person or a path."""
+    return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
+
+
+def matching_names(
+    names: Sequence[str], pattern: str, path: Path, *, optional: bool = False, several: bool = False
+) -> tuple[int, ...]:
+    """Return the indices of the regions whose names match a pattern.
+
+    Args:
+        names: names of all regions in the file.
+        pattern: regular expression, searched in the name, ignoring case; `^GTV$` is exact.
+        path: the file, for messages.
+        optional: whether the region may be absent.
+        several: whether more than one may match.
+
+    Returns:
+        One index; several if so chosen; none if the region is optional and absent.
+
+    Raises:
+        BadInput: several names match though one is expected, or none and it is not optional.
+    """
+    matches = tuple(index for index, name in enumerate(names) if re.search(pattern, name, re.IGNORECASE))
+    if len(matches) == 1 or (several and matches) or (optional and not matches):
+        return matches
+    listed = ", ".join(repr(safe_name(names[index])) for index in matches or range(len(names))) or "no ROI at all"
+    way_on = f", or join them by {{pattern: {pattern!r}, several: union}} in place of the pattern" if matches else ""
+    raise BadInput(
+        f"{path}: expected {'at least ' if several else ''}one ROI that matches {pattern!r}, but {len(matches)} of "
+        f"{len(names)} do ({'these match' if matches else 'the file has'}: {listed}); change the pattern{way_on}."
+    )
