@@ -4,6 +4,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+include: "workflow/rules/texts.smk"
+
+
 configfile: "config/config.yaml"
 configfile: "config/datasets.yaml"
 configfile: "config/conditions.yaml"
@@ -45,7 +48,6 @@ localrules:
     write_table,
     write_results,
     describe_study,
-    init_tracking,
     track_run,
     track_study,
 

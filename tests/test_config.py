@@ -87,6 +87,20 @@ def name_a_lesion_and_why_there_is_none(root):
     edit(root / "config" / "datasets.yaml", lambda c: c["datasets"]["phantom"].update(no_lesion="None."))
 
 
+def repeat_a_key(root):
+    path = root / "config" / "config.yaml"
+    path.write_text(path.read_text().replace("  seeds: [0]\n", "  seeds: [0]\n  seeds: [1]\n"))
+
+
+def save_in_latin_1(root):
+    path = root / "config" / "datasets.yaml"
+    path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
+
+
+def break_a_dataset_that_the_study_does_not_name(root):
+    edit(root / "config" / "datasets.yaml", lambda c: c["datasets"]["lits"]["labels"].update(tumor=1))
+
+
 def transfer_to(*names):
     def change(root):
         edit(root / "config" / "config.yaml", lambda c: c["study"].update(transfers=list(names)))
@@ -113,6 +127,12 @@ def transfer_to(*names):
         (misspell_a_setting, "models.unet2d_tiny.settings: unet2d has no argument 'chanels', did you mean 'channels'?"),
         (misspell_a_weight_of_the_loss, "unet2d_tiny.loss: the objective has no weight 'dise', did you mean 'dice'?"),
         (misspell_a_setting_of_a_corruption, "conditions.drift.settings: drift reads no 'amplitud', did you mean"),
+        (repeat_a_key, "expected each key once, got `seeds` also in line "),
+        (save_in_latin_1, ": expected YAML in UTF-8, got the byte 0xe8, as Latin-1"),
+        (
+            break_a_dataset_that_the_study_does_not_name,
+            "datasets.lits.labels.tumor: expected a number of its own, got 1",
+        ),
         (join_a_label_that_does_not_exist, "datasets.phantom.regions.mass: 3 is not a value of"),
         pytest.param(transfer_to("brain"), "study.transfers: 'brain' is not in config/datasets.yaml", id="unknown"),
         pytest.param(transfer_to("lits"), "lits.tsv: expected a cohort sheet", id="no_sheet"),

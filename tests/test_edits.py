@@ -343,11 +343,11 @@ def test_a_copy_elsewhere_reruns_nothing(reruns, checkout):
 
 def test_every_rule_with_a_script_asks_for_its_code_but_those_that_write_no_result():
     rules = codes_of_rules()
-    assert {rule for rule, code in rules.items() if code is None} == {"plan_fetch", "init_tracking"}
+    assert {rule for rule, code in rules.items() if code is None} == {"plan_fetch"}
     assert {rule for rule, code in rules.items() if code == "source"} == {"fetch_dataset"}
     scripts = {rule: code for rule, code in rules.items() if code not in (None, "source")}
     assert set(scripts.values()) <= {path.name for path in (ROOT / "workflow" / "scripts").glob("*.py")}
-    assert {rule for rule, _ in JOBS.values()} == set(rules) - {"plan_fetch", "init_tracking"}
+    assert {rule for rule, _ in JOBS.values()} == set(rules) - {"plan_fetch"}
 
 
 def test_every_module_of_the_library_is_reached_by_a_script_or_by_the_rules(tmp_path):

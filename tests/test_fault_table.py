@@ -7,8 +7,21 @@ import pytest
 from diffufuse.errors import BadInput
 
 FAMILIES = (
-    *("geometry", "headers", "completeness", "choice", "belonging", "nifti", "suv", "structures"),
-    *("store", "fetching", "registration"),
+    "geometry",
+    "headers",
+    "completeness",
+    "choice",
+    "belonging",
+    "nifti",
+    "nifti_headers",
+    "suv",
+    "structures",
+    "store",
+    "records",
+    "fetching",
+    "folders",
+    "registration",
+    "sheets",
 )
 FAULTS = [fault for family in FAMILIES for fault in import_module(f"faults.{family}").FAULTS]
 

@@ -104,7 +104,7 @@ def bytes_text(count: int) -> str:
 
 def screen_line(screen: int, text: str) -> None:
     """Write text to the terminal from which the job was started."""
-    os.write(screen, text.encode())
+    os.write(screen, text.encode(errors="backslashreplace"))
 
 
 class _ScreenHandler(logging.Handler):

@@ -3,6 +3,7 @@
 `test_fault_table.py` runs them all; an id reads like a line of the table of faults.
 """
 
+import zlib  # noqa: F401 - before gdcm, which brings its own: the process ends at the first deflate if that is loaded first
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -14,7 +14,13 @@ import numpy as np
 
 from diffufuse.errors import BadInput
 
-FAMILIES: tuple[str, ...] = ("dicom",)
+FAMILIES: tuple[str, ...] = (
+    "archives",
+    "dicom",
+    "manifest",
+    "nifti",
+    "tables",
+)
 REFUSED, SAME, PAYLOAD, CHANGED, TRACEBACK = OUTCOMES = ("refused", "same", "payload", "changed", "traceback")
 LONGEST_RUN = 64
 

@@ -17,8 +17,9 @@ from diffufuse.errors import BadInput
 from diffufuse.plan.outputs import Outputs
 from diffufuse.predict.inference import normalized, predict
 from diffufuse.store.scan import Scan
-from diffufuse.study.check import check_form, check_study
+from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
+from diffufuse.study.forms import check_form
 
 KINDS = {"pet": "pet", "ct": "ct", "t1": "mr"}
 NOISE = {"corruption": "gaussian_noise", "settings": {"noise_sd": 0.3}}

@@ -2,7 +2,9 @@
 
 import ast
 import copy
+import datetime
 import inspect
+import json
 import typing
 from pathlib import Path
 
@@ -13,11 +15,14 @@ from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.errors import BadInput
 from diffufuse.models import MODELS
 from diffufuse.study.annotations import choices, expanded, fits
-from diffufuse.study.check import check_form, check_study
+from diffufuse.study.catalogues import check_catalogues
+from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
-from diffufuse.study.condition_settings import check_condition_settings, settings_read
+from diffufuse.study.condition_settings import RANGES, check_condition_settings, settings_read
+from diffufuse.study.dataset_patterns import dicom_keywords
 from diffufuse.study.dataset_values import check_dataset
 from diffufuse.study.definitions import fields_of
+from diffufuse.study.forms import check_form
 from diffufuse.study.settings import arguments_of
 from diffufuse.train.objectives import Weights
 
@@ -259,6 +264,242 @@ def test_values_of_a_dataset_fit_together(place, value, sentence):
     refused(change(CONFIG, f"datasets/phantom/{place}", value), sentence)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "sentence"),
+    [
+        # labels and regions
+        (
+            "phantom/labels",
+            {"mass": 1, "edema": 1},
+            "labels.edema: expected a number of its own, got 1, which mass has",
+        ),
+        ("phantom/labels", {"mass": 1, "edema": 256}, "labels.edema: expected 1 to 255, got 256; 0 is background."),
+        ("phantom/labels", {"mass": 1, "edema": -2}, "labels.edema: expected 1 to 255, got -2"),
+        (
+            "phantom/labels/bone",
+            3,
+            "labels.bone: expected a label that datasets.phantom.annotation names, got one that",
+        ),
+        ("phantom/regions/mass", [1, 1], "regions.mass: expected each number once, got 1, 1."),
+        ("phantom/lesion", "mas", "datasets.phantom.lesion: 'mas' is not a region, did you mean 'mass'?"),
+        (
+            "brats/annotation/values/0",
+            "ncr",
+            "expected numbers of the file like 1 or 12 as keys, got '0'; 0 is backgro",
+        ),
+        ("brats/annotation/values/01", "ncr", "expected numbers of the file like 1 or 12 as keys, got '01'"),
+        ("brats/annotation/values/1.0", "ncr", "expected whole numbers of the file as keys, got '1.0'."),
+        # modalities
+        ("phantom/modalities/t1/follows", "ct", "modalities.t1.follows: expected none, as t1 is the reference"),
+        (
+            "phantom/modalities/labels",
+            {
+                "kind": "ct",
+                "series": [{"Modality": "CT", "BodyPartExamined": "LEG"}],
+                "normalization": {"method": "zscore"},
+            },
+            "modalities.labels: expected a name that no other file of a case has",
+        ),
+        ("brats/modalities/t2/like", "t2fss", "like: 't2fss' is not a modality of kind mr of another dataset, did you"),
+        ("brats/modalities/t2/like", "ct", "like: 'ct' is not a modality of kind mr of another dataset"),
+        ("brats/modalities/t2/like", "t1", "like: expected a modality that nothing else of this dataset stands for"),
+        ("brats/modalities/flair/like", "t2fs", "got 't2fs', which t2 does; leave it out."),
+        ("phantom/spacing_mm", [0.002, 0.002, 0.004], "expected voxels of 0.01 to 100 mm, got 0.002, 0.002, 0.004"),
+        ("phantom/spacing_mm", [2, 2, 1000], "expected voxels of 0.01 to 100 mm, got 2, 2, 1000"),
+        ("phantom/modalities/t1/normalization/clip", [1, 99], "clip: expected a key that the method zscore reads, got"),
+        ("phantom/modalities/ct/normalization/low", -100, "low: expected a key that the method cohort reads, got one"),
+        (
+            "phantom/modalities/ct/normalization",
+            {"method": "log"},
+            "normalization.method: expected another method than log for an image of kind ct",
+        ),
+        # keys of another format
+        (
+            "phantom/modalities/ct/channel",
+            1,
+            "modalities.ct.channel: expected a key that is read with format dicom, got",
+        ),
+        ("phantom/modalities/ct/file", ["{case}/a.nii"], "modalities.ct.file: expected a key that is read with format"),
+        ("brats/modalities/t1/fill_gaps", 1, "modalities.t1.fill_gaps: expected a key that is read with format nifti"),
+        ("brats/annotation/optional", ["ncr"], "annotation.optional: expected a key that is read with format nifti"),
+        (
+            "phantom/annotation/values",
+            {"1": "mass"},
+            "annotation.values: expected a key that is read with format dicom",
+        ),
+        # rules on tags, and contours
+        (
+            "phantom/modalities/t1/series/0/SeriesDescripton",
+            "t1",
+            "'SeriesDescripton' is not the keyword of a DICOM tag with text, did you mean 'SeriesDescription'?",
+        ),
+        (
+            "phantom/annotation/series/0/PixelData",
+            "x",
+            "series.0: 'PixelData' is not the keyword of a DICOM tag with te",
+        ),
+        (
+            "phantom/modalities/t1/series/0/without",
+            {"SeriesDescripton": "x"},
+            "'SeriesDescripton' is not the keyword of a DICOM tag",
+        ),
+        (
+            "phantom/modalities/t1/series/0/SeriesDescription",
+            "",
+            "expected a regular expression, got an empty one, whi",
+        ),
+        ("phantom/modalities/t1/series/0/SeriesDescription", "t1\u200b", "expected a regular expression, got U+200B"),
+        (
+            "phantom/modalities/t1/series/0/without",
+            {"SeriesDescription": "t1"},
+            "without: expected other patterns than",
+        ),
+        ("phantom/modalities/pet/series/0/Modality", "^PET$", "Modality: expected a pattern that matches PT, as DICOM"),
+        ("phantom/annotation/series/0/Modality", "^MR$", "expected a pattern that matches RTSTRUCT or SEG, as DICOM"),
+        (
+            "phantom/modalities/t2fs/series",
+            [{"Modality": "^MR$", "SeriesDescription": "t1", "sequence": "t2fs"}],
+            "modalities.t2fs.series.0: expected a rule that no other image has, got that of modalities.t1",
+        ),
+        ("phantom/annotation/rois/mass", "gtv_edema", "rois.mass: expected a pattern of its own, got that of edema"),
+        ("phantom/annotation/rois/mass", " ", "rois.mass: expected a regular expression, got an empty one"),
+        # paths
+        (
+            "brats/modalities/t1/file",
+            ["/data/{case}.nii"],
+            "t1.file.0: expected a path below the raw folder, got an abs",
+        ),
+        ("brats/modalities/t1/file", ["C:/{case}.nii"], "expected a path below the raw folder, got an absolute path"),
+        ("brats/modalities/t1/file", ["~/{case}.nii"], "expected a path below the raw folder, got an absolute path"),
+        ("brats/modalities/t1/file", ["../{case}.nii"], "got a path with `..`, which leaves the folder"),
+        ("brats/modalities/t1/file", ["./{case}.nii"], "got a path with an empty name or `.` in it"),
+        ("brats/modalities/t1/file", ["a//{case}.nii"], "got a path with an empty name or `.` in it"),
+        ("brats/modalities/t1/file", ["a\\{case}.nii"], "got a backslash; write / between folders"),
+        ("brats/modalities/t1/file", [" {case}.nii"], "got spaces around it"),
+        ("brats/modalities/t1/file", ["a.nii"], "got one without {case}, which is the same file for all"),
+        ("brats/modalities/t1/file", ["{case}/{Case}.nii"], "got `{`, which is taken as it is; only {case} and *"),
+        ("brats/modalities/t1/file", ["{case}/[ab].nii"], "got `[`, which is taken as it is"),
+        ("brats/modalities/t1/file", ["**/{case}.nii"], "got `**`; write one * for each folder"),
+        ("brats/modalities/t1/file", ["{case}/t1.mha"], "got another ending than .nii or .nii.gz"),
+        (
+            "brats/modalities/t1/file",
+            ["{case}/{case}-t1c.nii.gz"],
+            "modalities.t1c.file.0: expected an image of its own, got that of modalities.t1; correct one",
+        ),
+        ("msd_brats/modalities/t1/channel", 2, "modalities.t1c.file.0: expected an image of its own, got that of"),
+        (
+            "brats/annotation/file",
+            ["{case}/{case}-t1c.nii.gz"],
+            "annotation.file.0: expected an image of its own, got that of modalities.t1c",
+        ),
+        (
+            "phantom/source",
+            {"kind": "copy", "mirror": "../x"},
+            "source.mirror: expected a name below the folder, got a p",
+        ),
+        ("lits/source/folder", "/x", "datasets.lits.source.folder: expected a name below the folder, got an absolute"),
+        (
+            "brats/source/only",
+            ["a/b*"],
+            "source.only: expected a name below the folder, got a slash, and only the first",
+        ),
+    ],
+)
+def test_a_block_of_a_dataset_that_cannot_mean_what_it_says_is_refused(place, value, sentence):
+    config = change(CONFIG, f"datasets/{place}", value)
+    with pytest.raises(BadInput) as refusal:
+        check_catalogues(json.loads(json.dumps(config)), CODE)
+    assert sentence in str(refusal.value)
+    assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "sentence"),
+    [
+        (
+            "conditions/no-pet/absent",
+            ["pett"],
+            "conditions.no-pet.absent: 'pett' is no modality of any dataset, did you",
+        ),
+        (
+            "conditions/clean",
+            {"absent": ["pet"]},
+            "conditions.clean: expected nothing, got absent; clean alone changes",
+        ),
+        (
+            "conditions/no-pet",
+            {},
+            "conditions.no-pet: expected what it withholds or corrupts, got nothing; clean alone",
+        ),
+        ("conditions/streaks/modalities", ["pet"], "conditions.streaks: expected modalities of the kinds ct, got pet"),
+        ("conditions/gauss-0.3/settings/noise_sd", -0.3, "noise_sd: expected a number of at least 0, got -0.3."),
+        (
+            "conditions/missing-slices/settings/share",
+            20,
+            "share: expected a number of at least 0 and at most 1, got 20.",
+        ),
+        ("conditions/drift/settings/amplitude", 1, "amplitude: expected a number of at least 0 and below 1, got 1."),
+        ("conditions/gain-down/settings/change", -1, "change: expected a number above -1, got -1."),
+        (
+            "conditions/ghosting/settings/ghosts",
+            2.5,
+            "ghosts: expected a whole number of at least 2 and at most 1000, got 2.5.",
+        ),
+        (
+            "models/unet2d_tiny_scaled/predictions_of",
+            "unett",
+            "models.unet2d_tiny_scaled: unet2d_tiny_scaled scales the predictions of unett",
+        ),
+        ("models/unet2d_paper/settings/chanels", [1], "models.unet2d_paper.settings: unet2d has no argument 'chanels'"),
+        (
+            "models/diffufusemed_tiny_sampled/settings",
+            {},
+            "models.diffufusemed_tiny_sampled.samples: expected settings with `diffusion: renoise`",
+        ),
+        (
+            "models/unet2d_tiny/training/corruption",
+            {"probability": 0.5, "together": 0, "conditions": []},
+            "training.corruption.conditions: expected conditions to corrupt images with, got none",
+        ),
+    ],
+)
+def test_a_block_that_no_study_names_is_checked_too(place, value, sentence):
+    with pytest.raises(BadInput) as refusal:
+        check_catalogues(json.loads(json.dumps(change(CONFIG, place, value))), CODE)
+    assert sentence in str(refusal.value)
+
+
+def test_an_image_of_a_file_with_several_has_a_channel():
+    datasets = copy.deepcopy(CONFIG["datasets"])
+    for name, other in (("t1", "t1c"), ("flair", "t1")):
+        block = copy.deepcopy(datasets["msd_brats"])
+        del block["modalities"][name]["channel"]
+        with pytest.raises(
+            BadInput, match=rf"modalities\.{other if name == 't1' else name}\.file.0: expected an image of"
+        ):
+            check_dataset("msd_brats", block)
+
+
+def test_all_catalogues_of_the_repository_pass():
+    check_catalogues(json.loads(json.dumps(CONFIG)), CODE)
+
+
+def test_a_pattern_of_contours_may_say_that_several_are_one_label():
+    rois = {"edema": "GTV_Edema", "mass": {"pattern": "GTV_Mass", "several": "union"}}
+    check_dataset("phantom", change(CONFIG, "datasets/phantom/annotation/rois", rois)["datasets"]["phantom"])
+
+
+def test_every_setting_of_a_corruption_has_a_range():
+    for corruption in [*CORRUPTIONS, *REMOVALS]:
+        reads = settings_read(CODE, corruption)
+        assert {*reads.required, *reads.optional} <= set(RANGES)
+
+
+def test_keywords_of_dicom_are_those_of_its_dictionary():
+    assert dicom_keywords()["SeriesDescription"] == "LO"
+    assert len(dicom_keywords()) > 5000
+
+
 def test_a_dataset_that_models_are_transferred_to_is_checked_even_where_none_can_be_scored():
     config = change(CONFIG, "datasets/btcv/reference", "mr")
     check_study(config, ROOT / "config" / "cohorts", code=CODE)
@@ -270,22 +511,51 @@ def test_every_dataset_of_the_catalogue_passes(name):
     check_dataset(name, CONFIG["datasets"][name])
 
 
-def test_the_reference_is_registered_to_nothing_so_it_ends_a_chain():
-    config = change(CONFIG, "datasets/phantom/modalities/t1/follows", "t2fs")
-    assert check_study(config, ROOT / "config" / "cohorts", code=CODE)
+def test_the_reference_is_registered_to_nothing_so_it_follows_none():
+    config = change(CONFIG, "datasets/phantom/modalities/t2fs", {"kind": "mr", "normalization": {"method": "zscore"}})
+    refused(
+        change(config, "datasets/phantom/modalities/t1/follows", "ct"), "modalities.t1.follows: expected none, as t1"
+    )
 
 
 @pytest.mark.parametrize(
     ("place", "value", "sentence"),
     [
         ("phantom/spacing_mm", [2, 2, 0], "datasets.phantom.spacing_mm.2: 0 is less than or equal to the minimum of 0"),
+        ("phantom/spacing_mm", [2, 2], "datasets.phantom.spacing_mm: [2, 2] is too short"),
+        ("phantom/spacing_mm", [2, 2, float("nan")], "datasets.phantom.spacing_mm.2: nan is not of type 'number'"),
+        ("phantom/spacing_mm", [2, 2, True], "datasets.phantom.spacing_mm.2: True is not of type 'number'"),
+        ("phantom/labels", {"mass": 256}, "datasets.phantom.labels.mass: 256 is greater than the maximum of 255"),
+        ("phantom/labels", {"mass": 0}, "datasets.phantom.labels.mass: 0 is less than the minimum of 1"),
+        ("phantom/labels", {"mass": 1.0}, "datasets.phantom.labels.mass: 1.0 is not of type 'integer'"),
+        ("phantom/labels", {"mass": True}, "datasets.phantom.labels.mass: True is not of type 'integer'"),
+        ("phantom/labels", {"mass": "1"}, "datasets.phantom.labels.mass: '1' is not of type 'integer'"),
+        ("phantom/labels", {}, "datasets.phantom.labels: {} should be non-empty"),
+        ("phantom/labels", {"m\u0430ss": 1}, "datasets.phantom.labels: "),
+        ("phantom/regions/mass", [], "datasets.phantom.regions.mass: [] should be non-empty"),
+        ("phantom/regions/mass", [1, 1], "datasets.phantom.regions.mass: [1, 1] has non-unique elements"),
+        ("phantom/regions", {"mass\n": [1]}, "datasets.phantom.regions: 'mass\\n' does not match"),
+        ("phantom/refrence", "t1", "'refrence' was unexpected), did you mean 'reference'?; known are: title, source"),
+        ("phantom/one", 1, "datasets.phantom: Additional properties are not allowed ('one' was unexpected); known are"),
+        ("phantom/modalities/ct/folows", "t1", "('folows' was unexpected), did you mean 'follows'?; known are: series"),
+        ("phantom/modalities/ct/kind", "tc", "datasets.phantom.modalities.ct.kind: 'tc' is not one of ['pet', 'ct', "),
+        ("phantom/modalities/ct/kind", "mri", "'mri' is not one of ['pet', 'ct', 'mr'], did you mean 'mr'?"),
+        ("msd_brats/modalities/t1/channel", -1, "modalities.t1.channel: -1 is less than the minimum of 0"),
+        ("phantom/modalities/t1/series/0/seriesDescription", "t1", "did you mean 'SeriesDescription'? known are DICOM"),
+        ("phantom/registration", {"gate": {"overlap": 50}}, "gate.overlap: 50 is greater than the maximum of 1"),
+        ("phantom/registration", {"gate": {"folded": -1}}, "gate.folded: -1 is less than the minimum of 0"),
+        ("phantom/registration", {"gate": {"overlp": 1}}, "('overlp' was unexpected), did you mean 'overlap'?"),
+        ("phantom/source/kind", "fantom", "source.kind: 'fantom' is not one of ['phantom', 'archive', 'idc', 'synapse"),
+        ("phantom/no_lesion", "", "datasets.phantom"),
         ("phantom/modalities/ct/normalization/clip", [0, 101], "normalization.clip.1: 101 is greater than the maximum"),
         ("phantom/modalities/ct/normalization", {"method": "window"}, "normalization: 'low' is a required property"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_schema(place, value, sentence):
-    with pytest.raises(BadInput, match=sentence):
+    with pytest.raises(BadInput) as refusal:
         check_form(change(CONFIG["datasets"], place, value), SCHEMAS["datasets"], where="datasets")
+    assert sentence in str(refusal.value)
+    assert str(refusal.value).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -331,6 +601,27 @@ def test_a_name_in_the_study_exists(part, value, sentence):
 @pytest.mark.parametrize(("part", "value"), [("folds", ["0"]), ("overlays", "2")])
 def test_a_number_that_came_as_text_is_answered_with_how_to_give_it(part, value):
     with pytest.raises(BadInput, match=r"is not of type 'integer'; --config gives texts .* that --configfile names"):
+        check_form(change(CONFIG, f"study/{part}", value), SCHEMAS["config"], where="config")
+
+
+@pytest.mark.parametrize("text", ["1e0", "1_0", "+1", " 1"])
+def test_a_number_in_an_odd_form_is_answered_with_the_plain_one(text):
+    with pytest.raises(BadInput, match=r"is not of type 'integer'; write the number in plain digits, without quotes\."):
+        check_form(change(CONFIG, "study/overlays", text), SCHEMAS["config"], where="config")
+
+
+@pytest.mark.parametrize("value", [datetime.date(2026, 11, 29), {1, 2}, b"x"])
+def test_a_value_that_is_no_text_or_number_is_refused(value):
+    with pytest.raises(BadInput, match=r"config: expected texts, numbers, lists and mappings"):
+        check_form(change(CONFIG, "study/name", value), SCHEMAS["config"], where="config")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("folds", [0, True]), ("folds", [1.0]), ("folds", [-1]), ("seeds", [0, 0]), ("seeds", []), ("name", "x\n")],
+)
+def test_a_number_or_name_of_the_study_that_cannot_be_is_refused(part, value):
+    with pytest.raises(BadInput, match=rf"config\.study\.{part}"):
         check_form(change(CONFIG, f"study/{part}", value), SCHEMAS["config"], where="config")
 
 

@@ -21,6 +21,7 @@ from diffufuse.fetch.manifest import reference_of, require_unchanged
 from diffufuse.fetch.plan import log_plan, plan_lines
 from diffufuse.fetch.sources import SOURCES
 from diffufuse.files.digests import sha256_of
+from diffufuse.study.cohorts import read_cohort
 
 FILES = {"STS_001/CT_image.nii.gz": b"image", "STS_001/CT_mask.nii.gz": b"mask" * 1000, "STS_002/a.nii.gz": b"a"}
 TOLD = {"study_seed": 1}
@@ -87,7 +88,9 @@ def test_a_folder_of_an_archive_becomes_the_raw_folder_and_nothing_else_is_left(
 
 def test_the_manifest_says_what_each_file_is_and_where_it_came_from(server, tmp_path):
     raw = fetch(source(server), tmp_path)
-    rows = list(csv.DictReader((tmp_path / "sts.manifest.tsv").open(), delimiter="\t"))
+    *lines, own = (tmp_path / "sts.manifest.tsv").read_text().splitlines(keepends=True)
+    assert own == f"#sha256\t{hashlib.sha256(''.join(lines).encode()).hexdigest()}\n"
+    rows = list(csv.DictReader(lines, delimiter="\t"))
     assert [row["path"] for row in rows] == sorted(FILES)
     assert all(row["sha256"] == sha256_of(raw / row["path"]) for row in rows)
     assert all(int(row["bytes"]) == (raw / row["path"]).stat().st_size for row in rows)
@@ -98,7 +101,7 @@ def test_the_manifest_says_what_each_file_is_and_where_it_came_from(server, tmp_
 def test_a_first_fetch_that_an_earlier_release_wrote_down_is_not_lost(server, tmp_path):
     raw = fetch(source(server), tmp_path)
     now = reference_of(raw).read_text()
-    head, *rows = now.splitlines()
+    head, *rows, _ = now.splitlines()
     cited = 'CC BY 3.0\t"Valli\u00e8res M, ""A model"", 2015"'
     before = "\n".join([f"{head}\tlicense\tcitation", *(f"{row}\t{cited}" for row in rows)]) + "\n"
     reference_of(raw).write_text(before), (tmp_path / "sts.manifest.tsv").write_text(before)
@@ -402,6 +405,8 @@ def test_every_archive_that_is_shipped_is_held_to_a_digest_and_none_is_of_a_bran
 @pytest.mark.real
 def test_the_sarcomas_of_the_mirror_are_the_pinned_ones(root, shared_data, tmp_path):
     block = shipped(root)["sts_ibsi"]["source"]
-    cohort = csv.DictReader((root / "config/cohorts/sts_ibsi.tsv").open(), delimiter="\t")
+    cohort = read_cohort(root / "config/cohorts/sts_ibsi.tsv")
     raw = fetch(block, tmp_path, mirror=shared_data)
-    assert {path.name.replace("_", "-") for path in raw.iterdir()} == {row["case"] for row in cohort}
+    assert {path.name.replace("_", "-") for path in raw.iterdir()} == {
+        case.name for case in (*cohort.cases, *cohort.excluded)
+    }

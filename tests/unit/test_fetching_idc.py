@@ -1,6 +1,6 @@
 """Imaging Data Commons: its own downloader against a real S3 server on loopback, and the index that ships with it."""
 
-import os
+import random
 import socket
 import warnings
 
@@ -70,7 +70,7 @@ def bucket(s3, small_index, monkeypatch):
     client, url = s3
     for number, sizes in enumerate(SERIES.values()):
         for instance, size in enumerate(sizes):
-            put(client, f"{identifier(number)}/{instance}.dcm", os.urandom(size))
+            put(client, f"{identifier(number)}/{instance}.dcm", random.Random(size).randbytes(size))
     monkeypatch.setattr(idc_index.index, "aws_endpoint_url", url)
     monkeypatch.setattr(idc_index_data, "IDC_INDEX_PARQUET_FILEPATH", small_index)
     monkeypatch.setattr(idc_index_data, "PRIOR_VERSIONS_INDEX_PARQUET_FILEPATH", small_index.with_name("prior.parquet"))

@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def flipped(path, at):
     return path
 
 
-NOISE = os.urandom(100_000)
+NOISE = random.Random(0).randbytes(100_000)
 BAD = {
     "zip: ../": (lambda p: zip_of(p / "z.zip", {"a/../../evil": b"x"}), "points outside"),
     "zip: absolute": (lambda p: zip_of(p / "z.zip", {"/tmp/evil": b"x"}), "points outside"),
@@ -161,9 +162,9 @@ def test_a_folder_that_the_archive_lacks_is_told(tmp_path):
 
 def test_label_maps_alone_are_no_bomb(tmp_path):
     """Nearly all background: 300 to one is what deflate makes of real ones."""
-    labels = bytearray(20_000_000)
+    labels, draw = bytearray(20_000_000), random.Random(0)
     for at in range(0, len(labels), 20_000):
-        labels[at : at + 60] = os.urandom(60)
+        labels[at : at + 60] = draw.randbytes(60)
     archive = zip_of(tmp_path / "z.zip", {"segmentation-0.nii": bytes(labels)})
     assert 100 < len(labels) / archive.stat().st_size < unpacking.LARGEST_EXPANSION
     unpack(archive, tmp_path / "raw")
@@ -232,7 +233,7 @@ for _ in range(2):
 @pytest.mark.parametrize(("ballast_kb", "where"), [(1500, "download"), (700, "unpack")])
 def test_a_disk_that_fills_up_in_the_middle_is_told_and_the_next_fetch_goes_on(tmp_path, ballast_kb, where):
     """2 MB for an archive of 800 kB, with a ballast that leaves too little for the download, or for its content."""
-    body = zip_of(tmp_path / "z.zip", {"a/1.nii.gz": os.urandom(800_000)}).read_bytes()
+    body = zip_of(tmp_path / "z.zip", {"a/1.nii.gz": random.Random(0).randbytes(800_000)}).read_bytes()
     (tmp_path / "disk").mkdir()
     (tmp_path / "code.py").write_text(FULL_DISK)
     with host() as server:

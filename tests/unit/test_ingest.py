@@ -13,7 +13,7 @@ import yaml
 from diffufuse.errors import BadInput
 from diffufuse.fetch.manifest import contents_of, write_manifest
 from diffufuse.files.digests import sha256_of
-from diffufuse.files.records import read_record
+from diffufuse.files.records import read_record, write_record
 from diffufuse.ingest.case import ingest_case
 from diffufuse.ingest.formats import FORMATS, nifti
 from diffufuse.ingest.ingested import read_ingested
@@ -143,6 +143,20 @@ def test_a_file_that_is_gone_since_it_was_ingested_is_told(raw, tmp_path):
     (tmp_path / "out" / "STS-001" / "STS-001_ct.nii.gz").unlink()
     with pytest.raises(BadInput, match=r"STS-001_ct\.nii\.gz: expected the file as it was ingested, but it is gone"):
         read_ingested(tmp_path / "out" / "STS-001.json", modalities=MODALITIES)
+
+
+def test_a_file_that_is_changed_since_it_was_ingested_is_told(raw, tmp_path):
+    ingest(raw, tmp_path)
+    path = tmp_path / "out" / "STS-001" / "STS-001_ct.nii.gz"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(BadInput, match=r"STS-001_ct\.nii\.gz: expected the file as it was ingested, but it is changed"):
+        read_ingested(tmp_path / "out" / "STS-001.json", modalities=MODALITIES)
+
+
+def test_a_record_of_something_else_is_told(tmp_path):
+    write_record({"case": 1}, tmp_path / "STS-001.json")
+    with pytest.raises(BadInput, match="expected the record of an ingested case"):
+        read_ingested(tmp_path / "STS-001.json", modalities=MODALITIES)
 
 
 def test_what_was_chosen_is_written_down(raw, tmp_path):

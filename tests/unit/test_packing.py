@@ -52,3 +52,9 @@ def test_more_modalities_than_bits_are_refused():
     mask = np.zeros((2, 2, 2), bool)
     with pytest.raises(ValueError, match="at most 7"):
         pack_masks([mask] * 8, mask, mask)
+
+
+def test_labels_of_another_type_are_refused_before_they_reach_the_other_bits():
+    whole = np.ones((2, 2, 2), bool)
+    with pytest.raises(ValueError, match="labels: expected uint8, got int64"):
+        pack_masks([whole], whole, np.full((2, 2, 2), 300))

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from small_studies import BASE, OTHER, compared, evidence_of, external_of, frame_of, full, pairs_of
 
+from diffufuse.errors import BadInput
 from diffufuse.report.reported import COLUMNS, ELSEWHERE, OWN, beside, read_reported
 from diffufuse.report.selection import stem
 from diffufuse.report.tables import TABLES
@@ -149,5 +150,5 @@ def test_a_remark_stands_where_its_value_does():
 @pytest.mark.parametrize("lines", [["a\tb", "1\t2"], ["\t".join(COLUMNS), *["t\t1\tr\tc\t1\t%\tsts\t"] * 2]])
 def test_a_file_with_other_columns_or_a_value_twice_is_refused(tmp_path, lines):
     (tmp_path / "reported.tsv").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=r"reported\.tsv: expected"):
+    with pytest.raises(BadInput, match=r"reported\.tsv(, line 1)?: expected"):
         read_reported(tmp_path / "reported.tsv")

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.study.check import check_form, check_study
+from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
+from diffufuse.study.forms import check_form
 
 ROOT = Path(__file__).parents[2]
 CODE = Code(ROOT / "src", ROOT / "workflow" / "scripts")
@@ -124,7 +125,10 @@ SCHEMA = {
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"unet": {"steps": 1, "bach": 2}}, r"models.unet: .*'bach' was unexpected\); known are: steps, batch\."),
+        (
+            {"unet": {"steps": 1, "bach": 2}},
+            r"unet: .*'bach' was unexpected\), did you mean 'batch'\?; known are: steps, batch\.",
+        ),
         ({"unet": {"steps": 0}}, "models.unet.steps: 0 is less than the minimum of 1"),
         ({"unet": {"steps": "many"}}, "models.unet.steps: 'many' is not of type 'integer'"),
         ({"unet": {}}, "models.unet: 'steps' is a required property"),
@@ -198,6 +202,20 @@ def test_a_transfer_never_tests_a_patient_that_was_trained_on(external, tmp_path
     with pytest.raises(
         BadInput, match=r"study.transfers: brats has 1 patients of sts, .* the first B; leave brats out"
     ):
+        check_study(external, tmp_path, code=CODE)
+
+
+def test_a_patient_that_was_trained_on_is_known_in_capitals_too(external, tmp_path):
+    external["study"]["transfers"] = ["brats"]
+    (tmp_path / "brats.tsv").write_text(HEADER + "C\tb\t-\t-\t\t-\n")
+    with pytest.raises(BadInput, match="brats has 1 patients of sts"):
+        check_study(external, tmp_path, code=CODE)
+
+
+def test_one_case_of_two_patients_in_two_datasets_is_refused(external, tmp_path):
+    external["study"]["transfers"] = ["brats"]
+    (tmp_path / "brats.tsv").write_text(HEADER + "A\tC\t-\t-\t\t-\n")
+    with pytest.raises(BadInput, match=r"brats: expected case A to be of one patient in all .*, got A and C; rename"):
         check_study(external, tmp_path, code=CODE)
 
 

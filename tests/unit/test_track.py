@@ -1,9 +1,7 @@
 import pandas as pd
 import pytest
-from mlflow.tracking import MlflowClient
 
-from diffufuse.files.records import read_record
-from diffufuse.track.client import init_store
+from diffufuse.track.client import open_store
 from diffufuse.track.live import follow_live
 from diffufuse.track.runs import flatten, replay, show_study
 
@@ -16,8 +14,7 @@ METRICS = pd.DataFrame({"condition": "clean", "region": "mass", "metric": "dice"
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    init_store(tmp_path / "store.json")
-    return tmp_path / "store.json"
+    return tmp_path / "track"
 
 
 def shown(store, tmp_path):
@@ -36,7 +33,7 @@ def shown(store, tmp_path):
 def test_replaying_twice_leaves_one_complete_run(store, tmp_path):
     first, second = shown(store, tmp_path), shown(store, tmp_path)
     assert first == second
-    client = MlflowClient(read_record(store)["uri"])
+    client = open_store(store)
     [run] = client.search_runs([client.get_experiment_by_name("d").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.tags["license"] == "CC0"
@@ -51,14 +48,14 @@ def test_a_live_curve_and_its_replay_are_one_curve_in_one_run(store, tmp_path):
     follow(10, {"loss": 0.5})
     follow(20, {"loss": 0.25, "undefined": float("nan")})
     identity = shown(store, tmp_path)["run_id"]
-    client = MlflowClient(read_record(store)["uri"])
+    client = open_store(store)
     assert len(client.search_runs([client.get_experiment_by_name("d").experiment_id])) == 1
     assert [m.value for m in client.get_metric_history(identity, "loss")] == [0.5, 0.25]
 
 
-def test_training_goes_on_when_the_store_is_out_of_reach(tmp_path, caplog):
-    (tmp_path / "store.json").write_text('{"uri": "sqlite:////proc/nowhere/mlflow.db"}')
-    follow_live(tmp_path / "store.json", PLAN, started_unix_s=1.0)(10, {"loss": 1.0})
+def test_training_goes_on_when_the_store_is_out_of_reach(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/mlflow.db")
+    follow_live(tmp_path, PLAN, started_unix_s=1.0)(10, {"loss": 1.0})
     assert "not shown live" in caplog.text
 
 
@@ -76,7 +73,7 @@ def test_a_study_is_one_run_with_its_means_tables_and_pictures_and_replaces_itse
     picture.write_bytes(b"png")
     for _ in range(2):
         show_study(store, study, summary=summary, artifacts={"pictures": [str(picture)]})
-    client = MlflowClient(read_record(store)["uri"])
+    client = open_store(store)
     [run] = client.search_runs([client.get_experiment_by_name("studies").experiment_id])
     assert run.data.metrics == {"d.no-pet.d.m.mass.dice": 0.7}
     assert run.data.params["folds"] == "[0, 1]"

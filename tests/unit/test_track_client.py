@@ -1,11 +1,11 @@
-"""What is kept of the MLflow store's address."""
+"""The MLflow store: its address, and its creation by several jobs at once."""
+
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from diffufuse.errors import BadInput
-from diffufuse.files.records import read_record
-from diffufuse.track.client import ensure_experiment, init_store
+from diffufuse.track.client import ensure_experiment, open_store
 
 
 @pytest.mark.parametrize(
@@ -20,32 +20,39 @@ from diffufuse.track.client import ensure_experiment, init_store
 def test_an_address_with_a_password_is_refused_without_repeating_it(tmp_path, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(BadInput, match="MLFLOW_TRACKING_USERNAME") as refusal:
-        init_store(tmp_path / "store.json")
+        open_store(tmp_path / "track")
     assert "secret" not in str(refusal.value)
-    assert not (tmp_path / "store.json").exists()
+    assert not (tmp_path / "track").exists()
 
 
-def test_an_address_without_a_password_is_kept(tmp_path, monkeypatch):
-    uri = f"sqlite:///{tmp_path}/elsewhere.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    init_store(tmp_path / "store.json")
-    assert read_record(tmp_path / "store.json") == {"uri": uri}
+def test_the_store_of_the_environment_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
+    open_store(tmp_path / "track")
+    assert (tmp_path / "elsewhere.db").exists()
 
 
-def test_an_experiment_is_created_once_with_its_artifacts_beside_the_store(tmp_path, monkeypatch):
+def test_several_jobs_that_open_a_new_store_at_once_share_it(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    init_store(tmp_path / "store.json")
-    client = MlflowClient(read_record(tmp_path / "store.json")["uri"])
+    with ProcessPoolExecutor(3) as jobs:
+        assert set(jobs.map(experiments_of, [tmp_path / "track"] * 3)) == {1}
+
+
+def experiments_of(folder):
+    return len(open_store(folder).search_experiments())
+
+
+def test_an_experiment_is_created_once_with_its_artifacts_in_the_store(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = open_store(tmp_path)
     for _ in range(2):
-        ensure_experiment(client, tmp_path / "store.json", "one")
+        ensure_experiment(client, tmp_path, "one")
     assert client.get_experiment_by_name("one").artifact_location == (tmp_path / "artifacts" / "one").as_uri()
 
 
 def test_an_experiment_that_another_job_creates_at_the_same_time_is_taken(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    init_store(tmp_path / "store.json")
-    client = MlflowClient(read_record(tmp_path / "store.json")["uri"])
-    ensure_experiment(client, tmp_path / "store.json", "one")
+    client = open_store(tmp_path)
+    ensure_experiment(client, tmp_path, "one")
     seen = iter([None, client.get_experiment_by_name("one")])
     monkeypatch.setattr(client, "get_experiment_by_name", lambda name: next(seen))
-    ensure_experiment(client, tmp_path / "store.json", "one")
+    ensure_experiment(client, tmp_path, "one")

@@ -163,6 +163,12 @@ def test_scaled_probabilities_have_the_same_masks(metrics):
     assert bold.xs("nll", level="metric").to_list() != tame.xs("nll", level="metric").to_list()
 
 
+def jobs_of(plan):
+    """Rule to number of jobs, from what a dry run says."""
+    words = map(str.split, plan.split("Job stats:")[1].splitlines())
+    return {line[0]: line[1] for line in words if len(line) == 2 and line[1].isdigit()}
+
+
 def test_another_condition_asks_for_its_own_predictions_and_the_report_alone(study):
     path = study / "config" / "config.yaml"
     before = path.read_text()
@@ -171,9 +177,16 @@ def test_another_condition_asks_for_its_own_predictions_and_the_report_alone(stu
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     plan = snakemake(study, "-n", "--", "evaluate").stdout
     path.write_text(before)
-    jobs = dict(line.split() for line in plan.split("Job stats:")[1].splitlines() if len(line.split()) == 2)
+    jobs = jobs_of(plan)
     assert jobs["predict_cases"] == jobs["evaluate_predictions"] == str(2 * len(TRAINED))
     assert not {"train_model", "fit_calibration", "prepare_case"} & set(jobs)
+
+
+def test_without_the_mlflow_store_only_the_store_is_built_anew(study):
+    (study / "results/track").rename(study / "kept")
+    plan = snakemake(study, "-n").stdout
+    (study / "kept").rename(study / "results/track")
+    assert set(jobs_of(plan)) == {"track_run", "track_study", "all", "total"}
 
 
 def test_a_second_run_does_nothing(study):

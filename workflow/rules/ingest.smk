@@ -29,7 +29,8 @@ rule draft_cohort:
     input:
         manifest="data/raw/{dataset}.manifest.tsv",
     output:
-        "results/ingest/{dataset}/cohort.tsv",
+        sheet="results/ingest/{dataset}/cohort.tsv",
+        names="results/ingest/{dataset}/names.tsv",
     log:
         "results/logs/ingest/{dataset}.log",
     params:

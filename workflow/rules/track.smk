@@ -9,20 +9,8 @@ rule track:
         "All runs are shown in MLflow."
 
 
-rule init_tracking:
-    output:
-        "results/track/store.json",
-    log:
-        "results/logs/track/store.log",
-    message:
-        "Create the MLflow store."
-    script:
-        "../scripts/init_tracking.py"
-
-
 rule track_run:
     input:
-        store=ancient("results/track/store.json"),
         plan="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/plan.json",
         record="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json",
         history="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet",
@@ -34,6 +22,7 @@ rule track_run:
     resources:
         mlflow_writer=1,
     params:
+        store="results/track",
         license=lookup("{dataset}/license", within=config["datasets"]),
         code=STUDY.code_of("track_run.py"),
     message:
@@ -44,7 +33,6 @@ rule track_run:
 
 rule track_study:
     input:
-        store=ancient("results/track/store.json"),
         summary="results/report/{study}/summary.parquet",
         page="results/report/{study}/results.md",
         configuration="results/report/{study}/study.html",
@@ -68,6 +56,7 @@ rule track_study:
     resources:
         mlflow_writer=1,
     params:
+        store="results/track",
         study=lookup("study", within=config),
         code=STUDY.code_of("track_study.py"),
     message:

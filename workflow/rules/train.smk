@@ -36,7 +36,6 @@ rule train_model:
             case=STUDY.cases_learned_from,
         ),
         constants="results/train/{dataset}/normalization/fold-{fold}.json",
-        store=ancient("results/track/store.json"),
     output:
         weights=directory(
             "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights"
@@ -54,6 +53,7 @@ rule train_model:
         modalities=STUDY.parameters.appearance,
         regions=lookup("{dataset}/regions", within=config["datasets"]),
         conditions=STUDY.parameters.conditions_learned,
+        store="results/track",
         checkpoints="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/checkpoints",
         code=STUDY.code_of("train_model.py"),
     message:

@@ -1,7 +1,8 @@
-"""Propose a cohort sheet for one dataset."""
+"""Propose a cohort sheet for one dataset, with a table of what its cases are named in the raw folder."""
 
 from diffufuse.fetch.manifest import raw_folder_of
 from diffufuse.ingest.formats import FORMATS
+from diffufuse.ingest.formats.listing import write_names
 from diffufuse.ingest.patients import patients_of
 from diffufuse.logs import job_log
 from diffufuse.study.cohorts import draft_cohort, write_cohort
@@ -9,6 +10,8 @@ from diffufuse.study.cohorts import draft_cohort, write_cohort
 with job_log(snakemake.log[0]):
     block, manifest = snakemake.params.block, snakemake.input.manifest
     format = FORMATS[block["format"]]
-    names = format.find_cases(raw_folder_of(manifest), block)
-    patients = patients_of(format, manifest, names, block=block)
-    write_cohort(draft_cohort(names, study_seed=snakemake.params.study_seed, patients=patients), snakemake.output[0])
+    listing = format.list_cases(raw_folder_of(manifest), block)
+    write_names(listing, snakemake.output.names)
+    patients = patients_of(format, manifest, listing.names, block=block)
+    drafted = draft_cohort(listing.names, study_seed=snakemake.params.study_seed, patients=patients)
+    write_cohort(drafted, snakemake.output.sheet)

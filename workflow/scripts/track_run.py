@@ -10,7 +10,7 @@ from diffufuse.train.history import HISTORY
 with job_log(snakemake.log[0]):
     source = snakemake.input
     logged = replay(
-        source.store,
+        snakemake.params.store,
         read_record(source.plan),
         read_record(source.record),
         history=read_table(source.history, HISTORY),

@@ -9,7 +9,7 @@ from diffufuse.track.runs import show_study
 with job_log(snakemake.log[0]):
     source = snakemake.input
     logged = show_study(
-        source.store,
+        snakemake.params.store,
         snakemake.params.study,
         summary=read_table(source.summary, SUMMARY),
         artifacts={

@@ -25,6 +25,6 @@ with job_log(snakemake.log[0]):
         **data,
     )
     cases, index = read_all_prepared(source.cases), read_table(source.index, PATCHES)
-    follow = follow_live(source.store, plan, started_unix_s=started)
+    follow = follow_live(params.store, plan, started_unix_s=started)
     run_settings = {"checkpoints": params.checkpoints, "code": params.code, "started_unix_s": started}
     write_run(train_run(plan, cases, index, predict=predict_case, follow=follow, **run_settings), **snakemake.output)

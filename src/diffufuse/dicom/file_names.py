@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from diffufuse.errors import BadInput
+from diffufuse.files.tree import files_below
 
 DICOM_SUFFIX = re.compile(r"|\.(dcm|dicom|dic|ima|[0-9]+)", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(r"\.(dcm|dicom|dic|ima)", re.IGNORECASE)
@@ -23,10 +24,9 @@ def dicom_files(folder: Path) -> list[Path]:
     another suffix is DICOM if its content says so.
 
     Raises:
-        BadInput: a file with another suffix cannot be opened.
+        BadInput: something below the folder cannot be read.
     """
-    paths = (path for path in folder.rglob("*") if not _is_hidden(path.relative_to(folder)) and path.is_file())
-    return sorted(path for path in paths if _should_be_dicom(path))
+    return [path for path in files_below(folder) if _should_be_dicom(path)]
 
 
 def named_like_dicom(path: Path) -> bool:
@@ -34,10 +34,6 @@ def named_like_dicom(path: Path) -> bool:
     if not IMAGE_SUFFIX.fullmatch(path.suffix) and NOT_DICOM.fullmatch(path.name):
         return False
     return DICOM_SUFFIX.fullmatch(path.suffix) is not None
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _should_be_dicom(path: Path) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from diffufuse.dicom.planes import Plane
-from diffufuse.space.volumes import ORTHONORMAL_TOLERANCE
+from diffufuse.space.affines import ORTHONORMAL_TOLERANCE
 
 COSINE_TOLERANCE = 1e-4
 SPACING_TOLERANCE_MM = 1e-4

@@ -11,6 +11,7 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch.unpacking import Wanted, is_data
+from diffufuse.files.tree import files_below
 from diffufuse.logs import PROGRESS
 
 CHUNK_BYTES = 1 << 20
@@ -24,20 +25,20 @@ def content_sha256(raw: Path, *, only: Wanted = None) -> str:
     decompressed content.
 
     Args:
-        raw: the raw folder; names that begin with a dot are ignored.
+        raw: the raw folder; hidden names are ignored, links are followed.
         only: pattern or patterns of the top-level names to include; None for all.
 
     Returns:
         In hexadecimal.
 
     Raises:
-        BadInput: a `.gz` file is damaged.
+        BadInput: a `.gz` file is damaged, or something cannot be read.
     """
-    paths = {path.relative_to(raw).as_posix(): path for path in raw.rglob("*") if path.is_file()}
+    paths = {path.relative_to(raw).as_posix(): path for path in files_below(raw)}
     names = sorted(name for name in paths if is_data(PurePosixPath(name), only))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         lines = threads.map(lambda name: f"{name}\t{_length_and_digest(paths[name])}\n", names)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def require_content(raw: Path, source: Mapping[str, Any]) -> None:
@@ -75,6 +76,8 @@ def _length_and_digest(path: Path) -> str:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
                 length += len(chunk)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise BadInput(f"{path}: expected a file that can be read, got {error.strerror!r}; mend it.") from error
         raise BadInput(f"{path}: expected a whole gzip file, got a damaged one; fetch it again.") from error
     return f"{length}\t{digest.hexdigest()}"

@@ -15,6 +15,7 @@ from diffufuse.fetch.disk import (
     forget_fetch,
     holds_files,
     make_raw_folder,
+    unusable_disk_reported,
 )
 from diffufuse.fetch.manifest import (
     Content,
@@ -25,6 +26,7 @@ from diffufuse.fetch.manifest import (
     reference_of,
     write_manifest,
 )
+from diffufuse.fetch.rows import may_be_cut
 from diffufuse.fetch.sources import SOURCES, copy
 from diffufuse.files.atomic import flush_tree
 from diffufuse.logs import PROGRESS
@@ -51,30 +53,43 @@ def fetch_dataset(
         study_seed: seed for sources that generate their data.
 
     Raises:
-        BadInput: the source is not available or differs from the pinned content, or files of the raw folder were
-            changed or added after the first fetch.
+        BadInput: the source is not available or differs from the pinned content, files of the raw folder were changed
+            or added after the first fetch, or something on the disk cannot be read or written.
     """
     raw, address = raw_folder_of(manifest), SOURCES[source["kind"]].address(source)
-    make_raw_folder(raw)
+    with unusable_disk_reported(raw):
+        make_raw_folder(raw)
+        contents = _fetched(source, raw, address, mirror, study_seed)
+        if source["kind"] != "phantom":
+            write_manifest(reference_of(raw), contents, address=address)
+        write_manifest(manifest, contents, address=address)
+    shutil.rmtree(download_folder(raw), ignore_errors=True)
+
+
+def _fetched(
+    source: Mapping[str, Any], raw: Path, address: str, mirror: str | None, study_seed: int
+) -> dict[str, Content]:
+    """The contents of the raw folder after a first fetch, or after they were compared with it."""
     expected = None if source["kind"] == "phantom" else _first_fetch(raw, source, address)
-    if expected is None:
-        _fetch_first(source, raw, mirror, study_seed)
-        contents = contents_of(raw)
-    else:
-        contents = _checked(source, raw, expected, mirror, study_seed)
+    if expected is not None:
+        return _checked(source, raw, expected, mirror, study_seed)
+    _fetch_first(source, raw, mirror, study_seed)
+    contents = contents_of(raw)
     if not contents:
         raise BadInput(f"{raw}: expected the dataset's files, but the folder is empty; fetch it again.")
-    if source["kind"] != "phantom":
-        write_manifest(reference_of(raw), contents, address=address)
-    write_manifest(manifest, contents, address=address)
-    shutil.rmtree(download_folder(raw), ignore_errors=True)
+    return contents
 
 
 def _first_fetch(raw: Path, source: Mapping[str, Any], address: str) -> dict[str, Content] | None:
     """The contents of the first fetch, None before it; after a change of address, the content must be as pinned."""
     if not reference_of(raw).exists():
         return None
-    expected, before = read_manifest(reference_of(raw))
+    expected, before = read_manifest(reference_of(raw), unsigned=True)
+    if may_be_cut(reference_of(raw)) and contents_of(raw) != expected:
+        raise BadInput(
+            f"{reference_of(raw)}: expected a manifest of the files in {raw.name} that ends with a hash of itself, got "
+            "other files and no hash; it was cut off, or is of an earlier release; remove it to begin anew."
+        )
     if before != address and not holds_pinned(raw, source):
         raise BadInput(
             f"{raw}: expected the data of {address}, but it holds that of {before}; remove {raw.name} and "

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diffufuse.errors import BadInput
+from diffufuse.files.tree import files_below
 from diffufuse.logs import bytes_text
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -63,6 +64,28 @@ def full_disk_reported(folder: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def unusable_disk_reported(folder: Path) -> Iterator[None]:
+    """Turn every error of a disk into a message that says what to do.
+
+    Args:
+        folder: what the block reads and writes.
+
+    Raises:
+        FullDisk: a write inside the block failed for lack of space.
+        BadInput: something could not be read or written, for lack of permission or as the disk fails.
+    """
+    try:
+        with full_disk_reported(folder):
+            yield
+    except OSError as error:
+        place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else folder
+        raise BadInput(
+            f"{place}: expected to read and write there, got {error.strerror or type(error).__name__!r}; mend it and "
+            "fetch again."
+        ) from error
+
+
 def make_raw_folder(raw: Path) -> None:
     """Create a raw folder if it does not exist; it may be a link to a folder on another disk, or a mount point.
 
@@ -114,11 +137,7 @@ def forget_fetch(raw: Path) -> None:
 
 def holds_files(folder: Path) -> bool:
     """Whether there is any file below a folder; names that begin with a dot are ignored."""
-    return any(
-        path.is_file()
-        for path in folder.rglob("*")
-        if not any(part[0] == "." for part in path.relative_to(folder).parts)
-    )
+    return bool(files_below(folder))
 
 
 @contextmanager

@@ -1,32 +1,28 @@
-"""Manifests: path, size and hash of every fetched file, written after a fetch and compared at later ones."""
+"""Compare the files of a raw folder with the manifest of their fetch."""
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from diffufuse.errors import BadInput
-from diffufuse.files.atomic import atomic_path
+from diffufuse.fetch.rows import Content, read_manifest, write_manifest
 from diffufuse.files.digests import sha256_of
+from diffufuse.files.tree import files_below
 from diffufuse.logs import Progress
 
-COLUMNS = ("path", "bytes", "sha256", "source")
+__all__ = [
+    "Content",
+    "contents_of",
+    "missing_after",
+    "raw_folder_of",
+    "read_manifest",
+    "reference_of",
+    "require_unchanged",
+    "write_manifest",
+]
+
 NAMES_LISTED = 5
-
-
-@dataclass(frozen=True)
-class Content:
-    """Size and hash of a file.
-
-    Attributes:
-        bytes: length of the file.
-        sha256: of its content, in hexadecimal.
-    """
-
-    bytes: int
-    sha256: str
 
 
 def reference_of(raw: Path) -> Path:
@@ -38,15 +34,17 @@ def contents_of(raw: Path, names: Iterable[str] | None = None) -> dict[str, Cont
     """Hash the files of a raw folder in parallel.
 
     Args:
-        raw: the raw folder; names that begin with a dot are ignored.
+        raw: the raw folder; hidden names are ignored, links are followed.
         names: paths below the raw folder; None for all files.
 
     Returns:
         Path below the raw folder → content, sorted by path.
+
+    Raises:
+        BadInput: something in the folder cannot be read.
     """
-    paths = [raw / name for name in names] if names is not None else [path for path in raw.rglob("*") if path.is_file()]
-    relative = {path.relative_to(raw): path for path in paths}
-    shown = {name.as_posix(): path for name, path in relative.items() if not any(part[0] == "." for part in name.parts)}
+    paths = files_below(raw) if names is None else [raw / name for name in names]
+    shown = {path.relative_to(raw).as_posix(): path for path in paths}
     sizes = {name: path.stat().st_size for name, path in shown.items()}
     progress, done, contents = Progress(f"Hash {raw.name}", sum(sizes.values()), unit="bytes"), 0, {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -56,50 +54,6 @@ def contents_of(raw: Path, names: Iterable[str] | None = None) -> dict[str, Cont
             done += sizes[name]
             progress.step(done)
     return contents
-
-
-def write_manifest(path: str | os.PathLike[str], contents: Mapping[str, Content], *, address: str) -> None:
-    """Write one row per raw file: path, bytes, SHA-256, public source.
-
-    License and citation are not included, so that editing them does not change any result.
-
-    Args:
-        path: the manifest, tab-separated.
-        contents: of the raw folder.
-        address: public source of the data, also if it was copied from a mirror.
-    """
-    with atomic_path(path) as partial, partial.open("w", newline="") as table:
-        writer = csv.writer(table, delimiter="\t", lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for name, content in sorted(contents.items()):
-            writer.writerow([name, content.bytes, content.sha256, address])
-
-
-def read_manifest(path: str | os.PathLike[str], folders: Iterable[str] | None = None) -> tuple[dict[str, Content], str]:
-    """Read a manifest.
-
-    Args:
-        path: from `write_manifest`; the columns `license` and `citation` of an earlier release are ignored.
-        folders: paths below the raw folder; only rows of their files are parsed, so that the time for one case does
-            not depend on the number of cases. None for all rows.
-
-    Returns:
-        Path below the raw folder → content; and the source address of the data.
-
-    Raises:
-        BadInput: the file is no manifest.
-    """
-    try:
-        text = Path(path).read_text()
-        lines = text.splitlines() if folders is None else _lines_about(folders, text)
-        rows = list(csv.DictReader(lines, delimiter="\t"))
-        contents = {row["path"]: Content(int(row["bytes"]), row["sha256"]) for row in rows}
-        [address] = {row["source"] for row in rows} or {""}
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise BadInput(
-            f"{path}: expected a manifest, got another or a damaged file; remove it and fetch again."
-        ) from error
-    return contents, address
 
 
 def missing_after(raw: Path, current: Mapping[str, Content], expected: Mapping[str, Content]) -> list[str]:
@@ -153,19 +107,6 @@ def require_unchanged(
             f"{raw}: expected files as in {Path(manifest).name}, got "
             f"{_summary(changed=changed, missing=missing, extra=unknown)}; put them back, or fetch again."
         )
-
-
-def _lines_about(folders: Iterable[str], text: str) -> list[str]:
-    """The header, and the lines with a path below one of the folders, which are contiguous as paths are sorted."""
-    lines = [text.partition("\n")[0]]
-    for folder in sorted(folders):
-        start = f"{folder}/" if folder else ""
-        place = text.find(f"\n{start}") + 1
-        while place and place < len(text) and text.startswith(start, place):
-            end = text.find("\n", place)
-            lines.append(text[place:end])
-            place = end + 1
-    return lines
 
 
 def _summary(**differences: list[str]) -> str:

@@ -59,9 +59,9 @@ def _from_mirror(mirror: str | None, source: Mapping[str, Any]) -> tuple[str, Ex
         return None
     try:
         local_copy = find_mirror(Path(mirror), source)
+        size = bytes_of(local_copy, only=source.get("only"))
     except BadInput as error:
         return f"nowhere: {error}", Extent()
-    size = bytes_of(local_copy, only=source.get("only"))
     return f"the copy {local_copy.relative_to(mirror)} of the mirror", Extent(cases=source.get("cases"), bytes=size)
 
 
@@ -75,7 +75,7 @@ def _size_text(number: int | None) -> str:
 
 def _state(raw: Path) -> str:
     if reference_of(raw).exists():
-        contents, _ = read_manifest(reference_of(raw))
+        contents, _ = read_manifest(reference_of(raw), unsigned=True)
         missing = sum(not (raw / name).exists() for name in contents)
         size = bytes_text(sum(content.bytes for content in contents.values()))
         return f"fetched, {len(contents):,} files, {size}" + (f", {missing:,} of them gone" if missing else "")

@@ -1,57 +1,45 @@
 """Unpack untrusted archives: files are written only below one folder, and only if the whole archive is valid."""
 
 import fnmatch
-import gzip
-import io
 import lzma
+import re
 import shutil
-import stat
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
-from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import full_disk_reported, require_space, staged_folder
-from diffufuse.logs import Progress
+from diffufuse.errors import BadInput, printable
+from diffufuse.fetch.disk import FULL, full_disk_reported, require_space, staged_folder
+from diffufuse.fetch.members import Member, opened
+from diffufuse.files.tree import NAMES_SHOWN, files_below, is_hidden
+from diffufuse.logs import PROGRESS, Progress
 
 # Ratio of unpacked to packed size. Deflate reaches 1032 on zeros, label maps 300, images with label maps 20.
 LARGEST_EXPANSION = 500
 CHUNK_BYTES = 1 << 20
 # Pattern or patterns for the top-level names of a dataset's folder; None for all.
 Wanted: TypeAlias = str | Sequence[str] | None
+DRIVE = re.compile("[A-Za-z]:")
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+# What zipfile, tarfile and the codecs raise on damaged archives, by experiment: their documentation does not say.
 DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
-    gzip.BadGzipFile,
+    struct.error,
     EOFError,
-    FileExistsError,
-    NotADirectoryError,
+    OSError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
 )
-
-
-@dataclass(frozen=True)
-class Member:
-    """One entry of an archive.
-
-    Attributes:
-        name: path inside the archive.
-        size: unpacked size in bytes.
-        kind: `file`, `folder`, or `other` for a link, a device, a sparse or an encrypted file.
-        open: opens the content.
-    """
-
-    name: str
-    size: int
-    kind: str
-    open: Callable[[], IO[bytes]]
 
 
 def is_archive(path: Path) -> bool:
@@ -62,7 +50,7 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: Wanted = None) -> None:
     """Replace a folder by the content of an archive, completely or not at all.
 
-    Names that begin with a dot, and `__MACOSX`, are skipped.
+    Hidden names are skipped; their number, and folders that hold nothing, are logged.
 
     Args:
         archive: zip, or tar, plain or compressed.
@@ -74,17 +62,19 @@ def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: Wanted 
         BadInput: it is no archive, is damaged, lacks the folder, has a member that points outside or is no plain file,
             expands beyond `LARGEST_EXPANSION`, or the disk is full.
     """
-    most, total = LARGEST_EXPANSION * archive.stat().st_size, 0
+    total, folders, hidden = 0, set(), 0
     with (
         full_disk_reported(raw.parent),
         staged_folder(raw) as partial,
         _damage_reported(archive),
-        _opened(archive) as members,
+        opened(archive) as members,
     ):
+        most = LARGEST_EXPANSION * archive.stat().st_size
         progress = Progress(f"Unpack {archive.name}", 0, unit="bytes")
         for member in members:
             target = _target(member, folder, only)
             if target is None:
+                hidden += any(map(is_hidden, PurePosixPath(member.name).parts))
                 continue
             _require_plain(member, archive)
             total += member.size
@@ -94,7 +84,13 @@ def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: Wanted 
                 require_space(partial, member.size, what=f"what {archive.name} holds")
                 _write(member, partial / target, archive)
                 progress.step(total)
-        if not any(path.is_file() for path in partial.rglob("*")):
+            else:
+                folders.add(target)
+        files = [path.relative_to(partial) for path in files_below(partial)]
+        log_passed_over(
+            archive.name, empty=folders - {parent for path in files for parent in path.parents}, hidden=hidden
+        )
+        if not files:
             wanted = (
                 f"the folder {folder}"
                 if folder
@@ -112,9 +108,19 @@ def is_data(relative: PurePosixPath, only: Wanted) -> bool:
         relative: path below the dataset's folder.
         only: pattern or patterns for the top-level name; None for all.
     """
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
+    hidden = any(map(is_hidden, relative.parts))
     patterns = ["*"] if only is None else [only] if isinstance(only, str) else only
     return bool(relative.parts) and not hidden and any(fnmatch.fnmatch(relative.parts[0], one) for one in patterns)
+
+
+def log_passed_over(source: str, *, empty: Collection[PurePosixPath], hidden: int) -> None:
+    """Log what of a source is not data: folders without a file, with the names of the first, and hidden names."""
+    if empty:
+        names = ", ".join(printable(str(path)) for path in sorted(empty)[:NAMES_SHOWN])
+        more = ", ..." if len(empty) > NAMES_SHOWN else ""
+        PROGRESS.warning("%s: %d folders hold no file and are not taken: %s%s", source, len(empty), names, more)
+    if hidden:
+        PROGRESS.info("%s: %d hidden names are passed over", source, hidden)
 
 
 def _target(member: Member, folder: str | None, only: Wanted) -> PurePosixPath | None:
@@ -127,12 +133,17 @@ def _target(member: Member, folder: str | None, only: Wanted) -> PurePosixPath |
 
 def _points_outside(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
+    return path.is_absolute() or ".." in path.parts or "\0" in name or DRIVE.match(name) is not None
 
 
 def _require_plain(member: Member, archive: Path) -> None:
     if _points_outside(member.name):
         raise BadInput(f"{archive}: the member {member.name!r} points outside its folder; do not trust this archive.")
+    if "\\" in member.name:
+        raise BadInput(
+            f"{archive}: expected `/` between folders, but the member {member.name!r} has a backslash; rename it or "
+            "pack the archive anew."
+        )
     if member.kind == "other":
         raise BadInput(
             f"{archive}: expected plain files, but the member {member.name!r} is a link, a device, sparse or "
@@ -146,49 +157,33 @@ def _write(member: Member, path: Path, archive: Path) -> None:
         raise BadInput(f"{archive}: expected each member once, but {member.name!r} comes twice; check the archive.")
     with member.open() as content, path.open("wb") as file:
         shutil.copyfileobj(content, file, CHUNK_BYTES)
-
-
-@contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[Member]]:
-    if tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
-            yield (_of_tar(tar, info) for info in tar)
-            _read_to_the_end(tar)
-    elif zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            yield (_of_zip(opened, info) for info in opened.infolist())
-    else:
-        raise BadInput(
-            f"{archive}: expected a zip or tar archive, got something else; check the source in config/datasets.yaml."
-        )
-
-
-def _read_to_the_end(tar: tarfile.TarFile) -> None:
-    """Read the stream after the end of the archive, which verifies the checksum of a compressed one."""
-    while isinstance(tar.fileobj, io.BufferedIOBase) and tar.fileobj.read(CHUNK_BYTES):
-        pass
-
-
-def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
-    kind = "folder" if info.isdir() else "file" if info.isreg() and not info.issparse() else "other"
-    return Member(info.name, info.size, kind, lambda: tar.extractfile(info) or _no_content(info.name))
-
-
-def _of_zip(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
-    form = stat.S_IFMT(info.external_attr >> 16)
-    plain = form in (0, stat.S_IFREG, stat.S_IFDIR) and not info.flag_bits & 1
-    kind = "other" if not plain else "folder" if info.is_dir() else "file"
-    return Member(info.filename, info.file_size, kind, lambda: opened.open(info))
-
-
-def _no_content(name: str) -> IO[bytes]:
-    raise tarfile.ReadError(f"{name} has no content")
+        if file.tell() != member.size:
+            raise BadInput(
+                f"{archive}: expected {member.size} bytes in the member {member.name!r}, got {file.tell()}; fetch the "
+                "archive again."
+            )
 
 
 @contextmanager
 def _damage_reported(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (*DAMAGED, NotImplementedError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{archive}: expected a whole archive, got a damaged one ({reason}); fetch it again.") from error
+    except BadInput:
+        raise
+    except NotImplementedError as error:
+        raise BadInput(
+            f"{archive}: expected an archive in a common compression, got another ({_reason(error)}); pack it anew as "
+            ".zip or .tar.gz."
+        ) from error
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        raise BadInput(
+            f"{archive}: expected a whole archive, got a damaged one ({_reason(error)}); fetch it again."
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What an exception says, without paths."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

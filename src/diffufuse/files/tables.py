@@ -1,6 +1,5 @@
 """Tables on disk, with schemas that are checked on writing and reading."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diffufuse.errors import BadInput, printable
 from diffufuse.files.atomic import atomic_path
 
 
@@ -25,19 +25,27 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Sc
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"{path}: a column does not fit the schema ({error})") from error
     with atomic_path(path) as partial:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)
 
 
 def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
-    """Read a table and check that it has its schema.
+    """Read a table and check its pages' checksums and that it has its schema.
 
     Raises:
-        ValueError: columns or types differ.
+        BadInput: the file cannot be read, is damaged, or its columns or types differ.
     """
-    table = pq.read_table(path)
-    if not table.schema.remove_metadata().equals(schema):
-        raise ValueError(f"{path}: expected the schema {schema}, got {table.schema.remove_metadata()}")
-    return table.to_pandas()
+    try:
+        table = pq.read_table(path, page_checksum_verification=True).replace_schema_metadata(None)
+        frame = table.to_pandas() if table.schema.equals(schema) else None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BadInput(f"{path}: expected a whole Parquet table, but it cannot be read; make it again.") from error
+    if frame is None:
+        names = ", ".join(printable(name) for name in table.schema.names)
+        raise BadInput(
+            f"{path}: expected the columns {', '.join(schema.names)} with their types, got {names} or other types; "
+            "make it again."
+        )
+    return frame
 
 
 def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> pd.DataFrame:
@@ -46,8 +54,12 @@ def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> p
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write rows atomically as tab-separated text; the columns are the keys of the first row."""
-    with atomic_path(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [], delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    r"""Write rows atomically as tab-separated text without quoting; the columns are the keys of the first row.
+
+    A character that would break a row or cannot be seen, as in a file's name, is written as its escape, such as `\t`.
+    """
+    columns = list(rows[0]) if rows else []
+    lines = [columns, *([row[column] for column in columns] for row in rows)]
+    text = "".join("\t".join(printable("" if cell is None else str(cell)) for cell in line) + "\n" for line in lines)
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")

@@ -14,6 +14,7 @@ from diffufuse.metrics.overlap import reference_volume_ml
 from diffufuse.types import Mask, Spacing
 
 LEVEL = 0.95
+ROUNDING = 1e-12  # of a volume; samples that all equal the reference have a mean that may differ by 1e-16 of it
 
 
 def volume_interval(samples_ml: Sequence[float], *, level: float = LEVEL) -> tuple[float, float]:
@@ -42,7 +43,8 @@ def volume_covered(prediction: Mask, reference: Mask, *, spacing_mm: Spacing, sa
     low, high = volume_interval(samples_ml)
     if math.isnan(low):
         return math.nan
-    return float(low <= reference_volume_ml(prediction, reference, spacing_mm=spacing_mm) <= high)
+    volume = reference_volume_ml(prediction, reference, spacing_mm=spacing_mm)
+    return float(low - ROUNDING * volume <= volume <= high + ROUNDING * volume)
 
 
 def volume_interval_ml(prediction: Mask, reference: Mask, *, samples_ml: Sequence[float]) -> float:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from diffufuse.errors import BadInput
 from diffufuse.models import build_model
 from diffufuse.plan.constants import with_constants
 from diffufuse.plan.outputs import Outputs
@@ -101,10 +103,19 @@ def load_model(
         plan: from `make_plan`.
         weights: folder with the safetensors of that plan.
         settings: of the architecture that differ at test time, e.g. uniform gates; none may change a weight's shape.
+
+    Raises:
+        BadInput: the weights are missing, damaged, or of another network.
     """
     block = {**plan["block"], "settings": {**plan["block"]["settings"], **(settings or {})}}
     network = network_of({**plan, "block": block})
-    network.load_state_dict(load_file(Path(weights) / WEIGHTS))
+    path = Path(weights) / WEIGHTS
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise BadInput(
+            f"{path}: expected the weights of this plan, got none, damaged ones or those of another; train again."
+        ) from error
     return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from diffufuse.errors import BadInput
 from diffufuse.files.records import read_record, write_record
 
 
@@ -15,5 +16,14 @@ def write_samples(volumes_ml: Mapping[str, Sequence[float]], case: str, folder: 
 
 
 def read_samples(path: str | os.PathLike[str]) -> list[float]:
-    """The volumes of a region in each sample, mL; empty if the model draws no samples."""
-    return read_record(path)["volume_ml"] if Path(path).is_file() else []
+    """The volumes of a region in each sample, mL; empty if the model draws no samples.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    if not Path(path).is_file():
+        return []
+    volumes = read_record(path).get("volume_ml")
+    if not isinstance(volumes, list) or not all(isinstance(volume, int | float) for volume in volumes):
+        raise BadInput(f"{path}: expected the volumes of samples; predict the case again.")
+    return volumes

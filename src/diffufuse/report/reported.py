@@ -1,16 +1,25 @@
 """Values of the paper next to the results of this study, always under a heading of their own."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
+from diffufuse.files.sheets import Row, read_sheet, shown
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.selection import stem
 
 COLUMNS = ["table", "number", "row", "column", "value", "unit", "cohort", "remark"]
+IDENTITY = ("table", "row", "column", "cohort")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+PROBABILITY = re.compile(r"(< )?0\.[0-9]+")
+UNITS = ("%", "points", "mm", "nat", "1", "s", "ms", "MB", "GB", "GFLOPs")
 ANY, ALL, METHOD = "-", "all", "diffufusemed"
 OWN, ELSEWHERE = "reported", "reported, not reproduced here"
 KEYS = ("tested on", "model", "condition")
@@ -35,22 +44,41 @@ COHORTS = {
     "brats": Cohort("brats", own=True),
     "msd_brats": Cohort("brats", own=False),
 }
+PRINTED_COHORTS = (*dict.fromkeys(cohort.name for cohort in COHORTS.values()), ANY)
 TESTED_ON = {"msd_brats": "brats", "lits_original": "lits"}
 
 
 def read_reported(path: str | os.PathLike[str]) -> pd.DataFrame:
     """The values of `config/reported.tsv`, as printed in the paper.
 
+    Args:
+        path: see `files.sheets`.
+
     Raises:
-        ValueError: the file has other columns, or a duplicated value.
+        BadInput: a column, value or unit is not what it should be, or a value stands twice.
     """
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    if list(frame.columns) != COLUMNS:
-        raise ValueError(f"{path}: expected the columns {COLUMNS}, got {list(frame.columns)}")
-    duplicates = frame[frame.duplicated(["table", "row", "column", "cohort"])]
-    if len(duplicates):
-        raise ValueError(f"{path}: expected each value once, got twice {duplicates.iloc[0].to_dict()}")
-    return frame
+    sheet = read_sheet(path, COLUMNS, what="the values of the paper")
+    rows = [_checked(row) for row in sheet.rows]
+    twice = [key for key, count in Counter(tuple(row[name] for name in IDENTITY) for row in rows).items() if count > 1]
+    if twice:
+        raise BadInput(f"{path}: expected each value once, got twice {', '.join(twice[0])}; remove one row.")
+    sheet.require_seal_kept()
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+
+
+def _checked(row: Row) -> Mapping[str, str]:
+    cells, probability = row.cells, row.cells["column"].endswith(" p")
+    empty = [name for name in COLUMNS if not cells[name] and name != "remark"]
+    if empty:
+        raise BadInput(f"{row.where}: expected text in every column but remark, got none in {', '.join(empty)}.")
+    if not (PROBABILITY if probability else NUMBER).fullmatch(cells["value"]):
+        raise BadInput(f"{row.where}: expected a number in column value, got {shown(cells['value'])}; correct it.")
+    if not re.fullmatch("[0-9]+", cells["number"]):
+        raise BadInput(f"{row.where}: expected the number of a table, got {shown(cells['number'])}; correct it.")
+    for column, options in (("unit", UNITS), ("cohort", PRINTED_COHORTS)):
+        if cells[column] not in options:
+            raise BadInput(f"{row.where}: {cells[column]!r} is not known as {column}{instead(cells[column], options)}")
+    return cells
 
 
 def beside(table: pd.DataFrame, name: str, *, reported: pd.DataFrame, evidence: Evidence) -> tuple[pd.DataFrame, str]:

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from diffufuse.report.ties import tie_groups, with_ties
+
 VALUES_AT_ONCE = 100_000
 CONSTANT_TOLERANCE = 1e-12
 FEWEST = 6
@@ -71,7 +73,7 @@ def hodges_lehmann(differences: Float[np.ndarray, "n"]) -> float:
     Source:
         Hodges and Lehmann 1963, doi:10.1214/aoms/1177704172.
     """
-    differences = np.asarray(differences, float)
+    differences = with_ties(differences)
     first, second = np.triu_indices(differences.size)
     return float(np.median((differences[first] + differences[second]) / 2)) if differences.size else math.nan
 
@@ -80,7 +82,8 @@ def signed_rank_p(differences: Float[np.ndarray, "n"]) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test; zeros are ranked, then left out (Pratt).
 
     Exact, also with ties and zeros, up to 50 nonzero differences; the normal approximation beyond, which with many
-    zeros could give a smaller p than is possible for so few differences.
+    zeros could give a smaller p than is possible for so few differences. Differences that are equal but for rounding
+    are ties, see `ties`.
 
     Args:
         differences: one per patient, finite.
@@ -92,7 +95,7 @@ def signed_rank_p(differences: Float[np.ndarray, "n"]) -> float:
     Source:
         Wilcoxon 1945, doi:10.2307/3001968; Pratt 1959, doi:10.2307/2282543; the approximation computed by SciPy.
     """
-    differences = np.asarray(differences, float)
+    differences = with_ties(differences)
     nonzero = np.count_nonzero(differences)
     if nonzero == 0 and differences.size >= FEWEST:
         return 1.0
@@ -127,7 +130,7 @@ def rank_biserial(differences: Float[np.ndarray, "n"]) -> float:
     Source:
         Kerby 2014, doi:10.2466/11.IT.3.1.
     """
-    differences = np.asarray(differences, float)
+    differences = with_ties(differences)
     ranks = stats.rankdata(np.abs(differences))
     more, less = ranks[differences > 0].sum(), ranks[differences < 0].sum()
     return float((more - less) / (more + less)) if more + less else math.nan
@@ -142,7 +145,7 @@ def refusal(differences: Float[np.ndarray, "n"]) -> str | None:
     Returns:
         None where the signed-rank test can be applied.
     """
-    differences = np.asarray(differences, float)
+    differences = with_ties(differences)
     differing = int(np.count_nonzero(differences))
     if differences.size >= FEWEST and not differing:
         return f"Nothing differs: the two are identical on all {differences.size} patients."
@@ -230,7 +233,8 @@ def aurc(risk: Float[np.ndarray, "n"], uncertainty: Float[np.ndarray, "n"]) -> f
     risk, uncertainty = np.asarray(risk, float), np.asarray(uncertainty, float)
     if not risk.size:
         return math.nan
-    _, tie_group, group_sizes = np.unique(uncertainty, return_inverse=True, return_counts=True)
+    tie_group = tie_groups(uncertainty)
+    group_sizes = np.bincount(tie_group)
     expected = (np.bincount(tie_group, weights=risk) / group_sizes)[np.sort(tie_group)]
     return float((np.cumsum(expected) / np.arange(1, risk.size + 1)).mean())
 

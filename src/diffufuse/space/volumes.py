@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,21 +10,12 @@ import numpy as np
 
 from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
+from diffufuse.space.affines import GRID_TOLERANCE_MM, farthest_mm
+from diffufuse.space.nifti_file import as_numbers, as_whole_numbers, stored
 
-ORTHONORMAL_TOLERANCE = 1e-3
-GRID_TOLERANCE_MM = 1e-2
 # An odd number: one half falls between two steps, so rounding moves no voxel across it.
 PROBABILITY_STEPS = 65_535
-# A damaged file surfaces as whichever of these gzip or nibabel meets first.
-BROKEN_FILE = (
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    nib.wrapstruct.WrapStructError,
-)
+UNTURNED = [[0, 1], [1, 1], [2, 1]]  # orientation as nibabel names it: array axis and direction, for R, A, S
 
 
 @dataclass(frozen=True)
@@ -62,47 +52,54 @@ def same_grid(first: Volume, second: Volume) -> bool:
     """Return whether two volumes have equal shape and voxel positions (to 0.01 mm at every corner)."""
     if first.shape != second.shape:
         return False
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
-    corners[:, :3] *= np.array(first.shape) - 1
-    apart_mm = (corners @ first.affine.T - corners @ second.affine.T)[:, :3]
-    return bool(np.abs(apart_mm).max() < GRID_TOLERANCE_MM)
+    return farthest_mm(first.shape, first.affine, second.affine) < GRID_TOLERANCE_MM
 
 
 def canonical(volume: Volume) -> Volume:
     """Return the volume in RAS+ orientation, by flipping and permuting its axes."""
-    image = nib.as_closest_canonical(nib.Nifti1Image(volume.array, volume.affine))
-    return Volume(np.ascontiguousarray(image.dataobj), image.affine)
+    turns = nib.orientations.io_orientation(volume.affine)
+    if np.array_equal(turns, UNTURNED):
+        return Volume(np.ascontiguousarray(volume.array), np.array(volume.affine, np.float64))
+    array = nib.orientations.apply_orientation(volume.array, turns)
+    turned = nib.orientations.inv_ornt_aff(turns, volume.shape)
+    return Volume(np.ascontiguousarray(array), np.array(volume.affine, np.float64) @ turned)
 
 
 def read_volume(path: str | os.PathLike[str], *, channel: int | None = None) -> Volume:
-    """Read a NIfTI file in RAS orientation; the gzip checksum is verified.
+    """Read a NIfTI image in RAS orientation, in millimeters, with slope and intercept applied.
 
     Args:
-        path: a `.nii` or `.nii.gz` file.
+        path: a `.nii` or `.nii.gz` file, of format 1 or 2 and any byte order; the gzip checksum is verified.
         channel: index of a 3-D image in a 4-D file; None for a 3-D file.
 
     Returns:
-        The volume, float32, or uint8 where the file stores uint8.
+        The volume, float32, or uint8 where the file stores uint8 without slope and intercept. Integers beyond 2^24
+        and values of double precision are rounded to float32.
 
     Raises:
-        BadInput: the file is damaged, has no or contradictory qform and sform, is 4-D without a channel, has NaN or
-            infinite voxels, or axes that are not orthogonal.
+        BadInput: the file cannot be read, is damaged or longer than its header says, is 4-D without a channel, has
+            voxels that are not real numbers, or values that are NaN, infinite or beyond float32; its header
+            contradicts itself, has no qform and sform, or axes that are not orthogonal.
     """
     path = Path(path)
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        image = nib.Nifti1Image.from_bytes(content)
-        kind = np.uint8 if image.get_data_dtype() == np.uint8 else np.float32
-        array = np.asanyarray(image.dataobj)
-    except BROKEN_FILE as error:
-        raise BadInput(
-            f"{path}: expected a whole NIfTI file, but reading it failed ({error}); fetch it again."
-        ) from error
-    array = _one_volume(array, channel, path).astype(kind)
-    _require_finite(array, path)
-    affine = _affine(image, path)
-    _require_orthonormal(affine, path)
-    return canonical(Volume(array, affine))
+    header, array = stored(path)
+    array = _one_volume(array, channel, path)
+    plain = header.kind == np.uint8 and not header.scaled
+    return canonical(Volume(array.copy("F") if plain else as_numbers(header, array, path), header.affine))
+
+
+def read_labels(path: str | os.PathLike[str]) -> Volume:
+    """Read the labels of a NIfTI file in RAS orientation, as `read_volume` does, but as exact integers.
+
+    Returns:
+        The labels, in the integer type of the file, or int64 where it stores floats or scales.
+
+    Raises:
+        BadInput: as `read_volume`, or a value is not a whole number.
+    """
+    path = Path(path)
+    header, array = stored(path)
+    return canonical(Volume(as_whole_numbers(header, _one_volume(array, None, path), path), header.affine))
 
 
 def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
@@ -113,15 +110,19 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
         path: ends in `.nii.gz`.
 
     Raises:
-        ValueError: a value is not finite, or an integer does not fit into uint8.
+        ValueError: a value is not finite or beyond float32, an integer does not fit into uint8, a value is of another
+            kind, or the header cannot hold the affine.
     """
     array = volume.array
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path}: {np.count_nonzero(~np.isfinite(array))} voxels are not finite")
-    if not np.issubdtype(array.dtype, np.floating) and (array.min(initial=0) < 0 or array.max(initial=0) > 255):
+    if array.dtype.kind not in "fbiu":
+        raise ValueError(f"{path}: expected real numbers, got {array.dtype}")
+    if array.dtype.kind != "f" and (array.min(initial=0) < 0 or array.max(initial=0) > 255):
         raise ValueError(f"{path}: labels must lie in 0..255, got {array.min()}..{array.max()}")
-    kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.uint8
-    _write_image(nib.Nifti1Image(array.astype(kind), volume.affine), path)
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32 if array.dtype.kind == "f" else np.uint8)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path}: {np.count_nonzero(~np.isfinite(values))} voxels are not finite in float32")
+    _write_image(nib.Nifti1Image(values, volume.affine), path)
 
 
 def write_probability(volume: Volume, path: str | os.PathLike[str]) -> None:
@@ -136,7 +137,7 @@ def write_probability(volume: Volume, path: str | os.PathLike[str]) -> None:
         path: ends in `.nii.gz`.
 
     Raises:
-        ValueError: a value is not in 0..1.
+        ValueError: a value is not in 0..1, or the header cannot hold the affine.
     """
     array = volume.array
     if not ((array >= 0) & (array <= 1)).all():
@@ -149,16 +150,18 @@ def write_probability(volume: Volume, path: str | os.PathLike[str]) -> None:
 
 def _write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
     """Write an image atomically, with qform equal to sform."""
-    image.set_qform(image.affine, code=1)
-    image.set_sform(image.affine, code=1)
+    affine = np.array(image.affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    for form in (image.get_qform(), image.get_sform()):  # single precision, and the qform without a shear
+        if not farthest_mm(image.shape, form, affine) < GRID_TOLERANCE_MM:
+            raise ValueError(f"{path}: expected an affine that the header of NIfTI can hold, got {affine.tolist()}")
     with atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
 
 
 def _one_volume(array: np.ndarray, channel: int | None, path: Path) -> np.ndarray:
-    """Return the 3-D array of a channel; trailing axes of length 1 are dropped."""
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
+    """Return the 3-D array of a channel."""
     if array.ndim == 3 and channel is None:
         return array
     if array.ndim != 4 or channel is None:
@@ -167,33 +170,3 @@ def _one_volume(array: np.ndarray, channel: int | None, path: Path) -> np.ndarra
     if channel >= array.shape[3]:
         raise BadInput(f"{path}: expected channel {channel}, but the file has {array.shape[3]}; correct the channel.")
     return array[..., channel]
-
-
-def _affine(image: nib.Nifti1Image, path: Path) -> np.ndarray:
-    """Return the affine of a file; qform and sform must agree."""
-    (qform, q_code), (sform, s_code) = image.get_qform(coded=True), image.get_sform(coded=True)
-    if not (q_code or s_code):
-        raise BadInput(f"{path}: expected a qform or sform, but the file does not say where it lies; export it again.")
-    if q_code and s_code and not same_grid(*(Volume(np.empty(image.shape[:3], bool), form) for form in (qform, sform))):
-        raise BadInput(
-            f"{path}: expected qform and sform to agree, but they place the image differently; correct the wrong one."
-        )
-    return np.asarray(sform if s_code else qform)
-
-
-def _require_finite(array: np.ndarray, path: Path) -> None:
-    broken = np.argwhere(~np.isfinite(array))
-    if len(broken):
-        raise BadInput(
-            f"{path}: expected finite values, but {len(broken)} voxels are NaN or infinite, the first at "
-            f"{tuple(int(i) for i in broken[0])}; repair or exclude the image."
-        )
-
-
-def _require_orthonormal(affine: np.ndarray, path: Path) -> None:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    worst = np.abs(axes.T @ axes - np.eye(3)).max()
-    if not worst < ORTHONORMAL_TOLERANCE:
-        raise BadInput(
-            f"{path}: expected axes at right angles, but they are off by {worst:.3g}; resample it onto a straight grid."
-        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffufuse.errors import BadInput
 from diffufuse.files.records import read_record
 from diffufuse.store.scan import Scan
 from diffufuse.store.slices import StoredCase, open_slices
@@ -54,15 +55,16 @@ def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
     """Open a prepared case by its record; its slice store lies beside it.
 
     Raises:
-        BadInput: the slice store is missing or damaged.
+        BadInput: the record or the slice store is missing or damaged.
     """
     facts: dict[str, Any] = read_record(record)
-    return PreparedCase(
-        name=facts["case"],
-        slices=open_slices(beside(record, "_slices.b2nd"), sha256=facts["slices_sha256"]),
-        statistics=facts["statistics"],
-        affine=np.array(facts["affine"]),
-    )
+    try:
+        name, sha256, statistics = facts["case"], facts["slices_sha256"], facts["statistics"]
+        affine = np.array(facts["affine"], float).reshape(4, 4)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{record}: expected the record of a prepared case; prepare the case again.") from error
+    slices = open_slices(beside(record, "_slices.b2nd"), sha256=sha256)
+    return PreparedCase(name=name, slices=slices, statistics=statistics, affine=affine)
 
 
 def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, PreparedCase]:

@@ -80,10 +80,12 @@ def pack_masks(presence: Sequence[np.ndarray], body: np.ndarray, labels: np.ndar
     """Pack labels (low eight bits), body, and the presence of each modality into int16.
 
     Raises:
-        ValueError: there are more modalities than bits.
+        ValueError: there are more modalities than bits, or a label does not fit into its eight.
     """
     if len(presence) > MOST_MODALITIES:
         raise ValueError(f"presence: expected at most {MOST_MODALITIES} modalities, got {len(presence)}")
+    if labels.dtype != np.uint8:
+        raise ValueError(f"labels: expected uint8, got {labels.dtype}")
     packed = labels.astype(np.uint16) | body.astype(np.uint16) << BODY_BIT
     for m, present in enumerate(presence):
         packed |= present.astype(np.uint16) << (FIRST_PRESENCE_BIT + m)

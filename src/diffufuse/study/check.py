@@ -1,27 +1,21 @@
 """Check the configuration of a study before anything runs."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-
 from diffufuse.conditions.apply import corrupts, withheld
 from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
 from diffufuse.study.code_digest import Code
-from diffufuse.study.cohorts import Cohort, read_cohort
+from diffufuse.study.cohorts import Cohort, patients_of, read_cohort
 from diffufuse.study.condition_settings import check_condition_settings
 from diffufuse.study.dataset_values import check_dataset
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
-from diffufuse.study.names import instead
 from diffufuse.study.settings import check_loss, check_settings
 from diffufuse.study.study_names import check_names
 from diffufuse.study.transfer import refusal
-
-LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True)
@@ -42,38 +36,6 @@ class Corruptions:
         return cls(code.registry(CORRUPTIONS), code.registry(REMOVALS))
 
 
-def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
-    """Check a part of the configuration against its JSON schema.
-
-    Args:
-        content: as read from YAML.
-        schema: JSON Schema, draft 2020-12.
-        where: name of the part, for the message.
-
-    Raises:
-        BadInput: the content does not match the schema; the message names the place and, for a key, the known ones.
-    """
-    error = best_match(Draft202012Validator(schema).iter_errors(content))
-    if error is None:
-        return
-    place = ".".join(str(step) for step in (where, *error.absolute_path))
-    allowed = error.schema.get("properties", {}) if error.validator == "additionalProperties" else {}
-    hint = f"; known are: {', '.join(allowed)}" if allowed else _hint(error)
-    message = error.message if len(error.message) < LONGEST_MESSAGE else f"expected another form: {error.validator}"
-    raise BadInput(f"{place}: {message}{hint}.")
-
-
-def _hint(error: ValidationError) -> str:
-    """What to do about a number that came as text, as Snakemake's command line gives all that is in braces."""
-    wanted = error.validator_value if error.validator == "type" else None
-    if wanted in ("integer", "number") and re.fullmatch(r"-?[0-9.]+", str(error.instance)):
-        return (
-            "; --config gives texts for what is in braces, so write it into a file that --configfile names, "
-            "without quotes"
-        )
-    return ""
-
-
 def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict[str, Cohort]:
     """Check a study, what it names in the catalogues, and its folds against the cohort sheets.
 
@@ -89,17 +51,17 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
         BadInput: a name does not exist, a value in the block of a dataset, model or condition that the study uses is
             not what is read there, a sheet is invalid, a fold has no cases, a condition refers to a modality or kind
             that a dataset does not have, a model refers to weights or conditions that do not exist, clean is not
-            tested, or a transfer dataset is in the study or shares patients with it.
+            tested, a transfer dataset is in the study or shares patients with it, or two datasets have one case of
+            two patients.
     """
-    study, corruptions = config["study"], Corruptions.of(code)
+    study = config["study"]
     check_names(config, code)
     for name in (*study["datasets"], *study.get("transfers", ())):
         check_dataset(name, config["datasets"][name])
     for name in study["conditions"]:
         check_condition_settings(name, config["conditions"][name], code)
     for name in study["models"]:
-        _check_model(name, config, corruptions, code)
-        _check_settings(name, config, code)
+        check_model(name, config, code)
     read = {name: read_cohort(cohorts / f"{name}.tsv") for name in study["datasets"]}
     for name, cohort in read.items():
         for fold in study["folds"]:
@@ -110,7 +72,9 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
                 )
         for condition in study["conditions"]:
             _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
-    return read | _read_transfers(config, read, cohorts)
+    read |= _read_transfers(config, read, cohorts)
+    patients_of(read)
+    return read
 
 
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
@@ -121,8 +85,6 @@ def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], co
             raise BadInput(
                 f"study.transfers: {name} is a dataset of the study, whose models test it fold by fold; leave it out."
             )
-        for other in (*trained, name):
-            _check_lesion(other, blocks[other])
         for training_name in [
             training_name for training_name in trained if refusal(blocks[training_name], blocks[name]) is None
         ]:
@@ -131,16 +93,10 @@ def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], co
     return tested
 
 
-def _check_lesion(name: str, block: Mapping[str, Any]) -> None:
-    if "no_lesion" not in block and block["lesion"] not in block["regions"]:
-        raise BadInput(
-            f"datasets.{name}.lesion: {block['lesion']!r} is not a region; known are: {', '.join(block['regions'])}."
-        )
-
-
 def _require_disjoint_patients(name: str, tested: Cohort, training_name: str, trained: Cohort) -> None:
     """Check that no patient is in both cohorts; the models of all folds predict every external case."""
-    common = sorted({case.patient for case in tested.cases} & {case.patient for case in trained.cases})
+    learned = {case.patient.casefold() for case in trained.cases}
+    common = sorted({case.patient for case in tested.cases if case.patient.casefold() in learned})
     if common:
         raise BadInput(
             f"study.transfers: {name} has {len(common)} patients of {training_name}, on whom its models were trained, "
@@ -148,23 +104,46 @@ def _require_disjoint_patients(name: str, tested: Cohort, training_name: str, tr
         )
 
 
-def _check_model(name: str, config: Mapping[str, Any], corruptions: Corruptions, code: Code) -> None:
+def check_model(name: str, config: Mapping[str, Any], code: Code) -> None:
+    """Check the block of a model, and of those whose weights or predictions it uses.
+
+    Args:
+        name: of the model.
+        config: the whole configuration.
+        code: of the library.
+
+    Raises:
+        BadInput: another model, a condition, an architecture or a setting does not exist, or a value has no effect.
+    """
+    _check_sources(name, config, code)
+    _check_settings(name, config, code)
+    _check_sampling(name, config["models"])
+
+
+def _check_sources(name: str, config: Mapping[str, Any], code: Code) -> None:
+    corruptions = Corruptions.of(code)
     scaled = config["models"][name].get("predictions_of", name)
     predicting = [model for model, block in config["models"].items() if "predictions_of" not in block]
     if scaled not in predicting:
         raise BadInput(
-            f"study.models: {name} scales the predictions of {scaled}, which is not a block of config/models.yaml that "
-            f"predicts by itself{instead(scaled, predicting)}"
+            f"models.{name}: {name} scales the predictions of {scaled}, which is not a block of config/models.yaml "
+            f"that predicts by itself{instead(scaled, predicting)}"
         )
     source = config["models"][scaled].get("weights_of", scaled)
     trained = [model for model, block in config["models"].items() if "training" in block]
     if source not in trained:
         raise BadInput(
-            f"study.models: {name} uses the weights of {source}, which config/models.yaml does not train"
+            f"models.{name}: {name} uses the weights of {source}, which config/models.yaml does not train"
             f"{instead(source, trained)}"
         )
+    asked = config["models"][source]["training"]["corruption"]
+    if not asked["conditions"] and (asked.get("probability", 0) or asked.get("together", 0)):
+        raise BadInput(
+            f"models.{source}.training.corruption.conditions: expected conditions to corrupt images with, got none; "
+            "name some, or set probability and together to 0."
+        )
     corrupting = [condition for condition, block in config["conditions"].items() if "corruption" in block]
-    for condition in config["models"][source]["training"]["corruption"]["conditions"]:
+    for condition in asked["conditions"]:
         if condition not in corrupting:
             raise BadInput(
                 f"models.{source}.training.corruption.conditions: {condition!r} is not a condition of "
@@ -188,6 +167,18 @@ def _check_settings(name: str, config: Mapping[str, Any], code: Code) -> None:
     check_loss(name, models[name], code)
     if "weights_of" in models[name]:
         _check_settings(models[name]["weights_of"], config, code)
+
+
+def _check_sampling(name: str, models: Mapping[str, Any]) -> None:
+    """Check that samples of a model differ, so that the interval of the volume is one."""
+    block = models[name]
+    if "samples" in block:
+        settings = {**models[block["weights_of"]]["settings"], **block["settings"]}
+        if settings.get("diffusion") != "renoise":
+            raise BadInput(
+                f"models.{name}.samples: expected settings with `diffusion: renoise`, as without it all samples are "
+                "the same, got none; add it, or leave samples out."
+            )
 
 
 def _check_condition(name: str, condition: Mapping[str, Any], dataset: str, block: Mapping[str, Any]) -> None:

@@ -60,6 +60,7 @@ class Code:
         """The file of a module of the library."""
         return self._file(module)
 
+    @functools.cache  # noqa: B019 a study is read once, and every block of its catalogues is looked up
     def registry(self, name: str) -> dict[str, ast.expr]:
         """The entries of a registry by its full name, read without importing its members, which may load slowly."""
         module, _, registry = name.rpartition(".")

@@ -1,6 +1,5 @@
 """Cohort sheets: cases, their patients, and their folds."""
 
-import csv
 import os
 import re
 from collections import Counter, defaultdict
@@ -9,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffufuse.errors import BadInput
-from diffufuse.files.atomic import atomic_path
+from diffufuse.files.sheets import NONE, Row, read_sheet, shown, write_sheet
+from diffufuse.files.texts import described
 from diffufuse.seeds import seed_of
 
 COLUMNS = ("case", "patient", "fold", "validates", "site", "excluded")
-NONE = "-"
-NAME = re.compile(r"[A-Za-z0-9-]+")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
+LONGEST_NAME = 100
+FOLD = re.compile(r"0|[1-9][0-9]{0,2}")
+FEWEST_LETTERS = 2
+# Texts that say whether a case is excluded, and not why.
+NO_REASONS = frozenset(("no", "none", "na", "n/a", "nan", "null", "nil", "false", "true", "yes", "not", "excluded"))
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Case:
     """One examination of one patient.
 
     Attributes:
-        name: pseudonymous, letters, digits and hyphens.
+        name: pseudonymous; letters, digits and hyphens, of which it begins with no hyphen.
         patient: pseudonym of the patient; all examinations of a patient share one fold.
         fold: the fold in which the case is tested; None if it is always a training case.
         validates: the fold in which it is a validation case; None if in none.
@@ -77,69 +81,116 @@ def read_cohort(path: str | os.PathLike[str]) -> Cohort:
     """Read and check a cohort sheet.
 
     Args:
-        path: tab-separated, with the columns case, patient, fold, validates, site, excluded; `-` means none. A case
-            with a reason in `excluded` is only counted.
+        path: see `files.sheets`; with the columns case, patient, fold, validates, site, excluded; `-` or another dash
+            means none. A case with a reason in `excluded` is only counted.
 
     Raises:
-        BadInput: the sheet is empty or excludes all, a column or name is malformed, a case is duplicated, or the
-            examinations of one patient are spread over test, validation and training.
+        BadInput: the sheet is empty or excludes all, a column or name is malformed, a case is duplicated, two names
+            differ in case alone, the examinations of one patient are spread over test, validation and training, a
+            case validates in a fold that tests nobody, or the rows are not those that were sealed.
     """
-    path = Path(path)
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-            columns = tuple(rows[0]) if rows else ()
-    except OSError as error:
-        raise BadInput(f"{path}: expected a cohort sheet, but it cannot be read ({error.strerror}).") from error
+    sheet = read_sheet(path, COLUMNS, what="a cohort sheet")
+    cohort = _cohort_of(sheet.rows, sheet.path)
+    sheet.require_seal_kept()
+    return cohort
+
+
+def _cohort_of(rows: Sequence[Row], path: Path) -> Cohort:
     if not rows:
-        raise BadInput(f"{path}: the cohort is empty; expected a header and one row per case.")
-    if columns != COLUMNS:
-        raise BadInput(f"{path}: expected the columns {', '.join(COLUMNS)}, got {', '.join(map(str, columns))}.")
-    cases = [_case(row, path, line) for line, row in enumerate(rows, start=2)]
+        raise BadInput(f"{path}: the cohort is empty; expected one row per case below its header.")
+    cases = [_case(row) for row in rows]
     _require_unique_names([case.name for case in cases], path)
+    _require_one_spelling("case", [case.name for case in cases], path)
+    _require_one_spelling("patient", [case.patient for case in cases], path)
     cohort = Cohort(
         *(tuple(case for case in cases if bool(case.excluded) is is_excluded) for is_excluded in (False, True))
     )
     if not cohort.cases:
         raise BadInput(f"{path}: every case is excluded; expected at least one that takes part.")
     _require_patients_apart(cohort, path)
+    _require_folds_validated_in(cohort, path)
     return cohort
 
 
-def _case(row: dict[str, str], path: Path, line: int) -> Case:
+def _case(row: Row) -> Case:
     for column in ("case", "patient"):
-        if not NAME.fullmatch(row[column] or ""):
+        if not NAME.fullmatch(row.cells[column]):
             raise BadInput(
-                f"{path}, line {line}: expected letters, digits and hyphens in column {column}, got {row[column]!r}."
+                f"{row.where}: expected a pseudonym of letters, digits and hyphens in column {column}, got "
+                f"{_wrong_in_name(row.cells[column])}; correct it."
             )
     return Case(
-        name=row["case"],
-        patient=row["patient"],
-        fold=_fold(row["fold"], path, line, "fold"),
-        validates=_fold(row["validates"], path, line, "validates"),
-        site=row["site"] or "",
-        excluded=_reason(row["excluded"], path, line),
+        name=row.cells["case"],
+        patient=row.cells["patient"],
+        fold=_fold(row, "fold"),
+        validates=_fold(row, "validates"),
+        site="" if row.cells["site"] == NONE else row.cells["site"],
+        excluded=_reason(row),
     )
 
 
-def _fold(text: str | None, path: Path, line: int, column: str) -> int | None:
+def _wrong_in_name(text: str) -> str:
+    """What keeps a text from being a pseudonym; not the text itself, which may be a name."""
+    wrong = next((character for character in text if not re.match("[A-Za-z0-9-]", character)), None)
+    if wrong is not None:
+        return described(wrong)
+    if len(text) > LONGEST_NAME:
+        return f"{len(text)} characters, more than {LONGEST_NAME}"
+    return "a hyphen at its start" if text else "none"
+
+
+def _fold(row: Row, column: str) -> int | None:
+    text = row.cells[column]
     if text == NONE:
         return None
-    if text is None or not text.isdigit():
-        raise BadInput(f"{path}, line {line}: expected a fold number or `-` in column {column}, got {text!r}.")
+    if not FOLD.fullmatch(text):
+        raise BadInput(
+            f"{row.where}: expected a fold number or `-` in column {column}, such as 0 or 12, got {shown(text)}; "
+            "correct it."
+        )
     return int(text)
 
 
-def _reason(text: str | None, path: Path, line: int) -> str | None:
-    if not (text or "").strip():
-        raise BadInput(f"{path}, line {line}: expected `-` or a reason in column excluded, but it is empty.")
-    return None if text == NONE else text
+def _reason(row: Row) -> str | None:
+    text = row.cells["excluded"]
+    if text == NONE:
+        return None
+    letters = sum(character.isalpha() for character in text)
+    if letters < FEWEST_LETTERS or text.casefold() in NO_REASONS:
+        got = "it is empty" if not text else "it has no word that says why"
+        raise BadInput(
+            f"{row.where}: expected `-` or a reason in column excluded, but {got}; write `-` for a case that takes "
+            "part, or why it does not."
+        )
+    return text
 
 
 def _require_unique_names(names: list[str], path: Path) -> None:
     duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     if duplicates:
         raise BadInput(f"{path}: each case stands once, but {', '.join(duplicates)} stands twice; remove one row.")
+
+
+def _require_one_spelling(column: str, names: Iterable[str], path: Path) -> None:
+    """Names that differ in case alone are one to a person, and one folder on some disks."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spellings[name.casefold()].add(name)
+    double = sorted(name for same in spellings.values() if len(same) > 1 for name in same)
+    if double:
+        raise BadInput(
+            f"{path}: expected one spelling of each {column}, got {' and '.join(double[:2])}; write both in the same "
+            "way if they are one, or give them names that differ in more than upper and lower case."
+        )
+
+
+def _require_folds_validated_in(cohort: Cohort, path: Path) -> None:
+    for case in cohort.cases:
+        if case.validates is not None and case.validates not in cohort.folds:
+            raise BadInput(
+                f"{path}: case {case.name} validates in fold {case.validates}, in which no case is tested; known are: "
+                f"{', '.join(map(str, cohort.folds)) or 'none'}."
+            )
 
 
 def _require_patients_apart(cohort: Cohort, path: Path) -> None:
@@ -192,12 +243,16 @@ def draft_cohort(
 
 
 def write_cohort(cohort: Cohort, path: str | os.PathLike[str]) -> None:
-    """Write a cohort sheet."""
-    with atomic_path(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for case in sorted([*cohort.cases, *cohort.excluded], key=lambda case: case.name):
-            writer.writerow(cells_of(case))
+    """Write a cohort sheet with its seal, sorted by case.
+
+    Raises:
+        BadInput: `read_cohort` would not read it back.
+    """
+    cases = sorted([*cohort.cases, *cohort.excluded], key=lambda case: case.name)
+    cells = [cells_of(case) for case in cases]
+    rows = [Row(f"{path}, case {number}", dict(zip(COLUMNS, row, strict=True))) for number, row in enumerate(cells, 1)]
+    _cohort_of(rows, Path(path))
+    write_sheet(path, COLUMNS, cells)
 
 
 def cells_of(case: Case) -> list[str]:
@@ -207,8 +262,29 @@ def cells_of(case: Case) -> list[str]:
 
 
 def read_patients(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
-    """Case to patient, over several cohort sheets, of the included cases."""
-    return {case.name: case.patient for path in paths for case in read_cohort(path).cases}
+    """Case to patient, over several cohort sheets, of the included cases.
+
+    Raises:
+        BadInput: a sheet is invalid, or a case is of another patient in another sheet.
+    """
+    return patients_of({Path(path).stem: read_cohort(path) for path in paths})
+
+
+def patients_of(cohorts: Mapping[str, Cohort]) -> dict[str, str]:
+    """Case to patient, over the included cases of several datasets.
+
+    Raises:
+        BadInput: a case has one name and two patients, which tables over all datasets would mix.
+    """
+    patients: dict[str, str] = {}
+    for dataset, cohort in cohorts.items():
+        for case in cohort.cases:
+            if patients.setdefault(case.name, case.patient) != case.patient:
+                raise BadInput(
+                    f"{dataset}: expected case {case.name} to be of one patient in all datasets of a study, got "
+                    f"{patients[case.name]} and {case.patient}; rename one of the two cases."
+                )
+    return patients
 
 
 def count_excluded(paths: Iterable[str | os.PathLike[str]]) -> dict[str, int]:

@@ -2,18 +2,65 @@
 
 import ast
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
 from diffufuse.study.annotations import is_number
 from diffufuse.study.code_digest import Code
 from diffufuse.study.definitions import definition_of, tree_of
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
-from diffufuse.study.names import instead
 
 ARGUMENT = "settings"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a setting can have.
+
+    Attributes:
+        low: least value.
+        high: largest value.
+        above: whether `low` itself is excluded.
+        below: whether `high` itself is excluded.
+        whole: whether it counts something.
+    """
+
+    low: float = 0
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    whole: bool = False
+
+    def fits(self, value: float) -> bool:
+        """Whether a value lies in the range."""
+        inside = self.low <= value <= self.high
+        at_open_end = (self.above and value == self.low) or (self.below and value == self.high)
+        return inside and not at_open_end and not (self.whole and value != int(value))
+
+    def in_words(self) -> str:
+        """What is expected, for a message."""
+        number = "a whole number" if self.whole else "a number"
+        low = f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
+        high = f" and {'below' if self.below else 'at most'} {self.high:g}" if self.high < math.inf else ""
+        return f"{number} {low}{high}"
+
+
+# By the docstrings of the corruptions.
+RANGES = {
+    **dict.fromkeys(("noise_sd", "length_mm", "translation_mm", "slice_mm", "coefficient", "intensity"), Range()),
+    "amplitude_hu": Range(),
+    "degrees": Range(high=180),
+    "share": Range(high=1),
+    "amplitude": Range(high=1, below=True),
+    "change": Range(low=-1, above=True),
+    "movements": Range(low=1, high=1000, whole=True),
+    "streaks": Range(low=1, high=10_000, whole=True),
+    "ghosts": Range(low=2, high=1000, whole=True),
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +87,8 @@ def check_condition_settings(name: str, condition: Mapping[str, Any], code: Code
         code: of the library.
 
     Raises:
-        BadInput: the corruption does not exist, or a setting is unknown, missing or no number; near names are
-            suggested.
+        BadInput: the corruption does not exist, or a setting is unknown, missing, no number or out of range; near names
+            are suggested.
     """
     if "corruption" not in condition:
         return
@@ -56,6 +103,10 @@ def check_condition_settings(name: str, condition: Mapping[str, Any], code: Code
             raise BadInput(f"conditions.{name}.settings: {corruption} reads no {setting!r}{instead(setting, options)}")
         if not is_number(value):
             raise BadInput(f"conditions.{name}.settings.{setting}: expected a number, got {value!r}.")
+        if setting in RANGES and not RANGES[setting].fits(value):
+            raise BadInput(
+                f"conditions.{name}.settings.{setting}: expected {RANGES[setting].in_words()}, got {value!r}."
+            )
     missing = [setting for setting in reads.required if setting not in settings]
     if missing:
         raise BadInput(

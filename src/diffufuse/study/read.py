@@ -1,17 +1,18 @@
 """Read and check a configuration."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffufuse.errors import BadInput
-from diffufuse.study.check import check_form, check_study
+from diffufuse.study.catalogues import check_catalogues
+from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort
+from diffufuse.study.forms import check_form
 from diffufuse.study.study import Study
+from diffufuse.study.yaml_files import read_yaml
 
 PARTS = ("config", "datasets", "conditions", "models")
 
@@ -39,36 +40,46 @@ def read_study(config: Mapping[str, Any], folder: Path) -> Study:
         folder: the repository, with `config/`, `workflow/` and `src/`.
 
     Raises:
-        BadInput: a part has not the form of its schema, or the study makes no sense; see `check_study`.
+        BadInput: a part has not the form of its schema, a block of a catalogue cannot mean what it says, or the study
+            makes no sense; see `check_catalogues` and `check_study`.
     """
     for part in PARTS:
-        schema = _yaml(folder / f"workflow/schemas/{part}.schema.yaml")
+        schema = read_yaml(folder / f"workflow/schemas/{part}.schema.yaml")
         check_form(config if part == "config" else config[part], schema, where=part)
     _require_shared(config, folder)
     # Integers of YAML and of the command line are one; a deep copy keeps Snakemake's own changes out.
     frozen = json.loads(json.dumps(config))
     code = Code(folder / "src", folder / "workflow" / "scripts")
+    check_catalogues(frozen, code)
     return Study(frozen, Cohorts(check_study(frozen, Path("config/cohorts"), code=code)), code)
+
+
+def check_texts(studies: Iterable[str | Path]) -> None:
+    """Check the texts of a configuration before Snakemake reads them, as it lets the last of two equal keys win.
+
+    Args:
+        studies: files that lie over the default study, as `--configfile` names them.
+
+    Raises:
+        BadInput: a file is not what it looks like; see `read_yaml`.
+    """
+    for path in (*(Path(f"config/{part}.yaml") for part in PARTS), *studies):
+        read_yaml(path)
 
 
 def _require_shared(config: Mapping[str, Any], folder: Path) -> None:
     """What all studies share is as its own file says: no path under results/ names the study that would change it."""
-    own = _yaml(folder / "config/config.yaml")["seed"]
+    own = read_yaml(folder / "config/config.yaml").get("seed")
     if config["seed"] != own:
         raise BadInput(
             f"seed: expected {own} as in config/config.yaml, got {config['seed']}; results lie at paths without "
             "it, so a study cannot set its own. For repeated trainings set study.seeds."
         )
     for part in PARTS[1:]:
-        catalogue = _yaml(folder / f"config/{part}.yaml")[part]
+        catalogue = read_yaml(folder / f"config/{part}.yaml").get(part, {})
         for name, block in config[part].items():
             if block != catalogue.get(name):
                 raise BadInput(
                     f"{part}.{name}: expected the block of config/{part}.yaml, got another from --config or a study's "
                     "file; results lie at paths that name blocks alone. Put a block of another name into that file."
                 )
-
-
-def _yaml(path: Path) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast
-    return yaml.load(path.read_text(), Loader=loader)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
 from diffufuse.study.annotations import choices, expanded, fits, in_words
 from diffufuse.study.code_digest import Code
 from diffufuse.study.definitions import definition_of, fields_of
 from diffufuse.study.members import MODELS
-from diffufuse.study.names import instead
 
 # What a plan gives to every architecture.
 GIVEN = ("modalities", "outputs")

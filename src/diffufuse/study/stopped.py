@@ -32,7 +32,8 @@ class Stopped:
         """The line that excludes the case in its cohort sheet, with the reason, for review."""
         sentence = re.split(r":\s", self.reason, maxsplit=1)[-1].rsplit(";", 1)[0]
         short = sentence if len(sentence) <= LONGEST_REASON else sentence[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
-        return "\t".join([*cells_of(self.case)[:-1], f"{self.stage}: {short}"])
+        plain = "".join(character if character.isprintable() else " " for character in short)
+        return "\t".join([*cells_of(self.case)[:-1], f"{self.stage}: {plain}"])
 
 
 def stopped_cases(cohorts: Mapping[str, Cohort], *, stages: Mapping[str, tuple[str, str]]) -> list[Stopped]:
@@ -71,7 +72,8 @@ def closing_message(stopped: list[Stopped], *, sheet: str) -> str:
         lines += ["", *(f"  {entry.case.name}, {entry.stage}: {entry.reason}" for entry in of_dataset), ""]
         lines += [
             f"Mend them, or go on without them: in {sheet.format(dataset=dataset)}, let these lines take the place of "
-            f"theirs (columns {', '.join(COLUMNS)}). Excluded cases are counted in every table.",
+            f"theirs (columns {', '.join(COLUMNS)}). Excluded cases are counted in every table. If the sheet begins "
+            "with `#`, the next run says which first line belongs to the new rows.",
             *(entry.sheet_line for entry in of_dataset),
         ]
     return "\n".join(lines)

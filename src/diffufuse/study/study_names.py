@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
 from diffufuse.study.code_digest import Code
 from diffufuse.study.members import FIGURES, TABLES
 from diffufuse.study.metric_names import metric_names
-from diffufuse.study.names import instead
 
 
 def check_names(config: Mapping[str, Any], code: Code) -> None:

@@ -1,5 +1,6 @@
 """The MLflow tracking store, and the run of a path in it."""
 
+import fcntl
 import math
 import os
 from collections.abc import Mapping
@@ -11,39 +12,41 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from diffufuse.errors import BadInput
-from diffufuse.files.records import write_record
+
+LOCK = ".lock"
 
 
-def init_store(record: str | os.PathLike[str]) -> None:
-    """Create the store once, before several jobs write to it.
-
-    The store is `MLFLOW_TRACKING_URI` if set, else `mlflow.db` in the folder of the record.
+def open_store(folder: str | os.PathLike[str]) -> MlflowClient:
+    """Open the store, created if there is none: `MLFLOW_TRACKING_URI` if set, else `mlflow.db` in the folder.
 
     Args:
-        record: JSON file with the store's address, read by later jobs.
+        folder: of the store's database and artifacts; created if missing.
 
     Raises:
-        BadInput: the address holds a user or a password, which the record would expose.
+        BadInput: the address holds a user or a password, which logs and error messages would expose.
     """
-    folder = Path(record).parent
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(folder)
     uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').as_posix()}")
     _require_no_credentials(uri)
-    MlflowClient(uri).search_experiments(max_results=1)  # creates its tables
-    write_record({"uri": uri}, record)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:  # two jobs that create the tables of one database at once break it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    return client
 
 
-def ensure_experiment(client: MlflowClient, store: str | os.PathLike[str], name: str) -> None:
-    """Create an experiment, with its artifacts next to the store's record, unless it exists.
+def ensure_experiment(client: MlflowClient, folder: str | os.PathLike[str], name: str) -> None:
+    """Create an experiment, with its artifacts in the store's folder, unless it exists.
 
     Args:
         client: of the store.
-        store: the record written by `init_store`.
+        folder: of the store.
         name: of the experiment.
     """
     if client.get_experiment_by_name(name) is not None:
         return
-    artifacts = (Path(store).parent / "artifacts" / name).absolute().as_uri()
+    artifacts = (Path(folder) / "artifacts" / name).absolute().as_uri()
     try:
         client.create_experiment(name, artifact_location=artifacts)
     except MlflowException:  # another job may have created it meanwhile
@@ -55,7 +58,7 @@ def _require_no_credentials(uri: str) -> None:
     address = urlsplit(uri)
     if address.username or address.password or parse_qsl(address.query, keep_blank_values=True):
         raise BadInput(
-            "MLFLOW_TRACKING_URI: expected an address without user, password and parameters, as results/ keeps it; "
+            "MLFLOW_TRACKING_URI: expected an address without user, password and parameters, which logs would show; "
             f"got one at {address.hostname}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead, or "
             "PGPASSWORD for a database."
         )

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
-from diffufuse.files.records import read_record
-from diffufuse.track.client import ensure_experiment, find_or_create, forget, points
+from diffufuse.track.client import ensure_experiment, find_or_create, forget, open_store, points
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +18,13 @@ def follow_live(
     """Return a callback that logs a training's curves live; if MLflow fails, it warns once and then does nothing.
 
     Args:
-        store: the record that `init_store` wrote.
+        store: folder of the MLflow store.
         plan: of the run; its `path` is the run's identity.
         started_unix_s: when the training began.
     """
-    uri, experiment, path = read_record(store)["uri"], plan["dataset"], plan["path"]
+    experiment, path = plan["dataset"], plan["path"]
     try:
-        client = MlflowClient(uri)
+        client = open_store(store)
         ensure_experiment(client, store, experiment)
         forget(client, experiment, path)
         run = find_or_create(client, experiment, path)

@@ -7,10 +7,8 @@ from typing import Any
 
 import pandas as pd
 from mlflow.entities import Param, RunTag
-from mlflow.tracking import MlflowClient
 
-from diffufuse.files.records import read_record
-from diffufuse.track.client import ensure_experiment, find_or_create, forget, points
+from diffufuse.track.client import ensure_experiment, find_or_create, forget, open_store, points
 
 METRICS_PER_CALL = 1000
 STUDIES = "studies"
@@ -30,7 +28,7 @@ def replay(
     """Complete a run in MLflow from its files; idempotent.
 
     Args:
-        store: the record that `init_store` wrote.
+        store: folder of the MLflow store.
         plan: becomes parameters, flattened; its `path` is the run's identity.
         run: the content of `run.json`.
         history: the curves, columns of `HISTORY`.
@@ -41,8 +39,8 @@ def replay(
     Returns:
         A record: the run's id and path.
     """
-    uri, experiment, path = read_record(store)["uri"], plan["dataset"], plan["path"]
-    client = MlflowClient(uri)
+    experiment, path = plan["dataset"], plan["path"]
+    client = open_store(store)
     ensure_experiment(client, store, experiment)
     mlflow_run = find_or_create(client, experiment, path)
     identity = mlflow_run.info.run_id
@@ -77,7 +75,7 @@ def show_study(
     """Log the results of a study as one run of the experiment `studies`, which replaces an earlier one.
 
     Args:
-        store: the record that `init_store` wrote.
+        store: folder of the MLflow store.
         study: its block of the configuration; becomes parameters.
         summary: statistics over patients, columns of `SUMMARY`; shown as means.
         artifacts: artifact folder → files; pictures keep their folders below the study's.
@@ -85,8 +83,8 @@ def show_study(
     Returns:
         A record: the run's id and path.
     """
-    uri, path = read_record(store)["uri"], f"study/{study['name']}"
-    client = MlflowClient(uri)
+    path = f"study/{study['name']}"
+    client = open_store(store)
     ensure_experiment(client, store, STUDIES)
     forget(client, STUDIES, path)
     identity = find_or_create(client, STUDIES, path).info.run_id

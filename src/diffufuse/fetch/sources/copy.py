@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import full_disk_reported, require_space
+from diffufuse.fetch.disk import FULL, full_disk_reported, require_space
 from diffufuse.fetch.extent import Extent
-from diffufuse.fetch.unpacking import Wanted, is_archive, is_data, unpack
+from diffufuse.fetch.unpacking import Wanted, is_archive, is_data, log_passed_over, unpack
 from diffufuse.files.atomic import atomic_path
 from diffufuse.files.digests import sha256_of
+from diffufuse.files.tree import Tree, tree_of
 from diffufuse.logs import PROGRESS, Progress
 
 THREADS = 4
@@ -59,10 +60,13 @@ def find_mirror(mirror: Path, source: Mapping[str, Any]) -> Path:
         source: the dataset's `source`, with `mirror`.
 
     Raises:
-        BadInput: none exists.
+        BadInput: none exists, or the folder cannot be read.
     """
     places = [mirror / name for name in mirror_names(source)]
-    local_copy = next((place for place in places if place.is_dir() or is_archive(place)), None)
+    try:
+        local_copy = next((place for place in places if place.is_dir() or is_archive(place)), None)
+    except OSError as error:
+        raise BadInput(f"{mirror}: expected a folder that can be read, got {error.strerror!r}; mend it.") from error
     if local_copy is None:
         names = " or ".join(mirror_names(source))
         raise BadInput(
@@ -74,6 +78,8 @@ def find_mirror(mirror: Path, source: Mapping[str, Any]) -> Path:
 def bring(local_copy: Path, raw: Path, *, folder: str | None, only: Wanted) -> None:
     """Copy a folder, or unpack an archive, into the raw folder; identical files are not copied again.
 
+    Links in the folder are followed, and what they lead to is copied. Empty folders and hidden names are logged.
+
     Args:
         local_copy: the user's folder or archive.
         raw: the raw folder.
@@ -81,28 +87,32 @@ def bring(local_copy: Path, raw: Path, *, folder: str | None, only: Wanted) -> N
         only: pattern or patterns of the top-level names to copy.
 
     Raises:
-        BadInput: the archive is not valid, or the disk is full.
+        BadInput: the archive is not valid, something in the folder cannot be read, or the disk is full.
     """
     PROGRESS.info("Taking the copy %s", local_copy.name)
     if not local_copy.is_dir():
         unpack(local_copy, raw, folder=folder, only=only)
         return
     chosen = _chosen(local_copy, only)
-    _copy_all(chosen, [raw / path.relative_to(local_copy) for path in chosen])
+    log_passed_over(local_copy.name, empty=[PurePosixPath(name) for name in chosen.empty], hidden=chosen.hidden)
+    _copy_all(chosen.files, [raw / path.relative_to(local_copy) for path in chosen.files])
 
 
 def bytes_of(local_copy: Path, *, only: Wanted) -> int:
-    """Size in bytes of the archive, or of the files of the folder that would be copied."""
+    """Size in bytes of the archive, or of the files of the folder that would be copied.
+
+    Raises:
+        BadInput: something in the folder cannot be read.
+    """
     return (
         local_copy.stat().st_size
         if local_copy.is_file()
-        else sum(path.stat().st_size for path in _chosen(local_copy, only))
+        else sum(path.stat().st_size for path in _chosen(local_copy, only).files)
     )
 
 
-def _chosen(local_copy: Path, only: Wanted) -> list[Path]:
-    files = [path for path in sorted(local_copy.rglob("*")) if path.is_file()]
-    return [path for path in files if is_data(PurePosixPath(path.relative_to(local_copy).as_posix()), only)]
+def _chosen(local_copy: Path, only: Wanted) -> Tree:
+    return tree_of(local_copy, wanted=lambda name: is_data(PurePosixPath(name), only))
 
 
 def _copy_all(files: list[Path], copies: list[Path]) -> None:
@@ -119,8 +129,16 @@ def _copy_all(files: list[Path], copies: list[Path]) -> None:
 
 
 def _copy(file: Path, copy: Path) -> int:
-    size = file.stat().st_size
-    if not (copy.exists() and copy.stat().st_size == size and sha256_of(copy) == sha256_of(file)):
-        with atomic_path(copy) as partial:
-            shutil.copyfile(file, partial)
+    try:
+        size = file.stat().st_size
+        if not (copy.exists() and copy.stat().st_size == size and sha256_of(copy) == sha256_of(file)):
+            with atomic_path(copy) as partial:
+                shutil.copyfile(file, partial)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise BadInput(
+            f"{file}: expected to copy it into {copy.parent}, got {error.strerror!r}; mend it, or shorten its name, "
+            "and fetch again."
+        ) from error
     return size

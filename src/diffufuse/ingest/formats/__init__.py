@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from diffufuse.ingest.formats import dicom, nifti
+from diffufuse.ingest.formats.listing import Listing
 from diffufuse.space.volumes import Volume
 
 
@@ -35,8 +36,11 @@ class RawCase(Protocol):
 class Format(Protocol):
     """Interface of a format's module."""
 
+    def list_cases(self, raw: Path, block: Mapping[str, Any]) -> Listing:
+        """List the cases of the raw folder with their names, and what in it is no case; raises BadInput without one."""
+
     def find_cases(self, raw: Path, block: Mapping[str, Any]) -> list[str]:
-        """Return the names of the cases in the raw folder, sorted, with `-` for `_`."""
+        """Return the names of the cases in the raw folder, sorted."""
 
     def open_case(self, raw: Path, case: str, block: Mapping[str, Any]) -> RawCase:
         """Open the raw files of one case; raises BadInput where there are none."""

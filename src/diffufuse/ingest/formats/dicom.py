@@ -1,6 +1,6 @@
 """Read DICOM datasets: one folder per case, series chosen by rules on their tags."""
 
-import re
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,18 +25,26 @@ from diffufuse.dicom.series import Series, find_series, read_stack, sidecar_of
 from diffufuse.dicom.structures import read_masks
 from diffufuse.dicom.suv import read_suv
 from diffufuse.errors import BadInput
+from diffufuse.files.tree import entries_of, files_below
+from diffufuse.ingest.formats.listing import Listing, case_name, listing_of, one_name_twice
 from diffufuse.space.volumes import Volume
 
-FOLDER = re.compile("[A-Za-z0-9_-]+")
+
+def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
+    """List the folders of the raw folder that hold files, each a case, and what else there is.
+
+    Raises:
+        BadInput: there is no case, or two would get the same name.
+    """
+    reasons = {entry.name: _reason_against(entry) for entry in entries_of(raw)}
+    sources = [name for name, reason in reasons.items() if not reason]
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    return listing_of(raw, sources, left_out, expected="a folder for each case")
 
 
 def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
-    """Return the names of the case folders in the raw folder, sorted, with `-` for `_`."""
-    folders = [path.name for path in raw.iterdir() if path.is_dir() and FOLDER.fullmatch(path.name)]
-    names = sorted(name.replace("_", "-") for name in folders)
-    if len(set(names)) < len(names):
-        raise BadInput(f"{raw}: expected folders whose names differ by more than `_` and `-`; rename one.")
-    return names
+    """Return the names of the cases, sorted; see `list_cases`."""
+    return list_cases(raw, block).names
 
 
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "DicomCase":
@@ -52,7 +60,7 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "DicomCase":
             ones), `optional`, and `other_study`, why it is filed in a study of its own.
 
     Raises:
-        BadInput: the folder is missing, or contains no readable DICOM.
+        BadInput: the folder is missing, contains no readable DICOM, or two folders are those of the case.
     """
     folder = _folder_of(raw, case)
     return DicomCase(folder, block, tuple(find_series(folder)))
@@ -66,11 +74,13 @@ def identities(raw: Path, case: str, block: Mapping[str, Any]) -> frozenset[str]
 def case_of_image(path: str, block: Mapping[str, Any]) -> str | None:
     """Return the case to which a path below the raw folder belongs, None for one that is no image by its name."""
     parts = Path(path).parts
-    return parts[0].replace("_", "-") if len(parts) > 1 and named_like_dicom(Path(path)) else None
+    return case_name(parts[0]) if len(parts) > 1 and named_like_dicom(Path(path)) else None
 
 
 def _folder_of(raw: Path, case: str) -> Path:
-    folders = [path for path in sorted(raw.glob(case.replace("-", "[-_]"))) if path.is_dir()]
+    folders = [Path(entry.path) for entry in entries_of(raw) if case_name(entry.name) == case and entry.is_dir()]
+    if len(folders) > 1:
+        raise one_name_twice(raw, [", ".join(folder.name for folder in folders)])
     if not folders:
         raise BadInput(f"{raw}: expected the case {case}, but the folder does not hold it; correct the cohort sheet.")
     return folders[0]
@@ -205,3 +215,15 @@ class DicomCase:
             first = followed if self.chosen.get(followed) else ""
             steps = steps[1:] if first else []
         return first == second
+
+
+def _reason_against(entry: os.DirEntry[str]) -> str:
+    """Why an entry of the raw folder is no case; empty if it is one."""
+    if not os.path.exists(entry.path):
+        return "a link to nothing"
+    if not entry.is_dir():
+        return "a file beside the folders of cases"
+    try:
+        return "" if files_below(Path(entry.path)) else "a folder without a file"
+    except BadInput as error:
+        return str(error)

@@ -59,13 +59,15 @@ def read_transform(folder: str | os.PathLike[str], *, case: str, modality: str) 
     path = Path(folder) / f"{case}_{modality}.json"
     try:
         record = read_record(path)
-        matrix, in_ants = np.array(record["forward"]), read_ants_matrix(path.with_suffix(".mat"))
-        if np.abs(matrix - in_ants).max() > MATRIX_TOLERANCE_MM:
+        matrix, in_ants = np.array(record["forward"], float), read_ants_matrix(path.with_suffix(".mat"))
+        if not np.abs(matrix - in_ants).max() <= MATRIX_TOLERANCE_MM:
             raise BadInput(f"{path}: expected the matrix that the .mat beside it holds, got another; prepare it again.")
         if record["warp"] is None:
             return Transform((matrix,))
         forward, affine = read_ants_field(path.with_name(record["warp"]))
         backward, _ = read_ants_field(path.with_name(record["inverse_warp"]))
-    except (OSError, RuntimeError, KeyError) as error:
+    except BadInput:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise BadInput(f"{path}: expected a whole transform, but reading it failed; prepare the case again.") from error
     return Transform((Warp(forward, backward, affine), matrix))

@@ -9,6 +9,7 @@ from diffufuse.report.evidence import Evidence
 from diffufuse.report.figures import looks, parts
 from diffufuse.report.selection import in_domain_values, with_own_masks
 from diffufuse.report.style import QUIET
+from diffufuse.report.ties import tie_groups
 
 NOTHING = "No patients to draw: the study measures no Dice under clean."
 ROW_IN = 0.16
@@ -28,7 +29,7 @@ def data(evidence: Evidence) -> pd.DataFrame:
     first = values[values["model"] == evidence.compare_with].rename(columns={"value": "first"})
     key = [*looks.PLACE, "patient"]
     values = values.merge(first[[*key, "first"]], on=key, how="left")
-    values = values.sort_values(["first", "patient"], ascending=[False, True])
+    values = values.assign(first=tie_groups(-values["first"].to_numpy(float))).sort_values(["first", "patient"])
     return looks.grouped(values.drop(columns="first"), evidence)
 
 

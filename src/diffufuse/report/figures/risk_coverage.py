@@ -10,6 +10,7 @@ from diffufuse.report.evidence import Evidence
 from diffufuse.report.figures import looks, parts
 from diffufuse.report.selection import in_domain_values
 from diffufuse.report.statistics import aurc
+from diffufuse.report.ties import tie_groups
 
 RISK, UNCERTAINTY = "dice", "uncertainty_body"
 NOTHING = f"No risk-coverage curve: it needs the metrics {RISK} and {UNCERTAINTY}, and the study lacks one of them."
@@ -60,9 +61,9 @@ def retained_risk(risk: Float[np.ndarray, " n"], uncertainty: Float[np.ndarray, 
     Source:
         Geifman and El-Yaniv 2017, arXiv:1705.08500; Geifman et al. 2019, arXiv:1805.08206.
     """
-    uncertainty = np.where(np.isnan(uncertainty), np.inf, uncertainty)
-    tied_mean = pd.Series(risk).groupby(uncertainty).transform("mean").to_numpy()
-    return tied_mean[np.argsort(uncertainty, kind="stable")].cumsum() / np.arange(1, risk.size + 1)
+    groups = tie_groups(uncertainty)
+    tied_mean = pd.Series(risk).groupby(groups).transform("mean").to_numpy()
+    return tied_mean[np.argsort(groups, kind="stable")].cumsum() / np.arange(1, risk.size + 1)
 
 
 @parts.drawn

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,6 +15,7 @@ from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.pictures.panels import Kind, draw_image, draw_orientation, kinds_of, shown_slice, view_of, window
 from diffufuse.report.pictures.rows import Row, draw_contours, draw_legend, draw_score, reference_of, row_of
 from diffufuse.report.style import house_style, new_figure
+from diffufuse.report.ties import tie_groups
 from diffufuse.types import Mask, Spacing
 
 PANEL_IN = 2.0
@@ -45,7 +47,7 @@ def ranked_cases(metrics: pd.DataFrame) -> dict[str, str]:
         Rank → case; fewer if there are fewer cases.
     """
     dice = metrics[metrics["metric"] == "dice"].groupby("case")["value"].mean().sort_index()
-    order = list(dice.sort_values(ascending=False, kind="stable").index)
+    order = list(dice.index[np.argsort(tie_groups(-dice.to_numpy()), kind="stable")])
     rank_positions = {rank: round(share * (len(order) - 1)) for rank, share in RANKS.items()} if order else {}
     return {
         rank: order[position]

@@ -19,6 +19,7 @@ from diffufuse.report.statistics import (
     refusal,
     signed_rank_p,
 )
+from diffufuse.report.ties import with_ties
 from diffufuse.seeds import seed_of
 
 COMPARED = ("dice", "iou", "hd95", "ece")
@@ -92,7 +93,8 @@ def paired(values: pd.DataFrame, model: str, against: str, *, study_seed: int) -
     one, other = (values[values["model"] == name].set_index("patient")["value"] for name in (model, against))
     not_comparable = not_paired(model, list(one.index), against, list(other.index))
     pairs = (one - other).to_numpy(float)
-    differences = np.array([]) if not_comparable else pairs[~np.isnan(pairs)]
+    scale = max(one.abs().max(), other.abs().max())
+    differences = np.array([]) if not_comparable else with_ties(pairs[~np.isnan(pairs)], scale=scale)
     seed = seed_of(study_seed, "bootstrap", *map(str, values.iloc[0][FAMILY]), model, against)
     low, high = bootstrap_interval(differences, seed=seed)
     return {

@@ -4,6 +4,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def near(name: object, names: Iterable[object]) -> str:
+    """The question whether another name was meant, `, did you mean 'channels'?`; empty where none is near."""
+    matches = difflib.get_close_matches(str(name), [str(one) for one in names], n=1)
+    return f", did you mean {matches[0]!r}?" if matches else ""
+
+
 def instead(name: object, names: Iterable[object]) -> str:
     """The end of a sentence about an unknown name: the one that was probably meant, and all.
 
@@ -15,6 +21,4 @@ def instead(name: object, names: Iterable[object]) -> str:
         `, did you mean 'channels'?; known are: channels, groups.`, without the question where no name is near.
     """
     texts = [str(one) for one in names]
-    near = difflib.get_close_matches(str(name), texts, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
-    return f"{hint}; known are: {', '.join(texts)}."
+    return f"{near(name, texts)}; known are: {', '.join(texts)}."
