@@ -26,7 +26,7 @@ PEOPLE = {f"P-{number}": f"P-{number}" for number in range(8)}
 OTHER = [0.9, 0.8, 0.8, 0.7, 0.6, 0.6, 0.5, 0.2]
 BASE = [0.8, 0.6, 0.7, 0.4, 0.2, 0.1, 0.5, 0.3]
 RUN = {"dataset": "sts", "trained_on": "sts", "fold": 0, "region": "tumor"}
-COUNTS = {"missed": 0.0, "spurious": 0.0, "both_empty": 0.0}
+COUNTS = {"missed": 0.0, "spurious": 0.0, "both_empty": 0.0, "lost": 0.0}
 CONDITIONS = {
     "clean": {},
     "no-pet": {"absent": ["pet"]},

@@ -7,21 +7,9 @@ import pytest
 from diffufuse.errors import BadInput
 
 FAMILIES = (
-    "geometry",
-    "headers",
-    "completeness",
-    "choice",
-    "belonging",
-    "nifti",
-    "nifti_headers",
-    "suv",
-    "structures",
-    "store",
-    "records",
-    "fetching",
-    "folders",
-    "registration",
-    "sheets",
+    *("geometry", "headers", "completeness", "choice", "belonging", "suv", "structures"),
+    *("nifti", "nifti_headers", "records", "fetching", "folders", "sheets"),
+    *("store", "registration", "preparing"),
 )
 FAULTS = [fault for family in FAMILIES for fault in import_module(f"faults.{family}").FAULTS]
 

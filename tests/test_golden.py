@@ -53,6 +53,7 @@ def metric_values():
         threshold=0.4,
         samples_ml=(3.9, 4.2, 4.6),
     )
+    compared["lost"] = Comparison(*metric_phantoms()["spurious"], SPACING_MM, drawn=True)
     rows = []
     for phantom, comparison in compared.items():
         values = evaluate(comparison)

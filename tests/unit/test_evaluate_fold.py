@@ -7,6 +7,7 @@ import pytest
 from diffufuse.errors import BadInput
 from diffufuse.evaluate.fold import Predicted, evaluate_fold, forecast_table, thresholds_of
 from diffufuse.evaluate.schemas import FORECASTS, METRICS
+from diffufuse.files.records import write_record
 from diffufuse.files.tables import read_table, write_table
 from diffufuse.metrics.calibration import ece
 from diffufuse.metrics.catalogue import METRICS as CATALOGUE
@@ -34,6 +35,7 @@ def files(tmp_path):
         region: np.clip(0.8 * np.isin(labels, values) + 0.25 * draw.random(SHAPE), 0, 1).astype(np.float32)
         for region, values in REGIONS.items()
     }
+    write_record({"labels_ml": {"1": {"drawn": 0.5, "resampled": 0.4}}}, tmp_path / "A.json")
     write_volume(Volume(labels, AFFINE), tmp_path / "A_labels.nii.gz")
     write_volume(Volume(body, AFFINE), tmp_path / "A_body.nii.gz")
     (tmp_path / "predictions").mkdir()
@@ -137,7 +139,20 @@ def test_a_prediction_on_another_grid_is_refused_by_name(files):
 def test_a_case_without_the_region_has_no_calibration(files):
     nothing = np.zeros(SHAPE, np.float32)
     write_volume(Volume(nothing.astype(np.uint8), AFFINE), files / "A_labels.nii.gz")
+    write_record({"labels_ml": {}}, files / "A.json")
     write_prediction(dict.fromkeys(REGIONS, nothing), PreparedCase("A", None, {}, AFFINE), files / "predictions")
     table = evaluate(files)
     assert math.isnan(value(table, "mass", "ece"))
     assert value(table, "mass", "both_empty") == 1
+
+
+def test_a_region_that_was_lost_in_resampling_is_not_scored_whatever_is_predicted(files):
+    labels = read_volume(files / "A_labels.nii.gz")
+    write_volume(labels.with_array(np.where(labels.array == 1, 0, labels.array)), files / "A_labels.nii.gz")
+    rows, forecasts = evaluate_fold(predicted(files), thresholds={"mass": 0.5}, names=NAMES)
+    values = rows[rows["region"] == "mass"].set_index("metric")["value"]
+    assert values["lost"] == 1
+    assert values.drop("lost").isna().all()
+    assert set(forecasts["region"]) == {"edema"}
+    assert value(rows, "edema", "lost") == 0
+    assert value(rows, "edema", "dice") > 0.9

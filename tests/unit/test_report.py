@@ -145,7 +145,7 @@ def test_missed_and_spurious_cases_are_printed_as_numbers():
 
 
 def test_a_table_without_its_counts_is_refused():
-    with pytest.raises(ValueError, match="got missed, spurious, both_empty"):
+    with pytest.raises(ValueError, match="got missed, spurious, both_empty, lost"):
         format_table(("A-1", "clean", "unet2d", 0, dict.fromkeys(PERFORMANCE, 0.5)))
 
 

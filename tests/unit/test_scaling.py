@@ -10,6 +10,7 @@ from diffufuse.errors import BadInput
 from diffufuse.evaluate.fold import Predicted
 from diffufuse.evaluate.scaling import fit_calibration, fit_temperature, scale_predictions, scaled
 from diffufuse.evaluate.schemas import CALIBRATIONS
+from diffufuse.files.records import write_record
 from diffufuse.files.tables import read_table, write_table
 from diffufuse.metrics.calibration import ece, nll
 from diffufuse.metrics.conformal import coverage, set_size
@@ -75,6 +76,7 @@ def run(tmp_path):
         labels[4:10, 4:10, 3:7] = 1
         truth = 0.1 + 0.8 * labels
         drawn = (generator.random(SHAPE) < truth).astype(np.uint8)
+        write_record({"labels_ml": {"1": {"drawn": 1.0, "resampled": 1.0}}}, tmp_path / f"{case}.json")
         write_volume(Volume(drawn, AFFINE), tmp_path / f"{case}_labels.nii.gz")
         write_volume(Volume(np.ones(SHAPE, bool), AFFINE), tmp_path / f"{case}_body.nii.gz")
         said = expit(3 * logit(truth)).astype(np.float32)
@@ -138,5 +140,5 @@ def test_without_validation_patients_nothing_is_known_and_nothing_is_scaled(run)
     assert found["patients"][0] == 0
     assert found[["temperature", "threshold", "nll_before"]].isna().all(axis=None)
     (run / "scaled").mkdir()
-    with pytest.raises(BadInput, match="no validation patients; give it some in the cohort sheet"):
+    with pytest.raises(BadInput, match="no validation patients with voxels to fit it on; give it some in the cohort"):
         scale_predictions(run / "predictions", run / "scaled", calibration=found, lesion=None)

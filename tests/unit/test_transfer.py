@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from diffufuse.errors import BadInput
 from diffufuse.plan.outputs import Outputs
+from diffufuse.predict import cases
 from diffufuse.predict.inference import predict
 from diffufuse.predict.transfer import in_trained_space, on_own_grid
 from diffufuse.space.resampling import common_grid
@@ -198,3 +200,31 @@ def test_a_lesion_is_found_where_it_lies_whatever_the_grid():
     assert dice(mask, lesion) > 0.9
     shift_mm = places_mm(here)[mask].mean(axis=0) - places_mm(here)[lesion].mean(axis=0)
     assert np.abs(shift_mm).max() < 0.2
+
+
+def test_a_body_without_a_voxel_on_the_models_grid_is_refused_by_name():
+    here = grid_of((12, 12, 12), (1.0, 1.0, 1.0))
+    scan = scan_of(here)
+    speck = np.zeros(here.shape, bool)
+    speck[0, 0, 0] = True
+    with pytest.raises(BadInput, match="B-1: expected a body of some voxels"):
+        carried(Scan(scan.images, scan.presence, speck), here, spacing_mm=(4.0, 4.0, 4.0))
+
+
+def test_a_prediction_without_a_voxel_on_the_cases_grid_is_told(caplog, monkeypatch):
+    here = grid_of((6, 6, 6), (4.0, 4.0, 4.0))
+    scan = scan_of(here)
+
+    def speck(network, model_input, plan, **settings):
+        probability = np.zeros(model_input.body.shape, np.float32)
+        probability[12, 12, 12] = 1
+        return {"mass": probability}, {"mass": []}
+
+    monkeypatch.setattr(cases, "predict_sampled", speck)
+    plan = {"modalities": [{"name": name, **block} for name, block in TRAINED.items()]}
+    transfer = {"modalities": TESTED, "spacing_mm": (1.0, 1.0, 1.0), "lesion": "wt", "learned": "mass"}
+    case = SimpleNamespace(name="B-1", scan=scan, affine=here.affine)
+    settings = {"study_seed": 1, "spacing_mm": (4.0, 4.0, 4.0), "names": ("brats", "B-1", "clean")}
+    probabilities, _ = cases._predict_other(cases.Prediction(None, plan, 1, transfer), case, {}, **settings)
+    assert not (probabilities["wt"] >= 0.5).any()
+    assert "B-1: of the predicted wt no voxel is left" in caplog.text

@@ -13,5 +13,5 @@ with job_log(snakemake.log[0]):
     listing = format.list_cases(raw_folder_of(manifest), block)
     write_names(listing, snakemake.output.names)
     patients = patients_of(format, manifest, listing.names, block=block)
-    drafted = draft_cohort(listing.names, study_seed=snakemake.params.study_seed, patients=patients)
-    write_cohort(drafted, snakemake.output.sheet)
+    cohort = draft_cohort(listing.names, study_seed=snakemake.params.study_seed, patients=patients)
+    write_cohort(cohort, snakemake.output.sheet)

@@ -24,7 +24,7 @@ def dicom_files(folder: Path) -> list[Path]:
     another suffix is DICOM if its content says so.
 
     Raises:
-        BadInput: something below the folder cannot be read.
+        BadInput: a file with another suffix, a folder or a link cannot be opened.
     """
     return [path for path in files_below(folder) if _should_be_dicom(path)]
 

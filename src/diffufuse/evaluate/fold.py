@@ -1,5 +1,6 @@
 """Evaluate the predictions of a fold against their references, per case and in 3-D."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from diffufuse.metrics.forecast import Forecast, pooled
 
 SCOPES = ("near", "body")
 
+log = logging.getLogger(__name__)
+
 
 def evaluate_fold(
     predicted: Predicted, *, thresholds: Mapping[str, float], names: Mapping[str, Any]
@@ -26,7 +29,8 @@ def evaluate_fold(
         names: dataset, condition, trained_on, model, fold, seed of the predictions.
 
     Returns:
-        Columns of `METRICS`, an undefined value is NaN; and columns of `FORECASTS`, summed over cases.
+        Columns of `METRICS`, an undefined value is NaN; and columns of `FORECASTS`, summed over cases. A region that
+        was lost in resampling has no value but `lost`, and no forecast.
 
     Raises:
         BadInput: a prediction or body is missing or does not lie on its reference's grid.
@@ -38,9 +42,12 @@ def evaluate_fold(
             {**names, "case": case, "region": region, "metric": name, "value": value, "unit": METRICS[name].unit}
             for name, value in evaluate(comparison).items()
         ]
+        if comparison.lost:
+            log.warning("%s: %s was lost in resampling and is not scored", case, region)
         for scope in SCOPES:
             earlier = [forecasts[region, scope]] if (region, scope) in forecasts else []
-            forecasts[region, scope] = pooled([*earlier, getattr(comparison, scope)])
+            added = [] if comparison.lost else [getattr(comparison, scope)]
+            forecasts[region, scope] = pooled([*earlier, *added])
     values = pd.DataFrame(rows, columns=METRICS_TABLE.names).astype({"fold": "int8", "seed": "int16"})
     return values, forecast_table(forecasts, names=names)
 

@@ -10,7 +10,7 @@ from diffufuse.errors import BadInput
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.predict.samples import read_samples
 from diffufuse.space.volumes import Volume, read_volume, same_grid
-from diffufuse.store.case import beside
+from diffufuse.store.case import beside, drawn_volumes, read_label_volumes
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Predicted:
 
     Attributes:
         predictions: folder with `{case}_{region}.nii.gz` and `{case}_{region}_probability.nii.gz`.
-        cases: records of the prepared cases, `{case}.json`; next to each its labels and its body, within which
-            probabilities are evaluated.
+        cases: records of the prepared cases, `{case}.json`, which tell the labels that were drawn; next to each its
+            labels and its body, within which probabilities are evaluated.
         regions: region to the label values that it joins.
     """
 
@@ -39,6 +39,7 @@ class Predicted:
         """
         for record in self.cases:
             case, labels = Path(record).stem, read_volume(beside(record, "_labels.nii.gz"))
+            labels_ml = read_label_volumes(record)
             body = _on_grid(beside(record, "_body.nii.gz"), labels, case).array > 0
             for region, values in self.regions.items():
                 stem = Path(self.predictions) / f"{case}_{region}"
@@ -53,6 +54,7 @@ class Predicted:
                         inside=body,
                         threshold=(thresholds or {}).get(region, np.nan),
                         samples_ml=read_samples(f"{stem}_samples.json"),
+                        drawn=bool(drawn_volumes(labels_ml, values)),
                     ),
                 )
 

@@ -78,11 +78,13 @@ def fit_calibration(predicted: Predicted, *, scaling: str, names: Mapping[str, A
         names: dataset, model, fold, seed.
 
     Returns:
-        Columns of `CALIBRATIONS`; NaN without validation patients.
+        Columns of `CALIBRATIONS`; NaN without validation patients. Those whose region was lost in resampling are left
+        out, as nobody knows which of their voxels belong to it.
     """
     forecasts_of: dict[str, list[Forecast]] = {region: [] for region in predicted.regions}
     for _, region, comparison in predicted.comparisons():
-        forecasts_of[region].append(comparison.near)
+        if not comparison.lost:
+            forecasts_of[region].append(comparison.near)
     rows = []
     for region, forecasts in forecasts_of.items():
         temperature, threshold = fit_temperature(forecasts), conformal_threshold(forecasts)
@@ -129,8 +131,8 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
 def _require_temperature(temperature: float, path: Path) -> None:
     if math.isnan(temperature):
         raise BadInput(
-            f"{path}: expected a temperature to scale it by, but the fold has no validation patients; give it some in "
-            "the cohort sheet (column validates), or leave the scaled model out."
+            f"{path}: expected a temperature to scale it by, but the fold has no validation patients with voxels to "
+            "fit it on; give it some in the cohort sheet (column validates), or leave the scaled model out."
         )
 
 

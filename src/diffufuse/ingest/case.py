@@ -1,5 +1,6 @@
 """Convert the raw files of a case to one NIfTI file per image, in patient coordinates and physical units."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from diffufuse.files.records import write_record
 from diffufuse.files.tables import write_rows
 from diffufuse.ingest.formats import Format
 from diffufuse.space.volumes import Volume, read_volume, write_volume
+
+log = logging.getLogger(__name__)
 
 
 def ingest_case(
@@ -57,8 +60,21 @@ def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[
             "add it or exclude the case in the cohort sheet."
         )
     write_rows(raw_case.choice, folder / f"{case}_choice.tsv")
-    labels = raw_case.read_labels(read_volume(folder / f"{case}_{reference}.nii.gz"))
-    _write(labels, folder / f"{case}_labels")
+    labels, facts = raw_case.read_labels(read_volume(folder / f"{case}_{reference}.nii.gz"))
+    _require_uncovered(labels, facts, block, case)
+    _write((labels, facts), folder / f"{case}_labels")
+
+
+def _require_uncovered(labels: Volume, facts: Mapping[str, Any], block: Mapping[str, Any], case: str) -> None:
+    """Raise if labels that are painted later cover all of a label that no case may lack; log it of an optional one."""
+    for name, value in block["labels"].items():
+        drawn_ml = facts.get(name, {}).get("mask_ml", 0.0)
+        if not drawn_ml or (labels.array == value).any():
+            continue
+        covered = f"{case}: expected voxels of {name}, of which {drawn_ml:.3g} ml were drawn, but labels later in rois"
+        if name not in block["annotation"].get("optional", ()):
+            raise BadInput(f"{covered} cover all of them; put {name} after them in rois, or under optional.")
+        log.warning("%s cover all of them", covered)
 
 
 def _write(image: tuple[Volume, dict[str, Any]], stem: Path) -> None:

@@ -3,7 +3,8 @@
 Empty masks have one policy, stated in each metric's row and tested against its function: where both masks are
 empty, Dice and IoU are 1 and distances are undefined (NaN); where one is empty, Dice and IoU are 0 and distances
 are a penalty. Undefined values are left out of statistics and counted, and the metrics of `COUNTED` are evaluated
-always, so that every table can say how many cases were missed, spurious or empty.
+always, so that every table can say how many cases were missed, spurious, empty or lost. A region that was drawn, but
+lost in resampling, is not an empty one: it is counted, and not scored.
 
 A metric reads the masks, the distances between their surfaces, or the forecast (the predicted probabilities): of the
 voxels within 10 mm of reference or prediction, or, under a name that ends in `_body`, of all voxels
@@ -24,6 +25,7 @@ SPACING: Final = "spacing_mm"
 PENALTY: Final = "penalty_mm"
 SETS: Final = "threshold"
 SAMPLES: Final = "samples_ml"
+DRAWN: Final = "drawn"
 
 DICE = "Dice 1945, Ecology 26:297; empty masks: Reinke et al. 2024, arXiv:2302.01790"
 RELOADED = "Maier-Hein et al. 2024, arXiv:2206.01653"
@@ -82,7 +84,7 @@ class Metric:
     empty: Empty
     symmetric: bool
     source: str
-    needs: tuple[Literal["spacing_mm", "penalty_mm", "threshold", "samples_ml"], ...] = ()
+    needs: tuple[Literal["spacing_mm", "penalty_mm", "threshold", "samples_ml", "drawn"], ...] = ()
     reads: Literal["mask", "surface", "near", "body"] = "mask"
 
     @property
@@ -132,6 +134,7 @@ ROWS = (
     Metric(overlap.missed, "1", "lower", (0, 1), Empty(0, 1, 0), symmetric=False, source=PITFALLS),
     Metric(overlap.spurious, "1", "lower", (0, 1), Empty(0, 0, 1), symmetric=False, source=PITFALLS),
     Metric(overlap.both_empty, "1", "neither", (0, 1), Empty(1, 0, 0), symmetric=True, source=PITFALLS),
+    Metric(overlap.lost, "1", "neither", (0, 1), Empty(None, 0, None), False, PITFALLS, (DRAWN,)),
     Metric(overlap.prediction_volume_ml, "mL", "neither", (0, INF), Empty(0, 0, None), False, VOXELS, (SPACING,)),
     Metric(overlap.reference_volume_ml, "mL", "neither", (0, INF), Empty(0, None, 0), False, VOXELS, (SPACING,)),
     Metric(overlap.volume_error_ml, "mL", "lower", (0, INF), Empty(0, None, None), True, RELOADED, (SPACING,)),
@@ -159,9 +162,11 @@ METRICS = {metric.name: metric for metric in ROWS}
 
 
 def evaluate(comparison: Comparison) -> dict[str, float]:
-    """Every metric of one case and region; NaN where it is undefined.
+    """Every metric of one case and region; NaN where it is undefined, as all but `lost` are of a lost region.
 
     Raises:
         ValueError: a probability is not in 0..1.
     """
+    if comparison.lost:
+        return dict.fromkeys(METRICS, NAN) | {overlap.lost.__name__: 1.0}
     return {name: metric.of(comparison) for name, metric in METRICS.items()}

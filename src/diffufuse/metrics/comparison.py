@@ -28,6 +28,7 @@ class Comparison:
         penalty_mm: distance where one mask is empty; by default the diagonal of the image (BraTS 2023 asks for 374).
         threshold: q of the prediction sets, from `conformal.conformal_threshold`; NaN if unknown.
         samples_ml: volume of the region in several samples of the model; empty if it draws no samples.
+        drawn: whether the region had voxels before the reference was resampled; False where that is unknown.
 
     Raises:
         ValueError: a mask is not boolean, or shapes and spacing do not match.
@@ -41,6 +42,7 @@ class Comparison:
     penalty_mm: float = math.nan
     threshold: float = math.nan
     samples_ml: Sequence[float] = ()
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         """Check that types, shapes and spacing match."""
@@ -55,6 +57,11 @@ class Comparison:
         if math.isnan(self.penalty_mm):
             sides_mm = (voxels * mm for voxels, mm in zip(self.reference.shape, self.spacing_mm, strict=True))
             object.__setattr__(self, "penalty_mm", math.hypot(*sides_mm))
+
+    @property
+    def lost(self) -> bool:
+        """Whether the region was lost in resampling: drawn, but without a voxel. Nothing can be scored against it."""
+        return self.drawn and not self.reference.any()
 
     @cached_property
     def surface(self) -> SurfaceDistances:

@@ -8,8 +8,8 @@ from diffufuse.metrics.confusion import confusion
 from diffufuse.types import Mask, Spacing
 
 MM3_PER_ML = 1000.0
-# Evaluated always, so that every table can say how many cases were missed, spurious or empty.
-COUNTED = ("missed", "spurious", "both_empty")
+# Evaluated always, so that every table can say how many cases were missed, spurious, empty or lost.
+COUNTED = ("missed", "spurious", "both_empty", "lost")
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
@@ -76,6 +76,17 @@ def spurious(prediction: Mask, reference: Mask) -> float:
 def both_empty(prediction: Mask, reference: Mask) -> float:
     """1 if there is neither a reference nor a prediction, otherwise 0."""
     return float(not prediction.any() and not reference.any())
+
+
+def lost(prediction: Mask, reference: Mask, *, drawn: bool) -> float:
+    """1 if the region was drawn and resampling left no voxel of it, otherwise 0.
+
+    Args:
+        prediction: not read.
+        reference: on the common grid.
+        drawn: whether the region had voxels before resampling.
+    """
+    return float(drawn and not reference.any())
 
 
 def prediction_volume_ml(prediction: Mask, reference: Mask, *, spacing_mm: Spacing) -> float:

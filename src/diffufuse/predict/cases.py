@@ -1,5 +1,6 @@
 """Predict cases under a condition: a model's own dataset, or another one by the modalities that both share."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import nn
 
 from diffufuse.conditions.apply import Stage, apply_condition
 from diffufuse.plan.plans import load_model, plan_modalities
-from diffufuse.predict.inference import write_prediction
+from diffufuse.predict.inference import HALF, write_prediction
 from diffufuse.predict.samples import write_samples
 from diffufuse.predict.sampling import predict_sampled
 from diffufuse.predict.transfer import in_trained_space, on_own_grid
@@ -22,6 +23,8 @@ from diffufuse.store.scan import Scan
 
 Probabilities: TypeAlias = dict[str, np.ndarray]
 Volumes: TypeAlias = dict[str, list[float]]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,4 +121,7 @@ def _predict_other(
     settings = {"samples": prediction.samples, "spacing_mm": grid.spacing_mm, "names": case_settings["names"]}
     probabilities, volumes_ml = predict_sampled(prediction.network, model_input, prediction.plan, **settings)
     lesion, learned = transfer["lesion"], transfer["learned"]
-    return {lesion: on_own_grid(probabilities[learned], grid, case_grid)}, {lesion: volumes_ml[learned]}
+    probability = on_own_grid(probabilities[learned], grid, case_grid)
+    if (probabilities[learned] >= HALF).any() and not (probability >= HALF).any():
+        log.warning("%s: of the predicted %s no voxel is left on the case's own, coarser grid", case.name, lesion)
+    return {lesion: probability}, {lesion: volumes_ml[learned]}

@@ -44,7 +44,7 @@ def in_trained_space(
         belongs to the body if half of it does.
 
     Raises:
-        BadInput: the case has none of the modalities of the model.
+        BadInput: the case has none of the modalities of the model, or its body is lost on the model's grid.
     """
     grid = common_grid(own_grid, spacing_mm=spacing_mm)
     images = np.zeros((len(trained), *grid.shape), np.float32)
@@ -58,6 +58,11 @@ def in_trained_space(
         required = f"of {', '.join(shared.values())}" if shared else "that the model knows"
         raise BadInput(f"{case}: expected an image {required} for the model, got none; exclude the case.")
     body, _ = resample(own_grid.with_array(scan.body), grid)
+    if scan.body.any() and not (body >= HALF).any():
+        raise BadInput(
+            f"{case}: expected a body of some voxels at the model's spacing of {spacing_mm} mm, but resampling left "
+            "none; exclude the case."
+        )
     return Scan(images, presence, body >= HALF), grid
 
 

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from diffufuse.errors import BadInput
-from diffufuse.prepare.bias import correct_bias
+from diffufuse.prepare.bias import correct_bias, not_correctable
 from diffufuse.prepare.body import body_mask, foreground
+from diffufuse.prepare.label_volumes import label_notes, label_record, milliliters
 from diffufuse.prepare.registration import Kind, Registration, assess, first_violation, register
 from diffufuse.space.resampling import common_grid, resample, resample_labels
 from diffufuse.space.transforms import Transform
@@ -86,7 +87,8 @@ def prepare_case(
     """
     _require_usable(images, labels, reference)
     images = {name: images[name] for name in modalities if name in images}
-    corrected = {name: _corrected(image, modalities[name]) for name, image in images.items()}
+    corrections = {name: _corrected(name, image, modalities[name]) for name, image in images.items()}
+    corrected = {name: image for name, (image, _) in corrections.items()}
     registrations = _registered(corrected, modalities, reference, transform)
     grid = common_grid(images[reference], spacing_mm=spacing_mm)
     resampled = {
@@ -96,6 +98,9 @@ def prepare_case(
     presence = {name: resampled[name][1] if name in resampled else np.zeros(grid.shape, bool) for name in modalities}
     body = body_mask(on_grid, presence, kinds={name: modalities[name]["kind"] for name in on_grid}, reference=reference)
     moved_labels = grid.with_array(resample_labels(labels, grid))
+    for name, image in on_grid.items():
+        _require_varying(name, image.array[body & presence[name]])
+    facts = {"spacing_mm": list(grid.spacing_mm), **label_record(labels, moved_labels, body)}
     return Prepared(
         images=on_grid,
         presence=presence,
@@ -106,13 +111,17 @@ def prepare_case(
         record={
             "reference": reference,
             "shape": list(grid.shape),
-            "spacing_mm": list(grid.spacing_mm),
             "registration": {
                 name: _registration_record(registrations[name], modalities[name], images) for name in registrations
             },
             "statistics": {name: _statistics(on_grid[name].array, body & presence[name]) for name in on_grid},
-            "body_ml": _milliliters(body, grid),
-            "labels_ml": _label_volumes(labels, moved_labels),
+            "body_ml": milliliters(body, grid),
+            **facts,
+            "notes": [
+                *(note for _, note in corrections.values() if note),
+                *(f"{name}: no voxel of it lies in the body" for name in on_grid if not (body & presence[name]).any()),
+                *label_notes(facts),
+            ],
         },
     )
 
@@ -157,9 +166,26 @@ def _require_usable(images: Mapping[str, Volume], labels: Volume, reference: str
         )
 
 
-def _corrected(image: Volume, settings: Mapping[str, Any]) -> Volume:
-    method = settings.get("bias_correction", "n4" if settings["kind"] == "mr" else "none")
-    return correct_bias(image, foreground(image)) if method == "n4" else image
+def _corrected(name: str, image: Volume, settings: Mapping[str, Any]) -> tuple[Volume, str]:
+    """Return the image, its bias field corrected where its modality asks for that, and a note where it cannot be."""
+    if settings.get("bias_correction", "n4" if settings["kind"] == "mr" else "none") != "n4":
+        return image, ""
+    mask = foreground(image)
+    reason = not_correctable(image, mask)
+    if reason:
+        return image, f"{name}: its bias field is not corrected, as {reason}"
+    try:
+        return correct_bias(image, mask), ""
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from error
+
+
+def _require_varying(name: str, values: np.ndarray) -> None:
+    if values.size and np.ptp(values) == 0:
+        raise BadInput(
+            f"{name}: expected values that vary inside the body, got only {values[0]:g} there (number of voxels: "
+            f"{values.size}); exclude the image, or correct its position."
+        )
 
 
 def _registered(
@@ -170,7 +196,10 @@ def _registered(
     leaders = {name: name if name == reference else _leader(name, modalities, images) for name in images}
     registrations = {reference: assess(views[reference], views[reference], transform=Transform((np.eye(4),)))}
     for name in set(leaders.values()) - {reference}:
-        registrations[name] = register(views[name], views[reference], kind=transform)
+        try:
+            registrations[name] = register(views[name], views[reference], kind=transform)
+        except BadInput as error:
+            raise BadInput(f"{name}: {error}") from error
         if not registrations[name].accepted:
             log.warning("%s: no transform beats the position in its header, which is kept", name)
     return {
@@ -213,19 +242,3 @@ def _statistics(image: np.ndarray, inside: Mask) -> dict[str, float]:
     values = image[inside] if inside.any() else np.zeros(1)
     percentiles = {f"p{rank:g}".replace(".", "_"): float(np.percentile(values, rank)) for rank in PERCENTILES}
     return {**intensity_statistics(image, inside), **percentiles, "voxels": int(np.count_nonzero(inside))}
-
-
-def _milliliters(mask: np.ndarray, grid: Volume) -> float:
-    return float(np.count_nonzero(mask) * np.prod(grid.spacing_mm) / 1000)
-
-
-def _label_volumes(before: Volume, after: Volume) -> dict[str, dict[str, float]]:
-    """Return the volume of each label on its own and on the common grid, ml, which differ by the resampling loss."""
-    return {
-        str(value): {
-            "drawn": _milliliters(before.array == value, before),
-            "resampled": _milliliters(after.array == value, after),
-        }
-        for value in np.unique(before.array)
-        if value
-    }

@@ -7,6 +7,7 @@ import numpy as np
 
 from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.records import write_record
+from diffufuse.logs import PROGRESS
 from diffufuse.prepare.case import Prepared
 from diffufuse.space.volumes import write_volume
 from diffufuse.store.slices import open_slices, write_slices
@@ -29,6 +30,8 @@ def write_prepared(
     record: str | os.PathLike[str],
 ) -> None:
     """Write a prepared case: one NIfTI file per image, labels, masks, slice store and record.
+
+    What resampling did to the labels, and an image whose bias field is not corrected, are told on the terminal.
 
     Args:
         prepared: from `preparation.prepare_case`.
@@ -65,3 +68,5 @@ def write_prepared(
         "versions": package_versions(REGISTERING),
     }
     write_record({**prepared.record, "case": case, "affine": prepared.body.affine.tolist(), **store_facts}, record)
+    for note in prepared.record["notes"]:
+        PROGRESS.warning("%s, %s", case, note)

@@ -45,8 +45,11 @@ def fixed(value: float, decimals: int, *, sign: Literal["", "+"] = "") -> str:
 
 
 def count(row: Row | None) -> str:
-    """Number of patients, from the mean of a 0/1 metric; None is an empty cell."""
-    return "" if row is None else three_digits(row["mean"] * row["patients"])
+    """Number of patients, from the mean of a 0/1 metric over those who have a value; None is an empty cell."""
+    if row is None:
+        return ""
+    defined = row["patients"] - row["undefined"]
+    return three_digits(row["mean"] * defined) if defined else "0"
 
 
 def three_digits(value: float) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import STEPS
+from diffufuse.metrics.overlap import lost
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import QUANTITY, SYSTEM, VALUE, per_patient
 
@@ -20,14 +21,15 @@ def require_sound(evidence: Evidence) -> None:
     """Check every row of a study's frames.
 
     Every value lies in its metric's range and has its unit; Dice and IoU of one mask are D / (2 - D) and the mean IoU
-    lies between that of the mean Dice and the mean Dice; intervals are ordered and lie within the values; each
-    patient is either defined or counted as undefined, and statistics are of the defined ones; forecasts have a positive
-    number of voxels at valid levels, and the voxels near a region are a subset of those of the body.
+    lies between that of the mean Dice and the mean Dice; a region that was lost in resampling is not scored; intervals
+    are ordered and lie within the values; each patient is either defined or counted as undefined, and statistics are of
+    the defined ones; forecasts have a positive number of voxels at valid levels, and the voxels near a region are a
+    subset of those of the body.
 
     Raises:
         ValueError: an invariant is violated; the message names the row and the rule.
     """
-    for check in (_values, _once, _one_mask, _summary, _means, _counts, _forecasts, _thresholds):
+    for check in (_values, _once, _one_mask, _not_scored, _summary, _means, _counts, _forecasts, _thresholds):
         for row, rule in check(evidence):
             raise ValueError(f"{row}: expected {rule}")
 
@@ -59,6 +61,13 @@ def _one_mask(evidence: Evidence) -> Violations:
     if {"dice", "iou"} <= set(wide):
         differing = (wide["dice"] / (2 - wide["dice"]) - wide["iou"]).abs() > TOLERANCE
         yield from _violations(wide[differing].reset_index(), RUN, "IoU = Dice / (2 - Dice)", value="iou")
+
+
+def _not_scored(evidence: Evidence) -> Violations:
+    metrics = evidence.metrics
+    lost_ones = metrics[(metrics["metric"] == lost.__name__) & (metrics["value"] > 0)]
+    others = metrics[(metrics["metric"] != lost.__name__) & metrics["value"].notna()]
+    yield from _violations(others.merge(lost_ones[RUN], on=RUN), VALUE, "no value of a lost region", value="value")
 
 
 def _summary(evidence: Evidence) -> Violations:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence, Table
+from diffufuse.report.lost import lost_note
 from diffufuse.report.reported import beside
 from diffufuse.report.tables.calibration import validation_patients
 from diffufuse.report.tables.comparison import FAMILY, compare
@@ -29,7 +30,7 @@ def results_page(evidence: Evidence, tables: Mapping[str, Table], *, study: str,
     parts = [f"# Results of the study {study}", introduction(evidence, study), provenance(evidence)]
     for name, table in tables.items():
         built, note = beside(table.build(evidence), name, reported=reported, evidence=evidence)
-        parts += [_title(name, reported), _unpadded(markdown(built)), table.reading, note]
+        parts += [_title(name, reported), _unpadded(markdown(built)), table.reading, lost_note(evidence), note]
     parts += significant_differences(evidence) if "comparison" in tables else []
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from diffufuse.files.records import read_record
 from diffufuse.store.scan import Scan
 from diffufuse.store.slices import StoredCase, open_slices
 from diffufuse.types import Spacing
+
+UNLIKE_A_RECORD = (KeyError, TypeError, AttributeError, ValueError)
 
 if TYPE_CHECKING:  # registration loads slowly, and reading a prepared case does not need it
     pass
@@ -27,12 +29,14 @@ class PreparedCase:
         slices: its images, presence, body and labels.
         statistics: modality to `mean` and `sd` of its image inside the body; absent modalities have none.
         affine: (4, 4), voxel index to RAS mm.
+        labels_ml: label to its volume as `drawn` and as `resampled`, ml.
     """
 
     name: str
     slices: StoredCase
     statistics: Mapping[str, Mapping[str, float]]
     affine: np.ndarray
+    labels_ml: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def spacing_mm(self) -> Spacing:
@@ -50,6 +54,16 @@ class PreparedCase:
             body=self.slices.body(all_slices).transpose(1, 2, 0),
         )
 
+    def lost(self, values: Iterable[int]) -> bool:
+        """Whether resampling left no voxel of a region that was drawn, given its label values."""
+        drawn = drawn_volumes(self.labels_ml, values)
+        return bool(drawn) and not any(volume["resampled"] for volume in drawn)
+
+
+def drawn_volumes(labels_ml: Mapping[str, Mapping[str, float]], values: Iterable[int]) -> list[Mapping[str, float]]:
+    """The volumes of those labels of a region that were drawn in a case, from its record."""
+    return [labels_ml[str(value)] for value in values if str(value) in labels_ml]
+
 
 def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
     """Open a prepared case by its record; its slice store lies beside it.
@@ -60,11 +74,33 @@ def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
     facts: dict[str, Any] = read_record(record)
     try:
         name, sha256, statistics = facts["case"], facts["slices_sha256"], facts["statistics"]
-        affine = np.array(facts["affine"], float).reshape(4, 4)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{record}: expected the record of a prepared case; prepare the case again.") from error
+        affine, labels_ml = np.array(facts["affine"], float).reshape(4, 4), _labels_ml(facts)
+    except UNLIKE_A_RECORD as error:
+        raise _other_record(record) from error
     slices = open_slices(beside(record, "_slices.b2nd"), sha256=sha256)
-    return PreparedCase(name=name, slices=slices, statistics=statistics, affine=affine)
+    return PreparedCase(name=name, slices=slices, statistics=statistics, affine=affine, labels_ml=labels_ml)
+
+
+def read_label_volumes(record: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+    """Label to its volume as `drawn` and as `resampled`, ml, from the record of a prepared case.
+
+    Raises:
+        BadInput: the record is missing or damaged.
+    """
+    facts = read_record(record)
+    try:
+        return _labels_ml(facts)
+    except UNLIKE_A_RECORD as error:
+        raise _other_record(record) from error
+
+
+def _labels_ml(facts: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    volumes = facts["labels_ml"].items()
+    return {str(label): {when: float(volume[when]) for when in ("drawn", "resampled")} for label, volume in volumes}
+
+
+def _other_record(record: str | os.PathLike[str]) -> BadInput:
+    return BadInput(f"{record}: expected the record of a prepared case; prepare the case again.")
 
 
 def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, PreparedCase]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from diffufuse.errors import BadInput
 from diffufuse.store.intensity import intensity_statistics
 from diffufuse.store.scan import Scan
 
@@ -34,8 +35,8 @@ def normalize(
         float32 of the same shape.
 
     Raises:
-        ValueError: the method is unknown, the image is constant inside the body (`zscore`), or the cohort's constants
-            are missing.
+        BadInput: the image is constant inside the body (`zscore`), or the cohort's constants are missing.
+        ValueError: the method is unknown.
     """
     method = settings["method"]
     if method == "window":
@@ -45,12 +46,18 @@ def normalize(
         scaled = np.log1p(np.clip(image, 0, LOG_CEILING_SUV))
     elif method == "cohort":
         if not settings.get("sd"):
-            raise ValueError("settings: expected the training patients' constants, got none; none has this modality")
+            raise BadInput(
+                "expected the training patients' constants to normalize by, but none of them has this modality; choose "
+                "another normalization or other folds."
+            )
         clipped = image if settings["low"] is None else np.clip(image, settings["low"], settings["high"])
         scaled = (clipped - settings["mean"]) / settings["sd"]
     elif method == "zscore":
         if not statistics["sd"] > 0:
-            raise ValueError("image: expected values that vary inside the body, but it is constant there")
+            raise BadInput(
+                "expected values that vary inside the body, but the image is constant there; exclude it, or choose "
+                "another normalization."
+            )
         scaled = np.clip((image - statistics["mean"]) / statistics["sd"], -Z_LIMIT, Z_LIMIT)
     else:
         raise ValueError(f"method: expected zscore, cohort, window or log, got {method!r}")
@@ -74,15 +81,20 @@ def normalize_all(
 
     Returns:
         (M, ...) float32, 0 where absent.
+
+    Raises:
+        BadInput: an image cannot be normalized; the message names its modality.
     """
-    return np.stack(
-        [
-            normalize(image, present, settings=block["normalization"], statistics=statistics[name])
-            if present.any()
-            else np.zeros_like(image)
-            for image, present, (name, block) in zip(images, presence, modalities.items(), strict=True)
-        ]
-    )
+    parts = []
+    for image, present, (name, block) in zip(images, presence, modalities.items(), strict=True):
+        if not present.any():
+            parts.append(np.zeros_like(image))
+            continue
+        try:
+            parts.append(normalize(image, present, settings=block["normalization"], statistics=statistics[name]))
+        except BadInput as error:
+            raise BadInput(f"{name}: {error}") from error
+    return np.stack(parts)
 
 
 def normalized(scan: Scan, *, modalities: Mapping[str, Mapping[str, Any]]) -> Scan:

@@ -13,12 +13,9 @@ from diffufuse.study.dataset_patterns import check_files, check_rois, check_seri
 RESERVED = ("labels", "body")
 # Key of a modality or of the annotation to the one format that reads it.
 FORMAT_OF_KEY = {
-    "modalities": {
-        **dict.fromkeys(("series", "fill_gaps", "aligned", "partial"), "dicom"),
-        "file": "nifti",
-        "channel": "nifti",
-    },
-    "annotation": dict.fromkeys(("series", "drawn_on", "other_study", "rois", "optional"), "dicom")
+    "modalities": dict.fromkeys(("series", "fill_gaps", "aligned", "partial"), "dicom")
+    | dict.fromkeys(("file", "channel"), "nifti"),
+    "annotation": dict.fromkeys(("series", "drawn_on", "rois", "optional", "other_study"), "dicom")
     | dict.fromkeys(("file", "values"), "nifti"),
 }
 # Key of a normalization to the one method that reads it.

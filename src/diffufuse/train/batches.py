@@ -1,5 +1,6 @@
 """Training batches: patches sampled from slice stores, with random corruptions and modality dropout."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -13,12 +14,15 @@ from torch import Tensor
 
 from diffufuse.conditions.apply import corrupts
 from diffufuse.conditions.corruptions import CORRUPTIONS
+from diffufuse.errors import BadInput
 from diffufuse.models import is_slicewise, needs_clean_images
 from diffufuse.plan.outputs import Outputs
-from diffufuse.plan.plans import plan_modalities, plan_outputs
+from diffufuse.plan.plans import plan_modalities, plan_outputs, plan_regions
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.normalization import normalize_all
 from diffufuse.types import Spacing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -171,15 +175,21 @@ class PatchSampler:
 def sampler_of(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], index: pd.DataFrame) -> PatchSampler:
     """The sampler of a plan's training cases.
 
+    A case of which a region was lost in resampling is not sampled: its voxels would teach that there is no lesion.
+
     Args:
         plan: from `make_plan`.
         cases: at least the plan's training cases.
         index: rows of `PATCHES` of at least these cases.
+
+    Raises:
+        BadInput: a region was lost in every case.
     """
     settings = plan["block"]["training"]
+    sampled = _without_lost(plan, cases)
     return PatchSampler(
-        cases={name: cases[name] for name in plan["training_cases"]},
-        index=index[index["case"].isin(plan["training_cases"])],
+        cases={name: cases[name] for name in sampled},
+        index=index[index["case"].isin(sampled)],
         modalities=plan_modalities(plan),
         outputs=plan_outputs(plan),
         patch=tuple(settings["patch"]),
@@ -191,6 +201,23 @@ def sampler_of(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], index
         corruptions=plan["corruptions"],
         paired=needs_clean_images(plan["block"]),
     )
+
+
+def _without_lost(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase]) -> list[str]:
+    """The training cases of a plan whose regions are all on the grid as they were drawn."""
+    sampled = []
+    for name in plan["training_cases"]:
+        lost = [region for region, values in plan_regions(plan).items() if cases[name].lost(values)]
+        if lost:
+            log.warning("%s: %s was lost in resampling, so the case is not trained on", name, ", ".join(lost))
+        else:
+            sampled.append(name)
+    if not sampled:
+        raise BadInput(
+            f"{plan['dataset']}, fold {plan['fold']}: expected a training case whose lesion is still there after "
+            "resampling, got none; choose a finer spacing_mm for the dataset."
+        )
+    return sampled
 
 
 def _places(rows: pd.DataFrame) -> list[tuple[str, int]]:

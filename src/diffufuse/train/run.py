@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -123,7 +124,10 @@ def write_run(
 def validation_dice(
     network: nn.Module, cases: Sequence[PreparedCase], plan: Mapping[str, Any], *, predict: Predict
 ) -> dict[str, float]:
-    """Mean over cases of the Dice of each region in 3-D; NaN without cases."""
+    """Mean over cases of the Dice of each region in 3-D; NaN without cases that have it, be it empty.
+
+    A case of which the region was lost in resampling is left out.
+    """
     regions = plan_regions(plan)
     if not cases:
         return dict.fromkeys(regions, float("nan"))
@@ -133,8 +137,15 @@ def validation_dice(
         labels = case.slices.labels(slice(None)).transpose(1, 2, 0)
         probability = predict(network, case.scan, plan)
         truth = {name: np.isin(labels, values) for name, values in regions.items()}
-        per_case.append([confusion(probability[name] >= 0.5, truth[name]).dice for name in regions])
-    return dict(zip(regions, np.mean(per_case, axis=0).tolist(), strict=True))
+        per_case.append(
+            [
+                math.nan if case.lost(values) else confusion(probability[name] >= 0.5, truth[name]).dice
+                for name, values in regions.items()
+            ]
+        )
+    scored = np.count_nonzero(~np.isnan(per_case), axis=0)
+    means = np.divide(np.nansum(per_case, axis=0), scored, out=np.full(len(regions), math.nan), where=scored > 0)
+    return dict(zip(regions, means.tolist(), strict=True))
 
 
 def _identity(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], code: str) -> str:

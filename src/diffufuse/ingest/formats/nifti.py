@@ -56,7 +56,7 @@ def identities(raw: Path, case: str, block: Mapping[str, Any]) -> frozenset[str]
 def case_of_image(path: str, block: Mapping[str, Any]) -> str | None:
     """Return the case of whose images a path below the raw folder is one; labels may be equal, as empty ones are."""
     patterns = [pattern for settings in block["modalities"].values() for pattern in settings["file"]]
-    return next((case_name(text) for pattern in patterns if (text := case_in(pattern, path)) is not None), None)
+    return next((case_name(text) for pattern in patterns if (text := case_in(pattern, path))), None)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import ants
 import numpy as np
 
+from diffufuse.errors import BadInput
 from diffufuse.prepare.similarity import BINS
 from diffufuse.space.transforms import Transform, Warp
 from diffufuse.space.volumes import Volume
@@ -32,11 +33,17 @@ def linear_with_ants(
     kind: Literal["Rigid", "Affine"],
     schedule: dict[str, Any],
 ) -> Affine:
-    """Return the (4, 4) matrix, RAS, optimized by ANTs from a start with Mattes mutual information."""
+    """Return the (4, 4) matrix, RAS, optimized by ANTs from a start with Mattes mutual information.
+
+    It is the start where ANTs finds no finite one, as in images of a few voxels.
+
+    Raises:
+        BadInput: ANTs cannot register the two.
+    """
     with _deterministic(), tempfile.TemporaryDirectory() as folder:
-        result = ants.registration(
-            fixed=to_ants_image(reference),
-            moving=to_ants_image(moving),
+        result = _registration(
+            moving,
+            reference,
             type_of_transform=kind,
             aff_metric="mattes",
             aff_sampling=BINS,
@@ -45,19 +52,23 @@ def linear_with_ants(
             outprefix=str(Path(folder) / "linear"),
             **schedule,
         )
-        return from_ants_transform(ants.read_transform(result["fwdtransforms"][0]))
+        matrix = from_ants_transform(ants.read_transform(result["fwdtransforms"][0]))
+    return matrix if np.isfinite(matrix).all() else start.copy()
 
 
 def deform_with_ants(moving: Volume, reference: Volume, *, start: Affine) -> Transform:
     """Return a SyN deformation (Mattes mutual information) in the reference's frame, followed by the start matrix.
 
+    Raises:
+        BadInput: ANTs cannot register the two, e.g. slabs of one voxel.
+
     Source:
         Avants et al. 2008, Symmetric diffeomorphic image registration with cross-correlation; ANTs.
     """
     with _deterministic(), tempfile.TemporaryDirectory() as folder:
-        ants.registration(
-            fixed=to_ants_image(reference),
-            moving=to_ants_image(moving),
+        _registration(
+            moving,
+            reference,
             type_of_transform="SyNOnly",
             syn_metric="mattes",
             syn_sampling=BINS,
@@ -68,6 +79,20 @@ def deform_with_ants(moving: Volume, reference: Volume, *, start: Affine) -> Tra
         forward, affine = read_ants_field(Path(folder) / "syn1Warp.nii.gz")
         backward, _ = read_ants_field(Path(folder) / "syn1InverseWarp.nii.gz")
     return Transform((Warp(forward, backward, affine), start))
+
+
+def _registration(moving: Volume, reference: Volume, **settings: Any) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = ants.registration(
+            fixed=to_ants_image(reference), moving=to_ants_image(moving), **settings
+        )
+    except (RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"expected images that ANTs can register ({settings['type_of_transform']}), but it gave up on shapes "
+            f"{moving.shape} and, the reference, {reference.shape} at the spacing of registration; set transform: "
+            "rigid, let the modality follow another, or exclude the case."
+        ) from error
+    return result
 
 
 def to_ants_image(volume: Volume) -> Any:

@@ -44,7 +44,7 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
 
     Returns:
         Start (header, center, mass, search, far or turned) to (4, 4) matrix, RAS mm of the reference to RAS mm of the
-        moving image; starts without overlap are left out.
+        moving image; starts without overlap are left out, but for the header where no start has any.
     """
     lattice = comparison_at(moving, reference, spacing_mm=LATTICE_SPACING_MM, most_points=LATTICE_POINTS)
     shifts = {
@@ -52,7 +52,8 @@ def basins(moving: Volume, reference: Volume) -> dict[str, Affine]:
         "center": center_mm(moving) - center_mm(reference),
         "mass": _mass_center_mm(moving) - _mass_center_mm(reference),
     }
-    shifts = {name: shift for name, shift in shifts.items() if lattice.at(_shift(shift)).overlap > 0}
+    overlapping = {name: shift for name, shift in shifts.items() if lattice.at(_shift(shift)).overlap > 0}
+    shifts = overlapping or {"header": shifts["header"]}
     shifts["search"] = max(_lattice(shifts.values()), key=lambda shift: lattice.objective(_shift(shift)))
     shifts |= _far_shifts(lattice, moving, reference)
     coarse = comparison_at(moving, reference, spacing_mm=BASIN_SPACING_MM, most_points=BASIN_POINTS)
@@ -145,6 +146,8 @@ def _shift(shift_mm: np.ndarray) -> Affine:
 
 def _mass_center_mm(volume: Volume) -> np.ndarray:
     weights = volume.array.astype(np.float64) - volume.array.min()
+    if not weights.any():  # a few voxels of an image may be alike at a coarser spacing
+        return center_mm(volume)
     index = [np.average(np.arange(n), weights=weights.sum(axis=_others(axis))) for axis, n in enumerate(volume.shape)]
     return volume.affine[:3, :3] @ np.array(index) + volume.affine[:3, 3]
 

@@ -35,6 +35,6 @@ def forecasts(evidence: Evidence, *scopes: str) -> Iterator[tuple[dict[str, str]
 
 
 def tested(evidence: Evidence) -> pd.DataFrame:
-    """Number of test patients of each model under `clean`: the columns of `parts.MODEL` and `tested`."""
+    """Number of scored test patients of each model under `clean`: the columns of `parts.MODEL` and `tested`."""
     summary = parts.clean_summary(evidence, COUNTED[0])
-    return summary[[*parts.MODEL, "patients"]].rename(columns={"patients": "tested"})
+    return summary[parts.MODEL].assign(tested=summary["patients"] - summary["undefined"])

@@ -50,7 +50,7 @@ def draw(table: pd.DataFrame) -> Figure:
         parts.legend(figure, axes, "below")
     first = table.loc[table["member"] == 0, "model"].unique()
     order = "".join(f"sorted by the Dice of {name}" for name in first)
-    counts = table.groupby(parts.MODEL, sort=False)["patient"].nunique()
+    counts = table.dropna(subset="value").groupby(parts.MODEL, sort=False)["patient"].nunique()
     parts.caption(figure, parts.number_of(counts), order)
     return figure
 

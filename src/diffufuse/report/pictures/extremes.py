@@ -44,9 +44,9 @@ def ranked_cases(metrics: pd.DataFrame) -> dict[str, str]:
         metrics: in the schema `METRICS`, of one dataset, model, condition and region.
 
     Returns:
-        Rank → case; fewer if there are fewer cases.
+        Rank → case; fewer if there are fewer cases. Those without a Dice, lost in resampling, are left out.
     """
-    dice = metrics[metrics["metric"] == "dice"].groupby("case")["value"].mean().sort_index()
+    dice = metrics[metrics["metric"] == "dice"].groupby("case")["value"].mean().dropna().sort_index()
     order = list(dice.index[np.argsort(tie_groups(-dice.to_numpy()), kind="stable")])
     rank_positions = {rank: round(share * (len(order) - 1)) for rank, share in RANKS.items()} if order else {}
     return {
@@ -59,7 +59,7 @@ def draw(cases: Sequence[Ranked], *, title: str, modalities: Mapping[str, Kind])
     """Draw the axial slice with the largest reference area, one row per case, one column per modality, with contours.
 
     Args:
-        cases: in the order of the rows; their grids may differ.
+        cases: in the order of the rows; their grids may differ. Without any, the title stands alone.
         title: model and dataset.
         modalities: name → kind, in the order of the scans' images.
     """
@@ -69,6 +69,9 @@ def draw(cases: Sequence[Ranked], *, title: str, modalities: Mapping[str, Kind])
     heights_in = [PANEL_IN * view.size_mm[1] / view.size_mm[0] for view in views]
     with house_style():
         figure = new_figure(1.3 + PANEL_IN * len(modalities), 0.9 + sum(heights_in))
+        if not cases:
+            draw_legend(figure, title)
+            return figure
         grid = figure.subplots(
             len(cases), len(modalities), squeeze=False, gridspec_kw={"height_ratios": heights_in or None}
         )
@@ -109,7 +112,8 @@ def picture(
         case, reference = by_name[name], reference_of(by_name[name], values)
         row = row_of(f"{rank}: {name}", case.scan, case, folders[name], region=region, reference=reference)
         ranked.append(Ranked(row, reference, case.spacing_mm))
-    title = f"{model} on {dataset}, {region}: best, median and worst of {len(inputs.cases)} by Dice"
+    scored = sum(not case.lost(values) for case in inputs.cases)
+    title = f"{model} on {dataset}, {region}: best, median and worst of {scored} by Dice"
     return draw(ranked, title=title, modalities=kinds_of(modalities))
 
 

@@ -97,11 +97,11 @@ def picture(
         study_seed: seed of the study.
     """
     [case], (region, values) = inputs.cases, next(iter(regions.items()))
-    reference = reference_of(case, values)
+    reference, lost = reference_of(case, values), case.lost(values)
     settings: dict[str, Any] = {"modalities": modalities, "spacing_mm": case.spacing_mm, "study_seed": study_seed}
     rows = []
     for (name, block), folder in zip(conditions.items(), inputs.predictions, strict=True):
         scan = apply_condition(case.scan, block, names=(dataset, case.name, name), **settings)
-        rows.append(row_of(name, scan, case, folder, region=region, reference=reference))
-    title = f"{case.name}, {region}"
+        rows.append(row_of(name, scan, case, folder, region=region, reference=reference, lost=lost))
+    title = f"{case.name}, {region}, lost in resampling" if lost else f"{case.name}, {region}"
     return draw(rows, Volume(reference, case.affine), case=title, modalities=kinds_of(modalities))

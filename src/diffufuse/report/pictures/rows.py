@@ -45,7 +45,14 @@ class Row:
 
 
 def row_of(
-    title: str, scan: Scan, case: PreparedCase, predictions: str | os.PathLike[str], *, region: str, reference: Mask
+    title: str,
+    scan: Scan,
+    case: PreparedCase,
+    predictions: str | os.PathLike[str],
+    *,
+    region: str,
+    reference: Mask,
+    lost: bool = False,
 ) -> Row:
     """A row of a case.
 
@@ -56,8 +63,11 @@ def row_of(
         predictions: folder that holds its prediction.
         region: name of the region.
         reference: (X, Y, Z) boolean.
+        lost: whether the region was lost in resampling; the prediction then has no score.
     """
     mask = read_volume(Path(predictions) / f"{case.name}_{region}.nii.gz").array > 0
+    if lost:
+        return Row(title, scan, mask, dice=math.nan, hd95_mm=math.nan)
     comparison = Comparison(mask, reference, case.spacing_mm)
     distance_mm = hd95(comparison.surface, penalty_mm=comparison.penalty_mm)
     return Row(title, scan, mask, dice=dice(mask, reference), hd95_mm=distance_mm)

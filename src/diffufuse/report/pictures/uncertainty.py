@@ -113,12 +113,13 @@ def picture(
     """
     [case], [folder], (region, values) = inputs.cases, inputs.predictions, next(iter(regions.items()))
     probability = read_volume(Path(folder) / f"{case.name}_{region}_probability.nii.gz").array
+    name = f"{case.name}, {region}, lost in resampling" if case.lost(values) else f"{case.name}, {region}"
     return draw(
         case.scan,
         reference_of(case, values),
         probability,
         entropy_bits(probability).astype(np.float32),
         spacing_mm=case.spacing_mm,
-        case=f"{case.name}, {region}, {model}",
+        case=f"{name}, {model}",
         modalities=kinds_of(modalities),
     )

@@ -16,8 +16,8 @@ TABLES = {
     "segmentation": Table(
         segmentation,
         "Mean over patients [95 % bootstrap interval]; n is given where undefined values were left out, and missed, "
-        "spurious and both_empty count patients. Two intervals that overlap do not show that two rows are equal. A "
-        "model that only scales another's probabilities has the same masks and no row. The costs are those of one "
+        "spurious, both_empty and lost count patients. Two intervals that overlap do not show that two rows are equal. "
+        "A model that only scales another's probabilities has the same masks and no row. The costs are those of one "
         "training: GMACs (10^9 multiply-accumulates, half of what torch's FlopCounterMode counts) for the logits of a "
         "million voxels, at the size of a training patch, a unit in which slices and volumes compare; and seconds in "
         "optimizer steps, which compare only on machines of one kind.",

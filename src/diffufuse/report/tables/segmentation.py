@@ -20,8 +20,8 @@ def segmentation(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Text. A cell is `mean [interval]`, with `n=` where undefined values were left out, or `undefined`. The column
-        excluded counts the cases that the cohort sheet excludes; missed, spurious and both_empty the number of such
-        patients, averaged over the runs of a model.
+        excluded counts the cases that the cohort sheet excludes; missed, spurious, both_empty and lost the number of
+        such patients, averaged over the runs of a model; a lost one has no other value.
 
     Raises:
         ValueError: a reported or counted metric is not in the summary.
