@@ -70,8 +70,8 @@ def stack_alone(folder: Path) -> Any:
     return (read(folder),)
 
 
-def stack_as_written(found: Any) -> bool:
-    return as_written(found[0])
+def stack_as_written(read_all: Any) -> bool:
+    return as_written(read_all[0])
 
 
 def beside(name: str, content: bytes = b"PHILIPS\x00\x01\x02") -> Callable[[Path], None]:

@@ -27,7 +27,7 @@ def raw(tmp_path):
 
 
 @pytest.fixture
-def found(raw, caplog):
+def drafted(raw, caplog):
     """Finds the patients of the raw folder's cases, and returns them with what was logged."""
 
     def find(format="dicom", block=None):
@@ -48,61 +48,61 @@ def write_visit(raw, case, *, patient, study, **tags):
     write_stack(folder, in_every_slice(PatientID=patient, StudyInstanceUID=study, **tags))
 
 
-def test_cases_of_different_patients_are_a_patient_each(raw, found):
+def test_cases_of_different_patients_are_a_patient_each(raw, drafted):
     write_visit(raw, "A_1", patient="X", study="1.2.1")
     write_visit(raw, "B_1", patient="Y", study="1.2.2")
-    assert found() == ({"A-1": "A-1", "B-1": "B-1"}, "")
+    assert drafted() == ({"A-1": "A-1", "B-1": "B-1"}, "")
 
 
-def test_two_folders_of_one_patient_id_are_one_patient(raw, found):
+def test_two_folders_of_one_patient_id_are_one_patient(raw, drafted):
     for case, patient in (("A_1", PLANTED), ("B_1", "Y"), ("C_1", PLANTED)):
         write_visit(raw, case, patient=patient, study=f"1.2.{ord(case[0])}")
-    patients, told = found()
+    patients, logged = drafted()
     assert patients == {"A-1": "A-1", "B-1": "B-1", "C-1": "A-1"}
-    assert "A-1 and C-1 are drafted as one patient, as their headers name one patient or one study" in told
+    assert "A-1 and C-1 are drafted as one patient, as their headers name one patient or one study" in logged
 
 
-def test_one_id_of_two_issuers_is_two_patients_and_no_id_is_none(raw, found):
+def test_one_id_of_two_issuers_is_two_patients_and_no_id_is_none(raw, drafted):
     write_visit(raw, "A_1", patient="X", study="1.2.1", IssuerOfPatientID="here")
     write_visit(raw, "B_1", patient="X", study="1.2.2", IssuerOfPatientID="there")
     write_visit(raw, "C_1", patient="", study="1.2.3")
     write_visit(raw, "D_1", patient="", study="1.2.4")
-    assert found() == ({case: case for case in ("A-1", "B-1", "C-1", "D-1")}, "")
+    assert drafted() == ({case: case for case in ("A-1", "B-1", "C-1", "D-1")}, "")
 
 
-def test_two_folders_of_one_study_are_one_patient(raw, found):
+def test_two_folders_of_one_study_are_one_patient(raw, drafted):
     write_visit(raw, "A_1", patient="", study="1.2.1")
     write_visit(raw, "B_1", patient="", study="1.2.1")
-    assert found()[0] == {"A-1": "A-1", "B-1": "A-1"}
+    assert drafted()[0] == {"A-1": "A-1", "B-1": "A-1"}
 
 
-def test_a_patient_is_found_over_a_third_case(raw, found):
+def test_a_patient_is_found_over_a_third_case(raw, drafted):
     for case, patient, study in (("A_1", "X", "1.2.1"), ("B_1", "Y", "1.2.2"), ("C_1", "Y", "1.2.1")):
         write_visit(raw, case, patient=patient, study=study)
-    assert set(found()[0].values()) == {"A-1"}
+    assert set(drafted()[0].values()) == {"A-1"}
 
 
-def test_a_copied_folder_is_the_same_patient(raw, found):
+def test_a_copied_folder_is_the_same_patient(raw, drafted):
     write_visit(raw, "A_1", patient="", study="")
     shutil.copytree(raw / "A_1", raw / "B_1")
-    patients, told = found()
+    patients, logged = drafted()
     assert patients == {"A-1": "A-1", "B-1": "A-1"}
-    assert "as they hold the same image files" in told
+    assert "as they hold the same image files" in logged
 
 
-def test_a_damaged_file_leaves_its_case_a_patient_of_its_own(raw, found):
+def test_a_damaged_file_leaves_its_case_a_patient_of_its_own(raw, drafted):
     write_visit(raw, "A_1", patient="X", study="1.2.1")
     write_visit(raw, "B_1", patient="X", study="1.2.2")
     (raw / "B_1" / "CT" / "0.dcm").write_text("<html>")
-    patients, told = found()
+    patients, logged = drafted()
     assert patients == {"A-1": "A-1", "B-1": "B-1"}
-    assert "B-1 is drafted as a patient of its own: " in told
+    assert "B-1 is drafted as a patient of its own: " in logged
 
 
-def test_the_same_nifti_image_is_one_patient_and_the_same_empty_labels_are_not(raw, found):
+def test_the_same_nifti_image_is_one_patient_and_the_same_empty_labels_are_not(raw, drafted):
     for case, seed in (("A", 0), ("B", 1), ("C", 0)):
         (raw / case).mkdir()
         values = np.random.default_rng(seed).normal(size=(4, 4, 4)).astype(np.float32)
         write_volume(Volume(values, np.eye(4)), raw / case / "ct.nii.gz")
         write_volume(Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), raw / case / "labels.nii.gz")
-    assert found("nifti", FILES)[0] == {"A": "A", "B": "B", "C": "A"}
+    assert drafted("nifti", FILES)[0] == {"A": "A", "B": "B", "C": "A"}

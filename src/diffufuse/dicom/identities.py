@@ -1,13 +1,12 @@
 """Whose the files below a folder are, by one header in each of its folders."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
 
 from diffufuse.dicom.elements import UNREADABLE, kind_of, text_of
-from diffufuse.dicom.file_names import named_like_dicom
+from diffufuse.dicom.file_names import dicom_files
 from diffufuse.errors import BadInput
 
 TAGS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
@@ -19,17 +18,14 @@ def identities_below(folder: Path) -> frozenset[str]:
     Only the first file of every folder is read, so that many cases take little time.
 
     Raises:
-        BadInput: that file is unreadable.
+        BadInput: that file is unreadable, or something below the folder is.
     """
     return frozenset(identity for path in _first_files(folder) for identity in _identities_of(path))
 
 
-def _first_files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        likely = sorted(name for name in names if not name.startswith(".") and named_like_dicom(Path(name)))
-        if likely:
-            yield Path(place, likely[0])
+def _first_files(folder: Path) -> list[Path]:
+    first = {path.parent: path for path in reversed(dicom_files(folder))}
+    return sorted(first.values())
 
 
 def _identities_of(path: Path) -> Iterator[str]:

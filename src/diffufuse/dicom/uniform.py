@@ -78,10 +78,10 @@ def require_uniform(files: Sequence[DicomFile]) -> None:
     varying = SLOPE_OF_EACH_SLICE.get(text_of(files[0].header, "Modality", files[0].path), ())
     for keyword in OF_THE_STACK:
         if keyword not in varying:
-            _require_few_differ_not(files, keyword)
+            _require_agreement(files, keyword)
 
 
-def _require_few_differ_not(files: Sequence[DicomFile], keyword: str) -> None:
+def _require_agreement(files: Sequence[DicomFile], keyword: str) -> None:
     values = texts_of(files, keyword)
     if len(set(values)) == 1:
         return

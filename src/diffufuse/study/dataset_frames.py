@@ -5,9 +5,6 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 
-# Keys that say what DICOM's headers leave open; NIfTI's name no frame, no study and no number of slices.
-OF_DICOM = {"modality": ("aligned", "partial"), "annotation": ("other_study",)}
-
 
 def check_frames(place: str, block: Mapping[str, Any]) -> None:
     """Check what a block says of frames.
@@ -18,7 +15,7 @@ def check_frames(place: str, block: Mapping[str, Any]) -> None:
 
     Raises:
         BadInput: contours are drawn on a modality that is registered to the reference, so that they would lie beside
-            it; or a key stands where nothing reads it.
+            it; or `aligned` stands where nothing follows.
     """
     modalities, annotation, reference = block["modalities"], block["annotation"], block["reference"]
     for name, settings in modalities.items():
@@ -27,15 +24,6 @@ def check_frames(place: str, block: Mapping[str, Any]) -> None:
                 f"{place}.modalities.{name}.aligned: expected it beside `follows`, whose truth it explains; name the "
                 "modality that this one follows, or leave it out."
             )
-    if block.get("format") == "nifti":
-        parts = {f"modalities.{name}": ("modality", settings) for name, settings in modalities.items()}
-        for part, (kind, settings) in (parts | {"annotation": ("annotation", annotation)}).items():
-            for key in OF_DICOM[kind]:
-                if key in settings:
-                    raise BadInput(
-                        f"{place}.{part}.{key}: expected it with format dicom alone, whose headers name frames and "
-                        "studies; leave it out."
-                    )
     drawn_on = annotation.get("drawn_on", reference)
     on_reference = {reference, *_followed(reference, modalities)}
     if drawn_on not in on_reference and reference not in _followed(drawn_on, modalities):
