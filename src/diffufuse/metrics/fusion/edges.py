@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from diffufuse.metrics.fusion.images import Edges, Fusion
+from diffufuse.metrics.fusion.images import ROUNDING, Edges, Fusion
 from diffufuse.metrics.fusion.windows import Plane
 
 # Gray levels per pixel: gradients below it weigh next to nothing in Nabf.
@@ -61,7 +61,7 @@ def nabf(images: Fusion) -> float:
         Shreyamsha Kumar 2013, doi:10.1007/s11760-012-0361-x, after Petrović and Xydeas 2005.
     """
     a, b, fused = (edges.inner for edges in images.edges)
-    added = (fused.strength > a.strength) & (fused.strength > b.strength)
+    added = fused.strength > np.maximum(a.strength, b.strength) + ROUNDING
     lost, total = 0.0, 0.0
     for edges in (a, b):
         weight = edges.strength * np.sqrt(edges.strength)

@@ -15,8 +15,8 @@ BRIGHTEST = GRAY_LEVELS - 1
 SMALLEST_SIDE = 3
 # Of values in 0..1; what single precision makes of a constant image is below it.
 CONSTANT = 1e-6
-# Gray levels; what single precision makes of a horizontal gradient of 0 is below it.
-UPRIGHT = 1e-3
+# Gray levels per pixel; what single precision makes of two equal gradients, or of one that is 0, differs by less.
+ROUNDING = 1e-3
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5
 
 
@@ -131,7 +131,7 @@ def _edges(image: Plane) -> Edges:
     down = image[:-2] - image[2:]
     along_second = (across[:-2] + 2 * across[1:-1] + across[2:]) / 8
     along_first = (down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]) / 8
-    upright = np.abs(along_second) < UPRIGHT
+    upright = np.abs(along_second) < ROUNDING
     strength = np.sqrt(along_first**2 + along_second**2)
     along_second[upright] = 1
     angle = np.arctan(along_first / along_second)
