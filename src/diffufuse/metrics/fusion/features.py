@@ -18,8 +18,8 @@ class Patches(NamedTuple):
     """Windows as distributions over their nine pixels, which are counted column by column.
 
     Attributes:
-        share: (9, windows) of the window's sum, after its least level is subtracted; 1/9 each where it is flat.
-        centered: the shares less their mean, over the length of this vector; 0 where it is flat.
+        share: (9, windows) of the window's sum, after its least level is subtracted; 0 where it is flat.
+        centered: the shares less their mean, over the length of this vector.
         deviation: standard deviation of the pixels' numbers under this distribution.
         entropy: of it, nat.
     """
@@ -68,9 +68,9 @@ def _flat(windows: UInt8[np.ndarray, "9 window"]) -> Bool[np.ndarray, " window"]
 
 
 def _patches(windows: UInt8[np.ndarray, "9 window"]) -> Patches:
-    above = (windows - windows.min(axis=0)).astype(np.float32)
-    above += ~above.any(axis=0)
-    share = above / above.sum(axis=0)
+    share = windows.astype(np.float32)
+    share -= share.min(axis=0)
+    share *= 1 / np.maximum(share.sum(axis=0), 1)
     number = np.arange(PIXELS, dtype=np.float32) - PIXELS // 2
     variance = number**2 @ share - (number @ share) ** 2
     entropy = -_dot(share, np.log(np.maximum(share, TINY)))
@@ -94,7 +94,7 @@ def _summed(share: Float32[np.ndarray, "9 window"]) -> Float32[np.ndarray, "9 wi
 
 
 def _shared(source: Patches, fused: Patches) -> Float[np.ndarray, " window"]:
-    """2 I / (H_A + H_F) in every window; 0 where one of the two is flat, or has all of its sum in one pixel."""
+    """2 I / (H_A + H_F) in every window that is flat in neither; 0 where one has all of its sum in one pixel."""
     correlation = _dot(source.centered, fused.centered)
     # The lower bound of two distributions is the upper one of the first with its pixels in reverse.
     share = np.where(correlation < 0, source.share[::-1], source.share)

@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from diffufuse.metrics.fusion.windows import Moments, Plane, gaussian_window, moments, weighted
+from diffufuse.metrics.fusion.windows import Moments, Plane, Planes, gaussian_window, moments
 
 GRAY_LEVELS = 256
 BRIGHTEST = GRAY_LEVELS - 1
@@ -17,6 +17,8 @@ SMALLEST_SIDE = 3
 CONSTANT = 1e-6
 # Gray levels per pixel; what single precision makes of two equal gradients, or of one that is 0, differs by less.
 ROUNDING = 1e-3
+# Parts of a gray level; the mean of two levels lies half-way between two others, whatever the precision.
+TIES = 1024
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5
 
 
@@ -42,7 +44,7 @@ class Fusion:
     """A fused image and its two sources, of one channel each.
 
     The values are scored as they are. Only what counts gray levels (entropy, mutual information, FMI) rounds to the
-    nearest of 256, as saving an 8-bit file would.
+    nearest of 256, as saving an 8-bit file would; half-way values, such as the mean of two levels, to the even one.
 
     Attributes:
         a: (X, Y), floating point, 0..1.
@@ -82,15 +84,19 @@ class Fusion:
         return a, b, fused
 
     @cached_property
-    def levels(self) -> tuple[Plane, Plane, Plane]:
-        """A, B and the fused image as gray levels, 0..255, not rounded."""
-        return BRIGHTEST * self.a, BRIGHTEST * self.b, BRIGHTEST * self.fused
+    def stack(self) -> Planes:
+        """A, B and the fused image, (3, X, Y)."""
+        return np.stack([self.a, self.b, self.fused])
 
     @cached_property
-    def rounded(self) -> tuple[UInt8[np.ndarray, "x y"], UInt8[np.ndarray, "x y"], UInt8[np.ndarray, "x y"]]:
-        """A, B and the fused image as an 8-bit file holds them: the nearest gray level."""
-        a, b, fused = (np.rint(image).astype(np.uint8) for image in self.levels)
-        return a, b, fused
+    def levels(self) -> Planes:
+        """A, B and the fused image as gray levels, 0..255, not rounded."""
+        return BRIGHTEST * self.stack
+
+    @cached_property
+    def rounded(self) -> UInt8[np.ndarray, "3 x y"]:
+        """A, B and the fused image as an 8-bit file holds them: the nearest gray level, of two the even one."""
+        return np.rint(np.rint(self.levels * TIES) / TIES).astype(np.uint8)
 
     @cached_property
     def edges(self) -> tuple[Edges, Edges, Edges]:
@@ -101,8 +107,7 @@ class Fusion:
     @cached_property
     def moments(self) -> Moments:
         """Local moments in the window of SSIM, Gaussian, 11x11, SD 1.5; of values in 0..1."""
-        window = gaussian_window(SSIM_SIDE, SSIM_SIGMA)
-        return moments(self.sources, self.fused, partial(weighted, window=window))
+        return moments(self.stack, gaussian_window(SSIM_SIDE, SSIM_SIGMA))
 
 
 def is_constant(image: Plane) -> bool:

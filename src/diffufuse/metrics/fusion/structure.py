@@ -4,13 +4,13 @@ Windows lie wholly inside the image. An image with a side too short for the wind
 """
 
 import math
-from functools import partial
 
 import numpy as np
 
 from diffufuse.metrics.fusion.images import SSIM_SIDE, SSIM_SIGMA, Fusion
-from diffufuse.metrics.fusion.windows import Moments, Plane, gaussian_window, moments, uniform, weighted
+from diffufuse.metrics.fusion.windows import Moments, Plane, Planes, gaussian_window, moments, uniform_window, weighted
 
+SOURCES = (0, 1)
 UNIFORM_SIDE = 7
 C1, C2 = 0.01**2, 0.03**2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -33,7 +33,7 @@ def ssim(images: Fusion) -> float:
     """
     if images.smallest_side < SSIM_SIDE:
         return math.nan
-    return sum(float((light * contrast).mean()) for light, contrast in _similarity(images.moments)) / 2
+    return sum(_similarity(images.moments, source) for source in SOURCES) / 2
 
 
 def ssim_sum(images: Fusion) -> float:
@@ -47,9 +47,9 @@ def ssim_sum(images: Fusion) -> float:
     """
     if images.smallest_side < UNIFORM_SIDE:
         return math.nan
-    found = moments(images.sources, images.fused, partial(uniform, side=UNIFORM_SIDE))
+    found = moments(images.stack, uniform_window(UNIFORM_SIDE))
     sample = UNIFORM_SIDE**2 / (UNIFORM_SIDE**2 - 1)
-    return sum(float((light * contrast).mean()) for light, contrast in _similarity(found, scale=sample))
+    return sum(_similarity(found, source, scale=sample) for source in SOURCES)
 
 
 def ms_ssim(images: Fusion) -> float:
@@ -66,15 +66,15 @@ def ms_ssim(images: Fusion) -> float:
     """
     if images.smallest_side < MS_SSIM_SIDE:
         return math.nan
-    sources, fused, found = images.sources, images.fused, images.moments
-    average = partial(weighted, window=gaussian_window(SSIM_SIDE, SSIM_SIGMA))
+    stack, found = images.stack, images.moments
+    window = gaussian_window(SSIM_SIDE, SSIM_SIGMA)
     products = np.ones(2)
     for weight in SCALE_WEIGHTS[:-1]:
-        contrast_means = [float(contrast.mean()) for _, contrast in _similarity(found)]
-        products *= np.maximum(contrast_means, 0) ** weight
-        sources, fused = (_halved(sources[0]), _halved(sources[1])), _halved(fused)
-        found = moments(sources, fused, average)
-    last = [float((light * contrast).mean()) for light, contrast in _similarity(found)]
+        terms = [float(_contrast(found, source).mean()) for source in SOURCES]
+        products *= np.maximum(terms, 0) ** weight
+        stack = _halved(stack)
+        found = moments(stack, window)
+    last = [_similarity(found, source) for source in SOURCES]
     return float((products * np.maximum(last, 0) ** SCALE_WEIGHTS[-1]).mean())
 
 
@@ -93,36 +93,42 @@ def vif(images: Fusion) -> float:
     """
     if images.smallest_side < VIF_SIDE or any(images.constant[:2]):
         return math.nan
-    a, b, fused = images.levels
+    stack = images.levels
     passed, held = np.zeros(2), np.zeros(2)
     for scale, side in enumerate(VIF_SIDES):
-        average = partial(weighted, window=gaussian_window(side, side / 5))
+        window = gaussian_window(side, side / 5)
         if scale:
-            a, b, fused = (average(image)[::2, ::2] for image in (a, b, fused))
-        found = moments((a, b), fused, average)
-        information = [_information(found, source) for source in (0, 1)]
+            stack = np.stack([weighted(image, window, step=2) for image in stack])
+        found = moments(stack, window)
+        information = [_information(found, source) for source in SOURCES]
         passed += [through for through, _ in information]
         held += [whole for _, whole in information]
     return float((passed / held).sum()) if held.all() else math.nan
 
 
-def _similarity(found: Moments, *, scale: float = 1.0) -> list[tuple[Plane, Plane]]:
-    """For each source, the luminance term and the contrast-structure term of SSIM; `scale` multiplies covariances."""
-    mean, variance = found.fused_mean, found.fused_variance
-    return [
-        (
-            (2 * other * mean + C1) / (other * other + mean * mean + C1),
-            (2 * scale * covariance + C2) / (scale * (spread + variance) + C2),
-        )
-        for other, spread, covariance in zip(found.means, found.variances, found.covariances, strict=True)
-    ]
+def _similarity(found: Moments, source: int, *, scale: float = 1.0) -> float:
+    """The mean of SSIM over the windows, for one source; `scale` multiplies variances and covariances."""
+    return float((_light(found, source) * _contrast(found, source, scale=scale)).mean())
 
 
-def _halved(image: Plane) -> Plane:
+def _light(found: Moments, source: int) -> Plane:
+    """The luminance term of SSIM."""
+    mean, fused_mean = found.means[source], found.fused_mean
+    return (2 * mean * fused_mean + C1) / (mean * mean + fused_mean * fused_mean + C1)
+
+
+def _contrast(found: Moments, source: int, *, scale: float = 1.0) -> Plane:
+    """The term of contrast and structure."""
+    c2 = C2 / scale
+    return (2 * found.covariances[source] + c2) / (found.variances[source] + found.fused_variance + c2)
+
+
+def _halved(images: Planes) -> Planes:
     """The means of 2x2 pixels; the last row or column of an odd number is left out."""
-    rows, columns = (side // 2 * 2 for side in image.shape)
-    image = image[:rows, :columns]
-    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / 4
+    rows, columns = (side // 2 * 2 for side in images.shape[1:])
+    upper, lower = images[:, :rows:2, :columns], images[:, 1:rows:2, :columns]
+    tall = upper + lower
+    return (tall[..., ::2] + tall[..., 1::2]) / 4
 
 
 def _information(found: Moments, source: int) -> tuple[float, float]:
