@@ -1,5 +1,6 @@
 import math
 
+import fusion_metrics as published
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -228,3 +229,12 @@ def test_sharing_more_with_a_source_scores_higher(seed):
     far, near = ((1 - share) * noise + share * (a + b) / 2 for share in (0.2, 0.8))
     for name in ("cc", "psnr", "psnr_of_mean", "ssim", "ssim_sum", "qabf_inner", "vif"):
         assert of(name, a, b, near) > of(name, a, b, far), name
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("modality", published.SCORES)
+def test_images_that_others_published_have_the_scores_on_record(shared_data, modality):
+    assert (shared_data / "fused" / "bsafusion").is_dir()
+    found = [[of(name, *images) for name in published.COLUMNS] for images in published.triples(modality)]
+    recorded = [float(score) for score in published.SCORES[modality].split()]
+    assert np.mean(found, axis=0) == pytest.approx(recorded, rel=6e-4)
