@@ -209,7 +209,7 @@ def test_feature_information_is_that_of_all_pairs_of_pixels_of_every_window(seed
 
 
 def example():
-    """The example of the page: a ring with texture, uptake over a gray ground, and half their maximum, half their mean."""
+    """The example of the page: a ring with texture, uptake over a gray ground, and the image fused of both."""
     x, y = np.indices((192, 192)) - 95.5
     radius = np.hypot(x, y)
     texture = 0.5 + 0.2 * np.sin(x / 3) * np.cos(y / 5)
