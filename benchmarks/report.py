@@ -22,6 +22,7 @@ TITLES = {
     "models": "The method against baselines of its size",
     "workflow": "The workflow at scale",
     "metrics": "Metrics of masks and of probabilities",
+    "fusion_metrics": "Metrics of fused images",
     "sweep": "One patient under every condition",
 }
 VERDICTS = {True: "met", False: "**missed**", None: "no goal"}

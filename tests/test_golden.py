@@ -10,6 +10,9 @@ import yaml
 from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.metrics.catalogue import METRICS, evaluate
 from diffufuse.metrics.comparison import Comparison
+from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
+from diffufuse.metrics.fusion.catalogue import evaluate as evaluate_fusion
+from diffufuse.metrics.fusion.images import Fusion
 
 GOLDEN = Path(__file__).parent / "golden"
 CONDITIONS = yaml.safe_load((Path(__file__).parents[1] / "config" / "conditions.yaml").read_text())["conditions"]
@@ -61,6 +64,31 @@ def metric_values():
     return pd.DataFrame(rows)
 
 
+def fusion_phantoms():
+    """Name → the image fused of two that are always the same: rings with a wave in them, and a spot on gray ground."""
+    x, y = np.indices((188, 177))
+    radius = np.hypot(x - 90, y - 85)
+    a = np.where(radius < 70, 0.5 + 0.3 * np.sin(x / 4) * np.cos(y / 7), 0.2 * (radius < 78))
+    b = 0.1 + 0.8 * np.exp(-(((x - 70) / 25) ** 2) - ((y - 110) / 18) ** 2)
+    fused = {
+        "average": (a + b) / 2,
+        "maximum": np.maximum(a, b),
+        "one source": a,
+        "stretched": np.clip(1.6 * np.maximum(a, b) - 0.2, 0, 1),
+        "lifted": 0.15 + 0.85 * np.maximum(a, b),
+        "constant": np.full(a.shape, 0.4),
+    }
+    return {name: Fusion(a, b, image) for name, image in fused.items()}
+
+
+def fusion_values():
+    rows = []
+    for phantom, images in fusion_phantoms().items():
+        values = evaluate_fusion(images)
+        rows += [{"phantom": phantom, "metric": name, "value": value} for name, value in values.items()]
+    return pd.DataFrame(rows)
+
+
 def corruption_values():
     """Mean, spread and one voxel of a corrupted ramp with a bright ball in it, for every corruption and strength."""
     inside = ball((18, 24, 24), 14)
@@ -79,7 +107,7 @@ def corruption_values():
     return pd.DataFrame(rows)
 
 
-TABLES = {"metrics": metric_values, "corruptions": corruption_values}
+TABLES = {"metrics": metric_values, "fusion": fusion_values, "corruptions": corruption_values}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -94,6 +122,10 @@ def test_values_are_those_stored(name, write_golden):
 
 def test_every_metric_is_stored_and_nothing_else():
     assert set(pd.read_csv(GOLDEN / "metrics.csv")["metric"]) == set(METRICS)
+
+
+def test_every_metric_of_fused_images_is_stored_and_nothing_else():
+    assert set(pd.read_csv(GOLDEN / "fusion.csv")["metric"]) == set(FUSION_METRICS)
 
 
 def test_every_corruption_is_stored():

@@ -3,15 +3,14 @@
 The numbers of the last part stand in docs/metrics.md; `pytest -k metrics_page` tells what the page should say.
 """
 
-import itertools
 import math
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pytest
 import surface_distance
 import torch
+from metrics_page import PAGE, answered, rows_of
 from monai import metrics as monai
 from scipy import ndimage
 from sklearn import metrics as sklearn
@@ -19,12 +18,11 @@ from torchmetrics.functional import classification as torchmetrics
 from torchmetrics.functional import segmentation
 
 from diffufuse.metrics import calibration, discrimination, overlap
-from diffufuse.metrics.catalogue import METRICS, PENALTY
+from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.metrics.forecast import STEPS, forecast_of, pooled
 from diffufuse.metrics.surface import assd, hd95, nsd, surface_distances
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 SEEDS = range(12)
 SPACINGS_MM = [(0.98, 0.98, 3.27), (1.0, 1.0, 1.0), (0.7, 1.3, 2.1)]
 BOX_MM = (1.5, 1.5, 3.0)
@@ -306,19 +304,6 @@ def of_probabilities():
             f"scikit-learn {wrong:.1f}, torch {torch_wrong:.0f}",
         ],
     }
-
-
-def rows_of(title):
-    """The cells of the page's table of that title."""
-    _, _, *lines = PAGE[PAGE.index(f"| {title} |") :].splitlines()
-    table = itertools.takewhile(lambda line: line.startswith("|"), lines)
-    return [[cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|")] for line in table]
-
-
-def answered(value):
-    if value is None or value == PENALTY:
-        return "value" if value is None else "penalty"
-    return "NaN" if math.isnan(value) else f"{value:g}"
 
 
 def test_metrics_page_has_every_metric_as_the_registry_has_it():
