@@ -177,7 +177,7 @@ FAULTS = [
         "mirror: a link to nothing", also(cases("A"), link("B", "gone")), drafted(), r"B \(a link to nothing, No such"
     ),
     Fault(
-        "mirror: a link to itself", also(cases("A"), link("B", "B")), drafted(), r"1 that cannot: B \(a link to noth"
+        "mirror: a link to itself", also(cases("A"), link("B", "B")), drafted(), r"1 that cannot: B \(a link to nothing"
     ),
     Fault("mirror: a link around itself", also(cases("A"), link("A/B", "..")), drafted(), r"A/B \(the folder"),
     Fault("mirror: a link to the whole disk", also(cases("A"), link("B", "/")), drafted(), r"B \(the folder around it"),

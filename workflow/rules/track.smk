@@ -22,7 +22,7 @@ rule track_run:
     resources:
         mlflow_writer=1,
     params:
-        store="results/track",
+        store=STUDY.parameters.store,
         license=lookup("{dataset}/license", within=config["datasets"]),
         code=STUDY.code_of("track_run.py"),
     message:
@@ -56,7 +56,7 @@ rule track_study:
     resources:
         mlflow_writer=1,
     params:
-        store="results/track",
+        store=STUDY.parameters.store,
         study=lookup("study", within=config),
         code=STUDY.code_of("track_study.py"),
     message:

@@ -53,7 +53,7 @@ rule train_model:
         modalities=STUDY.parameters.appearance,
         regions=lookup("{dataset}/regions", within=config["datasets"]),
         conditions=STUDY.parameters.conditions_learned,
-        store="results/track",
+        store=STUDY.parameters.store,
         checkpoints="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/checkpoints",
         code=STUDY.code_of("train_model.py"),
     message:

@@ -105,7 +105,7 @@ def _points(item: pydicom.Dataset, name: str) -> np.ndarray:
 
 def _numbers(item: pydicom.Dataset, keyword: str) -> np.ndarray:
     """Return a tag's numbers, parsed as one array; pydicom would create one object per number."""
-    value = item.get_item(keyword).value if keyword in item else None
+    value = item.get_item(keyword, keep_deferred=True).value if keyword in item else None
     if isinstance(value, bytes):
         value = value.strip(b" \0")
         if value.translate(None, DECIMALS).strip():

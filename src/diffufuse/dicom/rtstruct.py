@@ -99,7 +99,7 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         BadInput: a value is shorter than its declared length, the sequence of regions or that of contours is absent, an
             item holds what none can hold, or contours of the file are in none.
     """
-    elements = [structures.get_item(tag) for tag in structures.keys()]  # noqa: SIM118
+    elements = [structures.get_item(tag, keep_deferred=True) for tag in structures.keys()]  # noqa: SIM118
     cut = any(
         isinstance(element, RawDataElement)
         and element.length != UNKNOWN_LENGTH

@@ -26,6 +26,10 @@ class Parameters:
 
     study: "Study"
 
+    def store(self, wildcards: Any) -> str:
+        """Folder of the MLflow store, which is no input: whether it exists decides no result."""
+        return "results/track"
+
     def modalities(self, dataset: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Some keys of the blocks of a dataset's modalities, in channel order."""
         blocks = self.study.config["datasets"][dataset]["modalities"]
