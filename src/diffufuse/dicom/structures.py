@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from diffufuse.dicom.elements import refusing
 from diffufuse.dicom.image_planes import ImagePlanes
 from diffufuse.dicom.rasterizing import MM3_PER_ML, drawn_ml, fill, place
 from diffufuse.dicom.region_names import matching_names
 from diffufuse.dicom.rtstruct import (
+    KIND,
     Contours,
     contours_of,
-    refusing,
     require_area,
     require_own_numbers,
     require_whole,
@@ -204,7 +205,7 @@ def _joined_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _from_contours(request: _Request) -> Masks:
-    with refusing(request.path, "structure set"):
+    with refusing(request.path, KIND):
         structures = headers_of(request.series)[0]
         require_whole(structures, request.path)
         require_own_numbers(structures, request.path)
