@@ -12,7 +12,7 @@ import numpy as np
 
 from diffufuse.dicom.elements import refusing
 from diffufuse.dicom.image_planes import ImagePlanes
-from diffufuse.dicom.rasterizing import MM3_PER_ML, drawn_ml, fill, place
+from diffufuse.dicom.rasterizing import drawn_ml, fill, place
 from diffufuse.dicom.region_names import matching_names
 from diffufuse.dicom.rtstruct import (
     KIND,
@@ -159,7 +159,7 @@ class _Request:
         return not isinstance(self.patterns[label], str)
 
     def mask_ml(self, mask: Mask) -> float:
-        return float(np.count_nonzero(mask) * np.prod(self.grid.spacing_mm) / MM3_PER_ML)
+        return self.grid.milliliters(np.count_nonzero(mask))
 
 
 @dataclass(frozen=True)
