@@ -59,7 +59,7 @@ def test_two_folders_of_one_patient_id_are_one_patient(raw, drafted):
         write_visit(raw, case, patient=patient, study=f"1.2.{ord(case[0])}")
     patients, logged = drafted()
     assert patients == {"A-1": "A-1", "B-1": "B-1", "C-1": "A-1"}
-    assert "A-1 and C-1 are drafted as one patient, as their headers name one patient or one study" in logged
+    assert "2 cases (A-1, C-1) are drafted as one patient, as their headers name one patient or one study" in logged
 
 
 def test_one_id_of_two_issuers_is_two_patients_and_no_id_is_none(raw, drafted):
