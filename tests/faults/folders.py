@@ -92,7 +92,7 @@ def drafted(block: dict[str, object] = NIFTI) -> Callable[[Path], object]:
 
 def listed(block: dict[str, object] = NIFTI) -> Callable[[Path], object]:
     """List the cases of a raw folder that was filled by hand."""
-    return lambda folder: FORMATS[str(block["format"])].find_cases(folder / "mirror/our", block)
+    return lambda folder: FORMATS[str(block["format"])].list_cases(folder / "mirror/our", block).names
 
 
 def opened(case: str, block: dict[str, object] = NIFTI) -> Callable[[Path], object]:

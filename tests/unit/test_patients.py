@@ -33,7 +33,7 @@ def drafted(raw, caplog):
     def find(format="dicom", block=None):
         manifest = raw.with_name("legs.manifest.tsv")
         write_manifest(manifest, contents_of(raw), address="here")
-        names = FORMATS[format].find_cases(raw, block or {})
+        names = FORMATS[format].list_cases(raw, block or {}).names
         with caplog.at_level(logging.WARNING):
             patients = patients_of(FORMATS[format], manifest, names, block=block or {})
         assert PLANTED not in caplog.text

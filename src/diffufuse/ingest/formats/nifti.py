@@ -25,11 +25,6 @@ def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
     return listing_of(raw, sources, left_out, expected=f"files like {expected}")
 
 
-def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
-    """Return the names of the cases with an image of the reference modality, sorted; see `list_cases`."""
-    return list_cases(raw, block).names
-
-
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "NiftiCase":
     """Open the files of one case.
 
