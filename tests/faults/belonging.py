@@ -191,6 +191,10 @@ READ: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
         case_with(*((name, {"PatientID": None}) for name in ("CT", "T1", "T2", "RT"))),
         BLOCK,
     ),
+    "a structure set without the issuer of its PatientID": (
+        case_with(*((name, {"IssuerOfPatientID": "hospital"}) for name in ("CT", "T1", "T2"))),
+        BLOCK,
+    ),
     "a structure set without a PatientID in the study of its image": (case_with(("RT", {"PatientID": None})), BLOCK),
     "a structure set that refers to nothing, in the study of its image": (case_with(("RT", without_references)), BLOCK),
     "a structure set in a study of its own, which the block says": (case_with(("RT", ELSEWHERE)), OWN_STUDY),

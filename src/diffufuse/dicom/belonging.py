@@ -24,7 +24,8 @@ class Origin:
     """Whose a series is, and from which examination.
 
     Attributes:
-        patient: PatientID with its issuer, empty where there is none.
+        patient: PatientID, empty where there is none.
+        issuer: of the PatientID, empty where there is none, as planning systems drop it.
         born: date of birth, empty where there is none.
         sex: M or F, empty where there is none or another.
         study: StudyInstanceUID.
@@ -32,6 +33,7 @@ class Origin:
     """
 
     patient: str
+    issuer: str
     born: str
     sex: str
     study: str
@@ -48,7 +50,7 @@ class Origin:
         return self.patient != other.patient or self._differs(other)
 
     def _differs(self, other: "Origin") -> bool:
-        pairs = ((self.born, other.born), (self.sex, other.sex))
+        pairs = ((self.issuer, other.issuer), (self.born, other.born), (self.sex, other.sex))
         return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
 
@@ -63,8 +65,7 @@ def origin_of(series: Series) -> Origin:
         text_of(header, keyword, path).strip()
         for keyword in ("PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID")
     )
-    named = f"{issuer}\\{patient}" if patient and issuer else patient
-    return Origin(named, born, "" if sex in UNSPECIFIC_SEX else sex, study, series.frame_of_reference)
+    return Origin(patient, issuer, born, "" if sex in UNSPECIFIC_SEX else sex, study, series.frame_of_reference)
 
 
 def require_one_patient(series: Mapping[str, Series]) -> None:
@@ -85,7 +86,8 @@ def require_one_patient(series: Mapping[str, Series]) -> None:
             if origins[name].contradicts(origins[other]):
                 raise BadInput(
                     f"{both(series[other], series[name])}: expected {other} and {name} of one patient, but PatientID, "
-                    "date of birth or sex differ or are missing in one; remove the series that is not this patient's."
+                    "its issuer, date of birth or sex differ or are missing in one; remove the series that is not this "
+                    "patient's."
                 )
 
 
