@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from diffufuse.dicom.choice import choice_report, choose_series
+from diffufuse.dicom.rtstruct import read_rois
 from diffufuse.dicom.series import find_series, read_stack, sidecar_of
 from faults import Fault
 from faults.geometry import (
@@ -322,6 +323,12 @@ def _append(folder: Path, content: bytes) -> None:
 
 
 FAULTS = [
+    Fault(
+        "headers: the index of a medium in place of a structure set",
+        medium_index("INDEX0.dcm"),
+        lambda folder: read_rois(folder / "INDEX0.dcm"),
+        refused=r"INDEX0\.dcm: expected one DICOM file of a series, got the index of a medium",
+    ),
     *(
         Fault(f"headers: {name}", make, everything, refused=rf"^(?!.*Planted\^).*{reason}")
         for name, (make, reason) in REFUSED.items()

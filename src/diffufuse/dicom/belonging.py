@@ -16,7 +16,8 @@ from diffufuse.errors import BadInput
 
 log = logging.getLogger(__name__)
 
-UNSPECIFIC_SEX = ("", "O")
+SPECIFIC_SEX = ("M", "F")  # the others, and U, A and N of HL7, say that it is not known or not told
+NO_DATE = "0"  # of which a date consists where a writer fills the field and knows none
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Origin:
     """Whose a series is, and from which examination.
 
     Attributes:
-        patient: PatientID with its issuer, empty where there is none.
+        patient: PatientID, empty where there is none.
+        issuer: IssuerOfPatientID, empty where there is none.
         born: date of birth, empty where there is none.
         sex: M or F, empty where there is none or another.
         study: StudyInstanceUID.
@@ -32,6 +34,7 @@ class Origin:
     """
 
     patient: str
+    issuer: str
     born: str
     sex: str
     study: str
@@ -41,14 +44,14 @@ class Origin:
         """Return whether two series cannot be of one person, or nothing says that they are.
 
         A PatientID beside a missing one says nothing, unless both series are of one study. Two that are missing are
-        taken for removed.
+        taken for removed. An issuer beside a missing one says nothing: archives add it, planning systems do not keep it.
         """
         if self.study and self.study == other.study and not (self.patient and other.patient):
             return self._differs(other)
         return self.patient != other.patient or self._differs(other)
 
     def _differs(self, other: "Origin") -> bool:
-        pairs = ((self.born, other.born), (self.sex, other.sex))
+        pairs = ((self.issuer, other.issuer), (self.born, other.born), (self.sex, other.sex))
         return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
 
@@ -63,8 +66,14 @@ def origin_of(series: Series) -> Origin:
         text_of(header, keyword, path).strip()
         for keyword in ("PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID")
     )
-    named = f"{issuer}\\{patient}" if patient and issuer else patient
-    return Origin(named, born, "" if sex in UNSPECIFIC_SEX else sex, study, series.frame_of_reference)
+    return Origin(
+        patient=patient,
+        issuer=issuer if patient else "",
+        born=born if born.strip(NO_DATE) else "",
+        sex=sex if sex in SPECIFIC_SEX else "",
+        study=study,
+        frame=series.frame_of_reference,
+    )
 
 
 def require_one_patient(series: Mapping[str, Series]) -> None:
@@ -148,17 +157,19 @@ def require_drawn_on(annotation: Series, image: Series, *, name: str, other_stud
     """
     require_one_patient({name: image, "the annotation": annotation})
     where, studies = both(image, annotation), _studies_referred_to(annotation)
-    referred = _series_referred_to(annotation)
+    referred, study = _series_referred_to(annotation), origin_of(image).study
     if referred and image.uid not in referred:
         raise BadInput(
             f"{where}: expected the annotation of {name}, but it refers to another series; set `drawn_on` to the "
             "modality that it was drawn on, or choose another annotation."
         )
-    study = origin_of(image).study
-    if (origin_of(annotation).study != study and not other_study) or (studies and study not in studies):
+    # Who names the very series, and another study for it, has filled in the study in a way of their own.
+    referred_to = not studies or study in studies or (other_study and image.uid in referred)
+    if (origin_of(annotation).study != study and not other_study) or not referred_to:
+        way_on = ", or say in `annotation.other_study` why it is filed elsewhere" if not other_study else ""
         raise BadInput(
             f"{where}: expected the annotation in the study of {name}, got it in another; choose the one of this "
-            "study, or say in `annotation.other_study` why it is filed elsewhere."
+            f"study{way_on}."
         )
 
 

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_LENGTH = 0xFFFFFFFF
 OF_REGIONS, OF_CONTOURS = "StructureSetROISequence", "ROIContourSequence"
-CONTOUR_DATA = b"\x06\x30\x50\x00DS"  # its tag and VR in explicit little endian; no text or number looks like this
+# Tag and VR of ContourData in explicit little endian, the second of one too long for the length of a DS; no text or
+# number looks like these.
+CONTOUR_DATA = b"\x06\x30\x50\x00DS", b"\x06\x30\x50\x00UN\0\0"
 DELIMITERS = 0xFFFE  # group of the tags that begin and end items
 
 
@@ -115,9 +117,9 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
             for item in structures.get(sequence) or []:
                 _require_sound(item, path)
         explicit = structures.file_meta.get("TransferSyntaxUID") == ExplicitVRLittleEndian
-        held = path.read_bytes().count(CONTOUR_DATA) if explicit else None
-        parsed = _elements_in(structures, "ContourData")
-    if held not in (None, parsed):
+        content = path.read_bytes() if explicit else b""
+        held, parsed = sum(map(content.count, CONTOUR_DATA)), _elements_in(structures, "ContourData")
+    if held > parsed:
         raise BadInput(
             f"{path}: expected {held} contours, as often as the file holds ContourData, but {parsed} can be read; "
             "fetch it again."
