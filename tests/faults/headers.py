@@ -174,6 +174,12 @@ def write_nested(folder: Path) -> None:
     save(nested(40), folder / FIRST)
 
 
+def one_of_six(**changes: tuple[Any, Any]) -> Callable[[Path], None]:
+    """Writes the stack with one value of each tag in all slices but one, and another in that one."""
+    usual, odd = ({keyword: pair[which] for keyword, pair in changes.items()} for which in (0, 1))
+    return stack_with(in_every_slice(**usual) | {3: odd})
+
+
 def in_one(k: int = 0, **changes: Any) -> Callable[[Path], None]:
     return stack_with({k: changes})
 
@@ -276,6 +282,14 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         in_one(SeriesDescription="T1"),
         r"0\.dcm: expected the tags of the other 5 files",
     ),
+    "a repetition time of one slice from another sequence": (
+        one_of_six(RepetitionTime=(500, 3000)),
+        "RepetitionTime of the other 5",
+    ),
+    "a thickness of one slice from another stack": (
+        one_of_six(SliceThickness=("2.5", "2.6")),
+        "SliceThickness of the other 5",
+    ),
     "a birth date of one slice that contradicts the others": (
         stack_with(in_every_slice(PatientBirthDate="19500203") | {3: {"PatientBirthDate": "19610203"}}),
         "one date of birth",
@@ -301,6 +315,13 @@ READ: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
     "repetition times that differ over half of the slices": (
         stack_with({k: {"RepetitionTime": 500 + 10 * (k % 2)} for k in range(SLICES)}),
         everything,
+    ),
+    "a repetition time of one slice that waited for a breath": (one_of_six(RepetitionTime=(3000, 4100)), everything),
+    "a thickness of one slice that is computed anew": (one_of_six(SliceThickness=("2.5", "2.499999")), everything),
+    "an echo time of one slice in single precision": (one_of_six(EchoTime=("4.603", "4.60300016")), everything),
+    "a description with the second in which a map was computed": (
+        one_of_six(SeriesDescription=("CBF 10:00:01", "CBF 10:00:02")),
+        stack_alone,
     ),
     "padding with zeros behind the pixels": (lambda folder: _append(folder, bytes(32)), everything),
     "a group of the maker's own behind the pixels": (

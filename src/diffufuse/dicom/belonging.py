@@ -44,7 +44,7 @@ class Origin:
         """Return whether two series cannot be of one person, or nothing says that they are.
 
         A PatientID beside a missing one says nothing, unless both series are of one study. Two that are missing are
-        taken for removed. An issuer beside a missing one says nothing: archives add it, planning systems do not keep it.
+        taken for removed. An issuer beside a missing one says nothing: archives add it, planning systems drop it.
         """
         if self.study and self.study == other.study and not (self.patient and other.patient):
             return self._differs(other)

@@ -1,5 +1,6 @@
 """Tags that say the same in all files of a series; a file that says otherwise is another's, or damaged."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,14 +19,17 @@ IDENTITY = {
     "StudyInstanceUID": "study",
     "FrameOfReferenceUID": "frame of reference",
 }
-# What a scanner writes once for a stack. It may differ over half of the slices, as the repetition time of a gated
-# series does; but not in few against many.
+# What a scanner writes once for a stack. It may differ over half of the slices; but not in few against many. A
+# description may: General Electric puts the second of a calculation into those of its maps.
 OF_THE_STACK = (
-    *("SeriesNumber", "SeriesDescription", "Manufacturer", "ManufacturerModelName", "PatientWeight"),
+    *("SeriesNumber", "Manufacturer", "ManufacturerModelName", "PatientWeight"),
     *("SliceThickness", "KVP", "RepetitionTime", "EchoTime", "MagneticFieldStrength"),
     *("BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleSlope", "RescaleIntercept", "Units", "DecayCorrection", "NumberOfSlices"),
 )
+# Relative differences that say nothing: of numbers computed anew for each slice, and of the heartbeats or breaths for
+# which a gated series waits.
+ROUNDED = dict.fromkeys(("SliceThickness", "KVP", "EchoTime", "MagneticFieldStrength"), 1e-3) | {"RepetitionTime": 0.5}
 SLOPE_OF_EACH_SLICE = {"PT": ("RescaleSlope",)}
 FEW = 0.1
 LEAST_FILES = 3
@@ -67,6 +71,8 @@ def require_identity(files: Sequence[DicomFile]) -> None:
 def require_uniform(files: Sequence[DicomFile]) -> None:
     """Raise if few files of a stack contradict all others in a tag that a scanner writes once for the stack.
 
+    Numbers that differ by less than `ROUNDED` do not contradict each other.
+
     Args:
         files: of one stack, without localizers.
 
@@ -86,12 +92,21 @@ def _require_agreement(files: Sequence[DicomFile], keyword: str) -> None:
     if len(set(values)) == 1:
         return
     usual, count = Counter(values).most_common(1)[0]
-    odd = [file for file, value in zip(files, values, strict=True) if value != usual]
-    if len(odd) <= max(1, FEW * len(files)) and count > 1:
+    odd = [file for file, value in zip(files, values, strict=True) if not _alike(value, usual, keyword)]
+    if 0 < len(odd) <= max(1, FEW * len(files)) and count > 1:
         raise BadInput(
             f"{odd[0].path}: expected the {keyword} of the other {count} slices, got another or none; fetch the file "
             "again, or remove it if it is of another series."
         )
+
+
+def _alike(value: str, usual: str, keyword: str) -> bool:
+    if value == usual or keyword not in ROUNDED:
+        return value == usual
+    try:
+        return math.isclose(float(value), float(usual), rel_tol=ROUNDED[keyword])
+    except ValueError:
+        return False
 
 
 def _plain(text: str) -> str:
