@@ -71,6 +71,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         ),
         "3 files, as ImagesInAcquisition says, got 2",
     ),
+    "a slice of acquisitions that are numbered by slice is missing": (
+        stack_with({k: {"ImagesInAcquisition": SLICES, "AcquisitionNumber": k} for k in range(SLICES)}, leave_out=CUT),
+        "6 files, as ImagesInAcquisition",
+    ),
     "a part of a concatenation is missing": (concatenation(0), "2 files, as InConcatenationTotalNumber says, got 1"),
     "a number of slices that is none": (saying(**PET, ImagesInSeries=-1), "ImagesInSeries of at least 0"),
 }
@@ -104,6 +108,12 @@ FAULTS = [
     Fault(
         "completeness: one of two series of an acquisition, as of two reconstructions",
         saying(ImagesInAcquisition=2 * SLICES, AcquisitionNumber=1),
+        read,
+        right=as_written,
+    ),
+    Fault(
+        "completeness: acquisitions that are numbered by slice, and count the images of the series",
+        stack_with({k: {"ImagesInAcquisition": SLICES, "AcquisitionNumber": k} for k in range(SLICES)}),
         read,
         right=as_written,
     ),

@@ -290,6 +290,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         one_of_six(SliceThickness=("2.5", "2.6")),
         "SliceThickness of the other 5",
     ),
+    "a PatientID of one slice that is but the same number": (one_of_six(PatientID=("7", "007")), "one patient"),
     "a birth date of one slice that contradicts the others": (
         stack_with(in_every_slice(PatientBirthDate="19500203") | {3: {"PatientBirthDate": "19610203"}}),
         "one date of birth",

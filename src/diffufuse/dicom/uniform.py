@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydicom.dataelem import RawDataElement
 
@@ -35,8 +35,22 @@ FEW = 0.1
 LEAST_FILES = 3
 
 
-def texts_of(files: Sequence[DicomFile], keyword: str) -> list[str]:
-    """Return a tag's text in each file, empty where it is absent; bytes that are the same are decoded once."""
+def plain_number(text: str) -> str:
+    """Return a text without spaces around it, and a number in one way of writing it."""
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text.strip()
+
+
+def texts_of(files: Sequence[DicomFile], keyword: str, *, plain: Callable[[str], str] = plain_number) -> list[str]:
+    """Return a tag's text in each file, empty where it is absent; bytes that are the same are decoded once.
+
+    Args:
+        files: of one series.
+        keyword: keyword of the tag.
+        plain: makes texts that mean the same equal; of an identifier, 007 and 7 are two.
+    """
     tag, values = tag_of(keyword), []
     texts: dict[tuple[str | None, bytes], str] = {}
     for file in files:
@@ -46,10 +60,10 @@ def texts_of(files: Sequence[DicomFile], keyword: str) -> list[str]:
         elif isinstance(element, RawDataElement) and isinstance(element.value, bytes):
             stored = element.VR, element.value
             if stored not in texts:
-                texts[stored] = _plain(text_of(file.header, keyword, file.path))
+                texts[stored] = plain(text_of(file.header, keyword, file.path))
             values.append(texts[stored])
         else:
-            values.append(_plain(text_of(file.header, keyword, file.path)))
+            values.append(plain(text_of(file.header, keyword, file.path)))
     return values
 
 
@@ -60,7 +74,7 @@ def require_identity(files: Sequence[DicomFile]) -> None:
         BadInput: they differ; the message says in what, and not what they hold.
     """
     for keyword, noun in IDENTITY.items():
-        values = set(texts_of(files, keyword))
+        values = set(texts_of(files, keyword, plain=str.strip))
         if len(values) > 1:
             raise BadInput(
                 f"{files[0].path.parent}: expected one {noun} in a series, got {len(values)} among {len(files)} files; "
@@ -107,11 +121,3 @@ def _alike(value: str, usual: str, keyword: str) -> bool:
         return math.isclose(float(value), float(usual), rel_tol=ROUNDED[keyword])
     except ValueError:
         return False
-
-
-def _plain(text: str) -> str:
-    """Return a text without spaces around it, and a number in one way of writing it."""
-    try:
-        return repr(float(text))
-    except ValueError:
-        return text.strip()
