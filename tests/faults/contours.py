@@ -97,6 +97,11 @@ READ_ONCE = [
         contours(KEYHOLE, Contour(shifted(KEYHOLE.corners, 0.005))),
         mass(OUTER_VOXELS - INNER_VOXELS, repeated=1),
     ),
+    mended(
+        "sliver along the edge that holds no voxel",
+        contours(C, Contour([(1.6, 4), (1.9, 4), (1.9, 10), (1.6, 10)])),
+        mass(OUTER_VOXELS, without_voxel=1),
+    ),
     refused("contour twice, shifted by a third of a voxel", contours(C, Contour(shifted(OUTER, 0.3))), "two readings"),
     refused("contour twice, a third of a voxel larger", contours(C, Contour(scaled(OUTER, 1.05))), "two readings"),
     refused("whole contour beside its half", contours(C, Contour([*OUTER[:2], (12.4, 7), (1.6, 7)])), "two readings"),

@@ -82,8 +82,9 @@ def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], nam
         name: file, region and slice, for messages.
 
     Raises:
-        BadInput: the contours allow two readings: types are mixed, a contour of type CLOSEDPLANAR_XOR is drawn twice,
-            two contours are almost the same, one crosses the edge of a hole, or one runs around an area twice.
+        BadInput: the contours allow two readings of a voxel: types are mixed, a contour of type CLOSEDPLANAR_XOR is
+            drawn twice, two contours are almost the same, one crosses the edge of a hole, or one runs around an area
+            twice.
     """
     areas = [_area_run_around_once(polygon, name) for polygon in polygons]
     if len(polygons) == 1:
@@ -114,7 +115,8 @@ def _united(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], R
         for index in range(len(ordered))
     }
     for (larger, smaller), how in distinct.items():
-        if how is Relation.UNCLEAR or (how is Relation.PARTLY and around[larger] != around[smaller]):
+        unclear = how is Relation.UNCLEAR or (how is Relation.PARTLY and around[larger] != around[smaller])
+        if unclear and _holds_a_voxel(ordered[smaller]):
             raise BadInput(
                 f"{name}: expected contours that are apart, overlap or lie inside each other, but two are almost the "
                 "same or one crosses the edge of a hole, so that they allow two readings; draw the slice again."
@@ -130,6 +132,12 @@ def _united(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], R
         groups = _groups(members, distinct)
         area += (-1) ** depth * sum(Scan([ordered[k] for k in group]).united_area() for group in groups)
     return Drawing(tuple(layers), False, len(copies), area)
+
+
+def _holds_a_voxel(polygon: np.ndarray) -> bool:
+    """Return whether a voxel center lies inside; where none does, no reading of a contour changes the mask."""
+    rows, columns = np.ceil(polygon.max(axis=0)).astype(int) + 1
+    return bool(filled(polygon, (max(rows, 0), max(columns, 0))).any())
 
 
 def _groups(members: Sequence[int], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
