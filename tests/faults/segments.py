@@ -86,6 +86,11 @@ CONTRADICTIONS = [
         "printable segment labels",
         optional=("mass", "edema"),
     ),
+    mended(
+        "segment label with a space that breaks no line",
+        written(segment_set(0, "SegmentLabel", "Tumor\u00a0GTV_Mass")),
+        mass(7 * 5 * 2),
+    ),
     refused("segment without number", written(segment_set(1, "SegmentNumber", None)), "a whole DICOM segmentation"),
     refused("frame of a segment that is not there", written(frame_set(1, 7)), "but 1 others are in it"),
     refused("frame of another segment than its index says", written(frame_set(1, 2)), "contradict each other"),

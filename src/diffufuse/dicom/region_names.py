@@ -3,10 +3,19 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import category
 
 from diffufuse.errors import BadInput
 
 HARMLESS_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+def plain_name(text: object) -> str:
+    """Return a region's name with plain spaces for those of other widths, and none around it; empty for None.
+
+    Names have them in many languages and editors: they do not break a line, or are as wide as a Chinese letter.
+    """
+    return "".join(" " if category(letter) == "Zs" else letter for letter in str(text or "")).strip()
 
 
 def safe_name(name: str) -> str:

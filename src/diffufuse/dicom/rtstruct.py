@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from diffufuse.dicom.contour_items import closed_contours
 from diffufuse.dicom.image_planes import ImagePlanes
-from diffufuse.dicom.region_names import matching_names, safe_name
+from diffufuse.dicom.region_names import matching_names, plain_name, safe_name
 from diffufuse.dicom.series import read_header
 from diffufuse.dicom.vocabulary import modality_code
 from diffufuse.errors import BadInput
@@ -158,7 +158,7 @@ def require_own_numbers(structures: pydicom.Dataset, path: Path) -> None:
         drawn = [_number(item, "ReferencedROINumber") for item in structures.get(OF_CONTOURS) or []]
         names = rois_of(structures)
     if not all(name.isprintable() for name in names):
-        raise BadInput(f"{path}: expected printable ROI names, got one with control characters; export it again.")
+        raise BadInput(f"{path}: expected printable ROI names, got one with invisible characters; export it again.")
     for noun, numbers in (("ROIs", regions), ("items of contours", drawn)):
         if None in numbers:
             raise BadInput(f"{path}: expected {noun} with an ROI number, got one without; export it again.")
@@ -177,7 +177,7 @@ def require_own_numbers(structures: pydicom.Dataset, path: Path) -> None:
 
 def rois_of(structures: pydicom.Dataset) -> list[str]:
     """Return the names of a structure set's regions, in file order."""
-    return [str(item.get("ROIName") or "").strip() for item in structures.get(OF_REGIONS) or []]
+    return [plain_name(item.get("ROIName")) for item in structures.get(OF_REGIONS) or []]
 
 
 def read_rois(path: str | os.PathLike[str]) -> list[str]:
@@ -232,7 +232,7 @@ def contours_of(structures: pydicom.Dataset, index: int, *, path: Path, images: 
     """
     with refusing(path, "structure set"):
         entry = structures[OF_REGIONS][index]
-        roi, frame = safe_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
+        roi, frame = safe_name(plain_name(entry.get("ROIName"))), entry.get("ReferencedFrameOfReferenceUID")
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")

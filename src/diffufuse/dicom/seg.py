@@ -10,7 +10,7 @@ import numpy as np
 from highdicom.seg import Segmentation
 
 from diffufuse.dicom.rasterizing import require_frame, require_own_stack
-from diffufuse.dicom.region_names import safe_name
+from diffufuse.dicom.region_names import plain_name, safe_name
 from diffufuse.dicom.rtstruct import refusing
 from diffufuse.dicom.seg_frames import KIND, frame_segments, planes_of, segment_numbers
 from diffufuse.errors import BadInput
@@ -42,7 +42,7 @@ class Segments:
     @property
     def labels(self) -> list[str]:
         """SegmentLabel of each segment, in file order; free text that may name a person."""
-        return [str(item.get("SegmentLabel") or "").strip() for item in self.file.SegmentSequence]
+        return [plain_name(item.get("SegmentLabel")) for item in self.file.SegmentSequence]
 
     def name_of(self, index: int) -> str:
         """Return file and segment, for messages."""
@@ -123,7 +123,9 @@ def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | Non
     of_frames = frame_segments(file, path)
     segments = Segments(path, file, segment_numbers(file, path), of_frames, planes_of(file, path))
     if not all(label.isprintable() for label in segments.labels):
-        raise BadInput(f"{path}: expected printable segment labels, got one with control characters; export it again.")
+        raise BadInput(
+            f"{path}: expected printable segment labels, got one with invisible characters; export it again."
+        )
     return segments
 
 
