@@ -38,7 +38,7 @@ LEAST_FILES = 3
 def plain_number(text: str) -> str:
     """Return a text without spaces around it, and a number in one way of writing it."""
     try:
-        return repr(float(text))
+        return repr(float(text) + 0.0)  # 0 for -0
     except ValueError:
         return text.strip()
 
