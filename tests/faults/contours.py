@@ -112,6 +112,27 @@ READ_ONCE = [
         contours(replace(C, kind="CLOSEDPLANAR_XOR"), replace(C, kind="CLOSEDPLANAR_XOR")),
         "would cancel",
     ),
+    refused(
+        "contour of type CLOSEDPLANAR_XOR and almost the same",
+        contours(replace(C, kind="CLOSEDPLANAR_XOR"), Contour(scaled(OUTER, 1.05), kind="CLOSEDPLANAR_XOR")),
+        "would cancel",
+    ),
+    mended(
+        "half of a contour taken away by type CLOSEDPLANAR_XOR",
+        contours(
+            replace(C, kind="CLOSEDPLANAR_XOR"),
+            Contour([*OUTER[:2], (12.4, 6.6), (1.6, 6.6)], kind="CLOSEDPLANAR_XOR"),
+        ),
+        mass(11 * 6),
+    ),
+    mended(
+        "contour almost wholly in another, of type CLOSEDPLANAR_XOR",
+        contours(
+            replace(C, kind="CLOSEDPLANAR_XOR"),
+            Contour([(1.4, 4.6), (7.4, 4.6), (7.4, 7.4), (1.4, 7.4)], kind="CLOSEDPLANAR_XOR"),
+        ),
+        mass(OUTER_VOXELS - 6 * 3),
+    ),
     refused("types mixed in a slice", contours(C, Contour(INNER, kind="CLOSEDPLANAR_XOR")), "one type in a slice"),
 ]
 

@@ -99,7 +99,7 @@ def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], nam
         (larger, smaller): relation(ordered[smaller], ordered[larger]) for larger, smaller in neighbors(ordered)
     }
     if exclusive[0]:
-        _require_no_copies(relations, name)
+        _require_no_copies(ordered, relations, name)
         groups = _groups(range(len(ordered)), relations)
         odd = sum(Scan([ordered[k] for k in group]).area(_in_odd_number) for group in groups)
         return Drawing((tuple(ordered),), True, 0, odd)
@@ -115,7 +115,9 @@ def _united(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], R
         for index in range(len(ordered))
     }
     for (larger, smaller), how in distinct.items():
-        unclear = how is Relation.UNCLEAR or (how is Relation.PARTLY and around[larger] != around[smaller])
+        unclear = how in (Relation.ALIKE, Relation.UNCLEAR) or (
+            how is Relation.PARTLY and around[larger] != around[smaller]
+        )
         if unclear and _holds_a_voxel(ordered[smaller]):
             raise BadInput(
                 f"{name}: expected contours that are apart, overlap or lie inside each other, but two are almost the "
@@ -155,8 +157,9 @@ def _in_odd_number(turns: np.ndarray) -> np.ndarray:
     return odd
 
 
-def _require_no_copies(relations: Mapping[tuple[int, int], Relation], name: str) -> None:
-    if {Relation.SAME, Relation.UNCLEAR} & set(relations.values()):
+def _require_no_copies(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], Relation], name: str) -> None:
+    copies = [smaller for (_, smaller), how in relations.items() if how in (Relation.SAME, Relation.ALIKE)]
+    if any(_holds_a_voxel(ordered[index]) for index in copies):
         raise BadInput(
             f"{name}: expected CLOSEDPLANAR_XOR contours that differ, but two are the same or almost, and would "
             "cancel; draw the slice again."
