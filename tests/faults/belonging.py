@@ -18,6 +18,7 @@ from diffufuse.space.volumes import Volume
 from faults import Fault
 from faults.geometry import NO_ID, PLANTED
 
+LONGEST_DECIMAL_STRING = 2**16 - 2  # bytes, in explicit little endian
 SHAPE, SPACING_MM = (8, 7, 5), (-2.0, -2.0, 3.0)
 MR = {"repetition_ms": 550, "echo_ms": 12, "fat_saturated": False, "thickness_mm": 3.0}
 START = datetime(2001, 2, 3, 11)
@@ -106,6 +107,22 @@ def of_another_series(header: Dataset) -> None:
 
 def of_another_study(header: Dataset) -> None:
     header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].ReferencedSOPInstanceUID = PLANTED
+
+
+def without_series(header: Dataset) -> None:
+    (study,) = header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence
+    study.RTReferencedSeriesSequence = []
+
+
+def finely_drawn(header: Dataset) -> None:
+    """Makes a contour longer than a decimal string in explicit little endian can be, so that it is stored as UN."""
+    contour = header.ROIContourSequence[0].ContourSequence[0]
+    corners = np.array(contour.ContourData, float).reshape(-1, 3)
+    share = np.linspace(0, 1, LONGEST_DECIMAL_STRING // 100, endpoint=False)[:, None]
+    points = np.concatenate([a + (b - a) * share for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
+    contour.NumberOfContourPoints = len(points)
+    data = "\\".join(f"{part:.6f}" for part in points.ravel()).encode()
+    contour.add_new("ContourData", "UN", data + b" " * (len(data) % 2))
 
 
 OTHER, ELSEWHERE = {"PatientID": PLANTED}, {"StudyInstanceUID": PLANTED}
@@ -204,6 +221,19 @@ READ: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     ),
     "what follows lies in another frame, and the block says how it is aligned": (case_with(("T2", FRAME)), ALIGNED),
     "a T2 of another study in one frame, and the block says how it is aligned": (case_with(("T2", ELSEWHERE)), ALIGNED),
+    "a structure set that refers to another study for its series, where the block says that they are filed apart": (
+        case_with(("RT", of_another_study)),
+        OWN_STUDY,
+    ),
+    "images with an issuer of the PatientID, and a structure set without": (
+        case_with(*((name, {"IssuerOfPatientID": PLANTED}) for name in ("CT", "T1", "T2"))),
+        BLOCK,
+    ),
+    "a sex that is not known, and a date of birth of zeros": (
+        case_with(("CT", {"PatientSex": "U"}), ("RT", {"PatientSex": "N", "PatientBirthDate": "00000000"})),
+        BLOCK,
+    ),
+    "a contour of more bytes than a decimal string holds": (case_with(("RT", finely_drawn)), BLOCK),
     "contours on T1 of one study and frame with the reference CT": (case_with(("CT", SESSION)), CT_IS_REFERENCE),
 }
 

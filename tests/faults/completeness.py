@@ -61,11 +61,19 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         saying(*CUT, ImagesInAcquisition=SLICES, AcquisitionNumber=1),
         "6 files, as ImagesInAcquisition",
     ),
+    "fewer files than a half of the images of the acquisition": (
+        saying(*CUT, ImagesInAcquisition=2 * SLICES, AcquisitionNumber=1),
+        "12 files, as ImagesInAcquisition",
+    ),
     "one of two acquisitions lacks a slice": (
         stack_with(
             {k: {"ImagesInAcquisition": 3, "AcquisitionNumber": 1 + k // 3} for k in range(SLICES)}, leave_out=CUT
         ),
         "3 files, as ImagesInAcquisition says, got 2",
+    ),
+    "a slice of acquisitions that are numbered by slice is missing": (
+        stack_with({k: {"ImagesInAcquisition": SLICES, "AcquisitionNumber": k} for k in range(SLICES)}, leave_out=CUT),
+        "6 files, as ImagesInAcquisition",
     ),
     "a part of a concatenation is missing": (concatenation(0), "2 files, as InConcatenationTotalNumber says, got 1"),
     "a number of slices that is none": (saying(**PET, ImagesInSeries=-1), "ImagesInSeries of at least 0"),
@@ -94,6 +102,24 @@ FAULTS = [
     Fault(
         "completeness: images of an acquisition that is spread over several series",
         saying(ImagesInAcquisition=SLICES - 2, AcquisitionNumber=1),
+        read,
+        right=as_written,
+    ),
+    Fault(
+        "completeness: one of two series of an acquisition, as of two reconstructions",
+        saying(ImagesInAcquisition=2 * SLICES, AcquisitionNumber=1),
+        read,
+        right=as_written,
+    ),
+    Fault(
+        "completeness: acquisitions that are numbered by slice, and count the images of the series",
+        stack_with({k: {"ImagesInAcquisition": SLICES, "AcquisitionNumber": k} for k in range(SLICES)}),
+        read,
+        right=as_written,
+    ),
+    Fault(
+        "completeness: a derived stack that kept the count of its source",
+        saying(ImagesInAcquisition=5 * SLICES + 1, AcquisitionNumber=1, ImageType=["DERIVED", "SECONDARY", "MPR"]),
         read,
         right=as_written,
     ),

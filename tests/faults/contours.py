@@ -97,6 +97,11 @@ READ_ONCE = [
         contours(KEYHOLE, Contour(shifted(KEYHOLE.corners, 0.005))),
         mass(OUTER_VOXELS - INNER_VOXELS, repeated=1),
     ),
+    mended(
+        "sliver along the edge that holds no voxel",
+        contours(C, Contour([(1.6, 4), (1.9, 4), (1.9, 10), (1.6, 10)])),
+        mass(OUTER_VOXELS, without_voxel=1),
+    ),
     refused("contour twice, shifted by a third of a voxel", contours(C, Contour(shifted(OUTER, 0.3))), "two readings"),
     refused("contour twice, a third of a voxel larger", contours(C, Contour(scaled(OUTER, 1.05))), "two readings"),
     refused("whole contour beside its half", contours(C, Contour([*OUTER[:2], (12.4, 7), (1.6, 7)])), "two readings"),
@@ -106,6 +111,27 @@ READ_ONCE = [
         "contour of type CLOSEDPLANAR_XOR twice",
         contours(replace(C, kind="CLOSEDPLANAR_XOR"), replace(C, kind="CLOSEDPLANAR_XOR")),
         "would cancel",
+    ),
+    refused(
+        "contour of type CLOSEDPLANAR_XOR and almost the same",
+        contours(replace(C, kind="CLOSEDPLANAR_XOR"), Contour(scaled(OUTER, 1.05), kind="CLOSEDPLANAR_XOR")),
+        "would cancel",
+    ),
+    mended(
+        "half of a contour taken away by type CLOSEDPLANAR_XOR",
+        contours(
+            replace(C, kind="CLOSEDPLANAR_XOR"),
+            Contour([*OUTER[:2], (12.4, 6.6), (1.6, 6.6)], kind="CLOSEDPLANAR_XOR"),
+        ),
+        mass(11 * 6),
+    ),
+    mended(
+        "contour almost wholly in another, of type CLOSEDPLANAR_XOR",
+        contours(
+            replace(C, kind="CLOSEDPLANAR_XOR"),
+            Contour([(1.4, 4.6), (7.4, 4.6), (7.4, 7.4), (1.4, 7.4)], kind="CLOSEDPLANAR_XOR"),
+        ),
+        mass(OUTER_VOXELS - 6 * 3),
     ),
     refused("types mixed in a slice", contours(C, Contour(INNER, kind="CLOSEDPLANAR_XOR")), "one type in a slice"),
 ]
@@ -209,6 +235,16 @@ def no_sequences(dataset: Dataset) -> None:
     del dataset.StructureSetROISequence, dataset.ROIContourSequence
 
 
+def wide_space(dataset: Dataset) -> None:
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.StructureSetROISequence[1].ROIName = "GTV\u3000Edema\u00a02"
+
+
+def no_width(dataset: Dataset) -> None:
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.StructureSetROISequence[1].ROIName = "GTV\u200bEdema"
+
+
 def control_character(dataset: Dataset) -> None:
     dataset.StructureSetROISequence[1].ROIName = "GTV\0Edema"
 
@@ -254,12 +290,9 @@ NUMBERS = [
         mass(2 * OUTER_VOXELS, unreferenced=1),
     ),
     refused("structure set without ROIs", two_rois(no_sequences), "ends before", optional=("mass", "edema")),
-    refused(
-        "ROI name with a control character",
-        two_rois(control_character),
-        "ROI names in plain text",
-        optional=("mass", "edema"),
-    ),
+    refused("ROI name with a control character", two_rois(control_character), "printable", optional=("mass", "edema")),
+    mended("ROI name with a space as wide as a letter", two_rois(wide_space), mass(OUTER_VOXELS)),
+    refused("ROI name with a letter of no width", two_rois(no_width), "printable", optional=("mass", "edema")),
     refused("contours without ROIs", two_rois(no_rois), "to none"),
     refused("contours without ROIs that must be there", two_rois(no_rois), "to none", optional=("mass", "edema")),
 ]

@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from diffufuse.dicom.choice import choice_report, choose_series
+from diffufuse.dicom.rtstruct import read_rois
 from diffufuse.dicom.series import find_series, read_stack, sidecar_of
 from faults import Fault
 from faults.geometry import (
@@ -173,6 +174,12 @@ def write_nested(folder: Path) -> None:
     save(nested(40), folder / FIRST)
 
 
+def one_of_six(**changes: tuple[Any, Any]) -> Callable[[Path], None]:
+    """Writes the stack with one value of each tag in all slices but one, and another in that one."""
+    usual, odd = ({keyword: pair[which] for keyword, pair in changes.items()} for which in (0, 1))
+    return stack_with(in_every_slice(**usual) | {3: odd})
+
+
 def in_one(k: int = 0, **changes: Any) -> Callable[[Path], None]:
     return stack_with({k: changes})
 
@@ -216,6 +223,11 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a slope without end": (raw("RescaleSlope", "1e400"), r"0\.dcm: .*RescaleSlope"),
     "a slope that no pixel survives": (raw("RescaleSlope", "1e30", every=True), "a plausible rescaling"),
     "a negative slope": (raw("RescaleSlope", "-1.5", every=True), "a plausible rescaling"),
+    "a CT of electron densities": (in_all(RescaleType="EDW"), "Hounsfield units, got RescaleType EDW"),
+    "a table of values in place of a slope": (
+        in_all(RescaleSlope=None, RescaleIntercept=None, ModalityLUTSequence=[slice_of(0)]),
+        "got a table of them",
+    ),
     "an intercept without end": (raw("RescaleIntercept", "-inf"), r"0\.dcm: .*RescaleIntercept"),
     "a position a light year away": (in_one(ImagePositionPatient=[0, 0, 1e15]), "slice near the scanner"),
     "a pixel spacing without end": (in_all(PixelSpacing=["inf", "1"]), "PixelSpacing"),
@@ -275,6 +287,15 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         in_one(SeriesDescription="T1"),
         r"0\.dcm: expected the tags of the other 5 files",
     ),
+    "a repetition time of one slice from another sequence": (
+        one_of_six(RepetitionTime=(500, 3000)),
+        "RepetitionTime of the other 5",
+    ),
+    "a thickness of one slice from another stack": (
+        one_of_six(SliceThickness=("2.5", "2.6")),
+        "SliceThickness of the other 5",
+    ),
+    "a PatientID of one slice that is but the same number": (one_of_six(PatientID=("7", "007")), "one patient"),
     "a birth date of one slice that contradicts the others": (
         stack_with(in_every_slice(PatientBirthDate="19500203") | {3: {"PatientBirthDate": "19610203"}}),
         "one date of birth",
@@ -301,6 +322,14 @@ READ: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
         stack_with({k: {"RepetitionTime": 500 + 10 * (k % 2)} for k in range(SLICES)}),
         everything,
     ),
+    "a CT that does not specify its unit": (in_all(RescaleType="US"), everything),
+    "a repetition time of one slice that waited for a breath": (one_of_six(RepetitionTime=(3000, 4100)), everything),
+    "a thickness of one slice that is computed anew": (one_of_six(SliceThickness=("2.5", "2.499999")), everything),
+    "an echo time of one slice in single precision": (one_of_six(EchoTime=("4.603", "4.60300016")), everything),
+    "a description with the second in which a map was computed": (
+        one_of_six(SeriesDescription=("CBF 10:00:01", "CBF 10:00:02")),
+        stack_alone,
+    ),
     "padding with zeros behind the pixels": (lambda folder: _append(folder, bytes(32)), everything),
     "a group of the maker's own behind the pixels": (
         lambda folder: _append(folder, b"\xe1\x7f\x10\x00LO\x04\x00MINE"),
@@ -322,6 +351,12 @@ def _append(folder: Path, content: bytes) -> None:
 
 
 FAULTS = [
+    Fault(
+        "headers: the index of a medium in place of a structure set",
+        medium_index("INDEX0.dcm"),
+        lambda folder: read_rois(folder / "INDEX0.dcm"),
+        refused=r"INDEX0\.dcm: expected one DICOM file of a series, got the index of a medium",
+    ),
     *(
         Fault(f"headers: {name}", make, everything, refused=rf"^(?!.*Planted\^).*{reason}")
         for name, (make, reason) in REFUSED.items()

@@ -78,6 +78,14 @@ def case(labels, *, name="BraTS-GLI-00000-000", naming="2023", affine=AFFINE):
     return make
 
 
+def turned(radians):
+    """The place of the image, turned around its third axis."""
+    cosine, sine = np.cos(radians), np.sin(radians)
+    turn = np.eye(4)
+    turn[:2, :2] = [[cosine, -sine], [sine, cosine]]
+    return turn @ AFFINE
+
+
 def labels_of(*values, kind=np.uint8):
     array = np.zeros(SHAPE, kind)
     array.flat[: len(values)] = values
@@ -140,6 +148,13 @@ FAULTS = [
     Fault("labels: both 3 and 4", case(labels_of(1, 3, 4)), read_labels, "mixes two releases"),
     Fault("labels: an empty mask is read as empty", case(labels_of()), read_labels, right=written()),
     Fault("labels: none for a case", case(None), read_labels, "expected labels at"),
+    Fault(
+        "labels: turned by the rounding of a quaternion",
+        case(labels_of(1), affine=turned(0.004)),
+        read_labels,
+        right=lambda volume: written(1)(volume) and np.allclose(volume.affine[:2, :2], 2 * np.eye(2), atol=1e-6),
+    ),
+    Fault("labels: turned by a tenth of a voxel", case(labels_of(1), affine=turned(0.03)), read_labels, "grid of t1c"),
     Fault("labels: on another grid", case(labels_of(1), affine=AFFINE * 1.01), read_labels, "on the grid of t1c"),
     Fault("labels: two cases with one name", two_images, read_labels, "stands twice"),
 ]

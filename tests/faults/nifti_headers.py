@@ -189,6 +189,12 @@ FAULTS = [
         read_image,
         right=values_are(numbers()),
     ),
+    Fault(
+        "header: slope NaN is no slope",
+        image(numbers(), scl_slope=np.nan, scl_inter=0),
+        read_image,
+        right=values_are(numbers()),
+    ),
     Fault("header: slope 0 with an intercept", image(scl_slope=0, scl_inter=5), read_image, "got 0 and 5"),
     Fault("header: slope NaN with an intercept", image(scl_slope=np.nan, scl_inter=5), read_image, "got nan and 5"),
     Fault("header: slope infinite", image(scl_slope=np.inf), read_image, "got inf and 0"),
@@ -290,7 +296,14 @@ FAULTS = [
     Fault(
         "header: spacing 0 in the qform", image(pixdim=(1, 0, 2, 3), codes=(1, 0)), read_image, "no positive spacing"
     ),
-    Fault("header: a flip that is no sign", image(pixdim=(7, 2, 2, 3)), read_image, "no positive spacing, or no rot"),
+    Fault("header: a flip that is no sign", image(pixdim=(-7, 2, 2, 3)), read_image, "no positive spacing, or no rot"),
+    Fault("header: a flip NaN", image(pixdim=(np.nan, 2, 2, 3)), read_image, "no positive spacing, or no rot"),
+    Fault(
+        "header: no flip, in another number than 1",
+        image(pixdim=(4, 2, 2, 3)),
+        read_image,
+        right=values_are(numbers()),
+    ),
     Fault(
         "header: sform alone with another spacing",
         image(pixdim=(1, 5, 5, 5), codes=(0, 1)),

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from faults.geometry import PLANTED, in_every_slice, write_stack
+from faults.geometry import PLANTED, in_every_slice, save, slice_of, write_stack
 
 from diffufuse.fetch.manifest import contents_of, write_manifest
 from diffufuse.ingest.formats import FORMATS
@@ -68,6 +68,24 @@ def test_one_id_of_two_issuers_is_two_patients_and_no_id_is_none(raw, drafted):
     write_visit(raw, "C_1", patient="", study="1.2.3")
     write_visit(raw, "D_1", patient="", study="1.2.4")
     assert drafted() == ({case: case for case in ("A-1", "B-1", "C-1", "D-1")}, "")
+
+
+def test_an_id_without_an_issuer_is_that_patient_of_any_issuer(raw, drafted):
+    write_visit(raw, "A_1", patient="X", study="1.2.1", IssuerOfPatientID="here")
+    write_visit(raw, "B_1", patient="X", study="1.2.2")
+    write_visit(raw, "C_1", patient="XY", study="1.2.3", IssuerOfPatientID="here")
+    patients, logged = drafted()
+    assert patients == {"A-1": "A-1", "B-1": "A-1", "C-1": "C-1"}
+    assert "A-1 and B-1 are drafted as one patient" in logged
+
+
+def test_a_structure_set_without_an_issuer_does_not_join_cases_of_two_issuers(raw, drafted):
+    for case, issuer, study in (("A_1", "here", "1.2.1"), ("B_1", "there", "1.2.2")):
+        write_visit(raw, case, patient="X", study=study, IssuerOfPatientID=issuer)
+        header = slice_of(0, Modality="RTSTRUCT", PatientID="X", StudyInstanceUID=study, SeriesInstanceUID="1.2.9")
+        (raw / case / "RT").mkdir()
+        save(header, raw / case / "RT" / "1.dcm")
+    assert drafted() == ({"A-1": "A-1", "B-1": "B-1"}, "")
 
 
 def test_two_folders_of_one_study_are_one_patient(raw, drafted):

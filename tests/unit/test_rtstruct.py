@@ -269,7 +269,8 @@ def test_two_contours_lie_to_each_other_as_their_outlines_do():
         Relation.SAME: [outer, outer[::-1], np.array(box(2.05, 11.95)), np.insert(outer, 1, (7.0, 2.0), axis=0)],
         Relation.WITHIN: [box(4, 6), box(2.8, 11.2), [(4, 4), (6, 4), (5, 6)]],
         Relation.PARTLY: [box(10, 14), box(8, 17)],
-        Relation.UNCLEAR: [box(2.3, 11.7), outer + 0.3, [(2, 2), (12, 2), (12, 6), (2, 6)]],
+        Relation.ALIKE: [box(2.3, 11.7), outer + 0.3],
+        Relation.UNCLEAR: [[(2, 2), (12, 2), (12, 6), (2, 6)]],
     }
     for how, polygons in expected.items():
         for corners in polygons:

@@ -16,7 +16,8 @@ from diffufuse.errors import BadInput
 
 log = logging.getLogger(__name__)
 
-UNSPECIFIC_SEX = ("", "O")
+SPECIFIC_SEX = ("M", "F")  # the others, and U, A and N of HL7, say that it is not known or not told
+NO_DATE = "0"  # of which a date consists where a writer fills the field and knows none
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Origin:
         """Return whether two series cannot be of one person, or nothing says that they are.
 
         A PatientID beside a missing one says nothing, unless both series are of one study. Two that are missing are
-        taken for removed.
+        taken for removed. An issuer beside a missing one says nothing: archives add it, planning systems drop it.
         """
         if self.study and self.study == other.study and not (self.patient and other.patient):
             return self._differs(other)
@@ -65,7 +66,14 @@ def origin_of(series: Series) -> Origin:
         text_of(header, keyword, path).strip()
         for keyword in ("PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID")
     )
-    return Origin(patient, issuer, born, "" if sex in UNSPECIFIC_SEX else sex, study, series.frame_of_reference)
+    return Origin(
+        patient=patient,
+        issuer=issuer if patient else "",
+        born=born if born.strip(NO_DATE) else "",
+        sex=sex if sex in SPECIFIC_SEX else "",
+        study=study,
+        frame=series.frame_of_reference,
+    )
 
 
 def require_one_patient(series: Mapping[str, Series]) -> None:
@@ -150,7 +158,7 @@ def require_drawn_on(annotation: Series, image: Series, *, name: str, other_stud
     """
     require_one_patient({name: image, "the annotation": annotation})
     where, studies = both(image, annotation), _studies_referred_to(annotation)
-    referred = _series_referred_to(annotation)
+    referred, study = _series_referred_to(annotation), origin_of(image).study
     if referred and image.uid not in referred:
         raise BadInput(
             f"{where}: expected the annotation of {name}, but it refers to another series; set `drawn_on` to the "

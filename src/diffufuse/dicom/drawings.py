@@ -82,8 +82,9 @@ def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], nam
         name: file, region and slice, for messages.
 
     Raises:
-        BadInput: the contours allow two readings: types are mixed, a contour of type CLOSEDPLANAR_XOR is drawn twice,
-            two contours are almost the same, one crosses the edge of a hole, or one runs around an area twice.
+        BadInput: the contours allow two readings of a voxel: types are mixed, a contour of type CLOSEDPLANAR_XOR is
+            drawn twice, two contours are almost the same, one crosses the edge of a hole, or one runs around an area
+            twice.
     """
     areas = [_area_run_around_once(polygon, name) for polygon in polygons]
     if len(polygons) == 1:
@@ -98,7 +99,7 @@ def drawing_of(polygons: Sequence[np.ndarray], *, exclusive: Sequence[bool], nam
         (larger, smaller): relation(ordered[smaller], ordered[larger]) for larger, smaller in neighbors(ordered)
     }
     if exclusive[0]:
-        _require_no_copies(relations, name)
+        _require_no_copies(ordered, relations, name)
         groups = _groups(range(len(ordered)), relations)
         odd = sum(Scan([ordered[k] for k in group]).area(_in_odd_number) for group in groups)
         return Drawing((tuple(ordered),), True, 0, odd)
@@ -114,7 +115,10 @@ def _united(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], R
         for index in range(len(ordered))
     }
     for (larger, smaller), how in distinct.items():
-        if how is Relation.UNCLEAR or (how is Relation.PARTLY and around[larger] != around[smaller]):
+        unclear = how in (Relation.ALIKE, Relation.UNCLEAR) or (
+            how is Relation.PARTLY and around[larger] != around[smaller]
+        )
+        if unclear and _holds_a_voxel(ordered[smaller]):
             raise BadInput(
                 f"{name}: expected contours that are apart, overlap or lie inside each other, but two are almost the "
                 "same or one crosses the edge of a hole, so that they allow two readings; draw the slice again."
@@ -132,6 +136,12 @@ def _united(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], R
     return Drawing(tuple(layers), False, len(copies), area)
 
 
+def _holds_a_voxel(polygon: np.ndarray) -> bool:
+    """Return whether a voxel center lies inside; where none does, no reading of a contour changes the mask."""
+    rows, columns = np.ceil(polygon.max(axis=0)).astype(int) + 1
+    return bool(filled(polygon, (max(rows, 0), max(columns, 0))).any())
+
+
 def _groups(members: Sequence[int], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Return the groups of polygons that pairs connect, by index; areas of different groups simply add up."""
     group_of = {member: {member} for member in members}
@@ -147,8 +157,9 @@ def _in_odd_number(turns: np.ndarray) -> np.ndarray:
     return odd
 
 
-def _require_no_copies(relations: Mapping[tuple[int, int], Relation], name: str) -> None:
-    if {Relation.SAME, Relation.UNCLEAR} & set(relations.values()):
+def _require_no_copies(ordered: Sequence[np.ndarray], relations: Mapping[tuple[int, int], Relation], name: str) -> None:
+    copies = [smaller for (_, smaller), how in relations.items() if how in (Relation.SAME, Relation.ALIKE)]
+    if any(_holds_a_voxel(ordered[index]) for index in copies):
         raise BadInput(
             f"{name}: expected CLOSEDPLANAR_XOR contours that differ, but two are the same or almost, and would "
             "cancel; draw the slice again."

@@ -15,6 +15,9 @@ FARTHEST_MM = 1e5
 LARGEST_COSINE = 2.0
 LARGEST_VALUE = 1e20  # times the largest stored number still is a number of single precision
 NEEDS_RESCALE = ("CT", "PT")
+# What PS3.3 C.11.1.1.2 names beside HU and US (not specified): optical density, mg/ml, atomic number, electron
+# densities, percent. HU_MOD are modified Hounsfield units.
+OTHER_THAN_HU = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
 LOCALIZER = "LOCALIZER"
 PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 
@@ -159,6 +162,11 @@ def _plane(
 
 def _rescale(transformation: pydicom.Dataset, modality: str, path: Path) -> tuple[float | None, float]:
     """Return slope and intercept of a plane; only MR may lack them."""
+    unit = text_of(transformation, "RescaleType", path).strip().upper()
+    if modality == "CT" and unit in OTHER_THAN_HU:
+        raise BadInput(f"{path}: expected a CT in Hounsfield units, got RescaleType {unit}; choose another series.")
+    if items_of(transformation, "ModalityLUTSequence", path):
+        raise BadInput(f"{path}: expected values by slope and intercept, got a table of them; export it again.")
     tags = "RescaleSlope", "RescaleIntercept"
     if modality not in NEEDS_RESCALE and all(value_of(transformation, tag, path) is None for tag in tags):
         return None, 0.0

@@ -21,6 +21,7 @@ class Relation(Enum):
 
     APART = "apart"
     SAME = "same"
+    ALIKE = "alike"
     WITHIN = "within"
     PARTLY = "partly"
     UNCLEAR = "unclear"
@@ -101,8 +102,8 @@ def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
     Outlines whose mean distance is less than `SAME_WITHIN` of a voxel are taken to coincide.
 
     Returns:
-        `UNCLEAR` if one is almost the other, lies almost wholly inside it, or inside it and along its edge, so that it
-        may be a copy, an addition, a part or a hole.
+        `ALIKE` if one is almost the other, so that it may be a copy; `UNCLEAR` if one lies almost wholly inside the
+        other, or inside it and along its edge, so that it may be an addition, a part or a hole.
     """
     both = Scan([smaller, larger])
     area, whole, common = (both.area(inside) for inside in (_in_first, _in_second, _in_both))
@@ -113,7 +114,7 @@ def relation(smaller: np.ndarray, larger: np.ndarray) -> Relation:
     if distance <= SAME_WITHIN:
         return Relation.SAME
     if distance < DIFFER_LEAST:
-        return Relation.UNCLEAR
+        return Relation.ALIKE
     out, along = _shares(smaller, larger)
     if not out:
         return Relation.WITHIN if along < MOST_ALONG else Relation.UNCLEAR

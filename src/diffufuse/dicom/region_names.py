@@ -1,13 +1,21 @@
 """Names of regions in a structure set or segmentation: matched by patterns, and shown without free text."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import category
 
 from diffufuse.errors import BadInput
 
 HARMLESS_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+def plain_name(text: object) -> str:
+    """Return a region's name with plain spaces for those of other widths, and none around it; empty for None.
+
+    Names have them in many languages and editors: they do not break a line, or are as wide as a Chinese letter.
+    """
+    return "".join(" " if category(letter) == "Zs" else letter for letter in str(text or "")).strip()
 
 
 def safe_name(name: str) -> str:
@@ -15,10 +23,10 @@ def safe_name(name: str) -> str:
     return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
 
 
-def require_no_control(names: Sequence[str], path: Path, *, noun: str) -> None:
-    """Raise for a name with a control character, which none can be meant to have: its bytes are damaged."""
-    if any(unicodedata.category(character) == "Cc" for name in names for character in name):
-        raise BadInput(f"{path}: expected {noun} in plain text, got one with control characters; export it again.")
+def require_printable(names: Sequence[str], path: Path, *, noun: str) -> None:
+    """Raise for a name with a character that cannot be seen, which none can be meant to have: its bytes are damaged."""
+    if not all(name.isprintable() for name in names):
+        raise BadInput(f"{path}: expected printable {noun}, got one with invisible characters; export it again.")
 
 
 def matching_names(

@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from diffufuse.dicom.contour_items import closed_contours
 from diffufuse.dicom.elements import UNKNOWN_LENGTH, refusing
 from diffufuse.dicom.image_planes import ImagePlanes
-from diffufuse.dicom.region_names import matching_names, require_no_control, safe_name
+from diffufuse.dicom.region_names import matching_names, plain_name, require_printable, safe_name
 from diffufuse.dicom.series import read_header
 from diffufuse.dicom.vocabulary import modality_code
 from diffufuse.errors import BadInput
@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 KIND = "structure set"
 OF_REGIONS, OF_CONTOURS = "StructureSetROISequence", "ROIContourSequence"
-CONTOUR_DATA = b"\x06\x30\x50\x00DS"  # its tag and VR in explicit little endian; no text or number looks like this
+# Tag and VR of ContourData in explicit little endian, the second of one too long for the length of a DS; no text or
+# number looks like these.
+CONTOUR_DATA = b"\x06\x30\x50\x00DS", b"\x06\x30\x50\x00UN\0\0"
 DELIMITERS = 0xFFFE  # group of the tags that begin and end items
 GROUP_LENGTH = 0  # element of every group, which older writers store
 
@@ -103,9 +105,9 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
             for item in structures.get(sequence) or []:
                 _require_sound(item, path)
         explicit = structures.file_meta.get("TransferSyntaxUID") == ExplicitVRLittleEndian
-        held = path.read_bytes().count(CONTOUR_DATA) if explicit else None
-        parsed = _elements_in(structures, "ContourData")
-    if held not in (None, parsed):
+        content = path.read_bytes() if explicit else b""
+        held, parsed = sum(map(content.count, CONTOUR_DATA)), _elements_in(structures, "ContourData")
+    if held > parsed:
         raise BadInput(
             f"{path}: expected {held} contours, as often as the file holds ContourData, but {parsed} can be read; "
             "fetch it again."
@@ -144,7 +146,7 @@ def require_own_numbers(structures: pydicom.Dataset, path: Path) -> None:
         regions = [_number(item, "ROINumber") for item in structures.get(OF_REGIONS) or []]
         drawn = [_number(item, "ReferencedROINumber") for item in structures.get(OF_CONTOURS) or []]
         names = rois_of(structures)
-    require_no_control(names, path, noun="ROI names")
+    require_printable(names, path, noun="ROI names")
     for noun, numbers in (("ROIs", regions), ("items of contours", drawn)):
         if None in numbers:
             raise BadInput(f"{path}: expected {noun} with an ROI number, got one without; export it again.")
@@ -163,7 +165,7 @@ def require_own_numbers(structures: pydicom.Dataset, path: Path) -> None:
 
 def rois_of(structures: pydicom.Dataset) -> list[str]:
     """Return the names of a structure set's regions, in file order."""
-    return [str(item.get("ROIName") or "").strip() for item in structures.get(OF_REGIONS) or []]
+    return [plain_name(item.get("ROIName")) for item in structures.get(OF_REGIONS) or []]
 
 
 def read_rois(path: str | os.PathLike[str]) -> list[str]:
@@ -218,7 +220,7 @@ def contours_of(structures: pydicom.Dataset, index: int, *, path: Path, images: 
     """
     with refusing(path, KIND):
         entry = structures[OF_REGIONS][index]
-        roi, frame = safe_name(str(entry.get("ROIName") or "").strip()), entry.get("ReferencedFrameOfReferenceUID")
+        roi, frame = safe_name(plain_name(entry.get("ROIName"))), entry.get("ReferencedFrameOfReferenceUID")
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")

@@ -11,7 +11,7 @@ from highdicom.seg import Segmentation
 
 from diffufuse.dicom.elements import refusing
 from diffufuse.dicom.rasterizing import require_frame, require_own_stack
-from diffufuse.dicom.region_names import require_no_control, safe_name
+from diffufuse.dicom.region_names import plain_name, require_printable, safe_name
 from diffufuse.dicom.seg_frames import KIND, frame_segments, planes_of, segment_numbers
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
@@ -42,7 +42,7 @@ class Segments:
     @property
     def labels(self) -> list[str]:
         """SegmentLabel of each segment, in file order; free text that may name a person."""
-        return [str(item.get("SegmentLabel") or "").strip() for item in self.file.SegmentSequence]
+        return [plain_name(item.get("SegmentLabel")) for item in self.file.SegmentSequence]
 
     def name_of(self, index: int) -> str:
         """Return file and segment, for messages."""
@@ -122,7 +122,7 @@ def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | Non
     require_frame(str(path), drawn_in, frame_of_reference)
     of_frames = frame_segments(file, path)
     segments = Segments(path, file, segment_numbers(file, path), of_frames, planes_of(file, path))
-    require_no_control(segments.labels, path, noun="segment labels")
+    require_printable(segments.labels, path, noun="segment labels")
     return segments
 
 

@@ -99,9 +99,12 @@ def read_header(path: str | os.PathLike[str]) -> pydicom.FileDataset:
     """Read all elements of a DICOM file before its pixel data.
 
     Raises:
-        BadInput: the file is not DICOM, is damaged, or has no SeriesInstanceUID or Modality.
+        BadInput: the file is not DICOM, is the index of a medium or damaged, or has no SeriesInstanceUID or Modality.
     """
-    return open_file(path).header
+    file = open_file(path)
+    if is_directory(file):
+        raise BadInput(f"{path}: expected one DICOM file of a series, got the index of a medium; name the file itself.")
+    return file.header
 
 
 def headers_of(series: Series) -> list[pydicom.FileDataset]:

@@ -1,7 +1,8 @@
 """Tags that say the same in all files of a series; a file that says otherwise is another's, or damaged."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydicom.dataelem import RawDataElement
 
@@ -18,21 +19,38 @@ IDENTITY = {
     "StudyInstanceUID": "study",
     "FrameOfReferenceUID": "frame of reference",
 }
-# What a scanner writes once for a stack. It may differ over half of the slices, as the repetition time of a gated
-# series does; but not in few against many.
+# What a scanner writes once for a stack. It may differ over half of the slices; but not in few against many. A
+# description may: General Electric puts the second of a calculation into those of its maps.
 OF_THE_STACK = (
-    *("SeriesNumber", "SeriesDescription", "Manufacturer", "ManufacturerModelName", "PatientWeight"),
+    *("SeriesNumber", "Manufacturer", "ManufacturerModelName", "PatientWeight"),
     *("SliceThickness", "KVP", "RepetitionTime", "EchoTime", "MagneticFieldStrength"),
     *("BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleSlope", "RescaleIntercept", "Units", "DecayCorrection", "NumberOfSlices"),
 )
+# Relative differences that say nothing: of numbers computed anew for each slice, and of the heartbeats or breaths for
+# which a gated series waits.
+ROUNDED = dict.fromkeys(("SliceThickness", "KVP", "EchoTime", "MagneticFieldStrength"), 1e-3) | {"RepetitionTime": 0.5}
 SLOPE_OF_EACH_SLICE = {"PT": ("RescaleSlope",)}
 FEW = 0.1
 LEAST_FILES = 3
 
 
-def texts_of(files: Sequence[DicomFile], keyword: str) -> list[str]:
-    """Return a tag's text in each file, empty where it is absent; bytes that are the same are decoded once."""
+def plain_number(text: str) -> str:
+    """Return a text without spaces around it, and a number in one way of writing it."""
+    try:
+        return repr(float(text) + 0.0)  # 0 for -0
+    except ValueError:
+        return text.strip()
+
+
+def texts_of(files: Sequence[DicomFile], keyword: str, *, plain: Callable[[str], str] = plain_number) -> list[str]:
+    """Return a tag's text in each file, empty where it is absent; bytes that are the same are decoded once.
+
+    Args:
+        files: of one series.
+        keyword: keyword of the tag.
+        plain: makes texts that mean the same equal; of an identifier, 007 and 7 are two.
+    """
     tag, values = tag_of(keyword), []
     texts: dict[tuple[str | None, bytes], str] = {}
     for file in files:
@@ -42,10 +60,10 @@ def texts_of(files: Sequence[DicomFile], keyword: str) -> list[str]:
         elif isinstance(element, RawDataElement) and isinstance(element.value, bytes):
             stored = element.VR, element.value
             if stored not in texts:
-                texts[stored] = _plain(text_of(file.header, keyword, file.path))
+                texts[stored] = plain(text_of(file.header, keyword, file.path))
             values.append(texts[stored])
         else:
-            values.append(_plain(text_of(file.header, keyword, file.path)))
+            values.append(plain(text_of(file.header, keyword, file.path)))
     return values
 
 
@@ -56,7 +74,7 @@ def require_identity(files: Sequence[DicomFile]) -> None:
         BadInput: they differ; the message says in what, and not what they hold.
     """
     for keyword, noun in IDENTITY.items():
-        values = set(texts_of(files, keyword))
+        values = set(texts_of(files, keyword, plain=str.strip))
         if len(values) > 1:
             raise BadInput(
                 f"{files[0].path.parent}: expected one {noun} in a series, got {len(values)} among {len(files)} files; "
@@ -66,6 +84,8 @@ def require_identity(files: Sequence[DicomFile]) -> None:
 
 def require_uniform(files: Sequence[DicomFile]) -> None:
     """Raise if few files of a stack contradict all others in a tag that a scanner writes once for the stack.
+
+    Numbers that differ by less than `ROUNDED` do not contradict each other.
 
     Args:
         files: of one stack, without localizers.
@@ -86,17 +106,18 @@ def _require_agreement(files: Sequence[DicomFile], keyword: str) -> None:
     if len(set(values)) == 1:
         return
     usual, count = Counter(values).most_common(1)[0]
-    odd = [file for file, value in zip(files, values, strict=True) if value != usual]
-    if len(odd) <= max(1, FEW * len(files)) and count > 1:
+    odd = [file for file, value in zip(files, values, strict=True) if not _alike(value, usual, keyword)]
+    if 0 < len(odd) <= max(1, FEW * len(files)) and count > 1:
         raise BadInput(
             f"{odd[0].path}: expected the {keyword} of the other {count} slices, got another or none; fetch the file "
             "again, or remove it if it is of another series."
         )
 
 
-def _plain(text: str) -> str:
-    """Return a text without spaces around it, and a number in one way of writing it."""
+def _alike(value: str, usual: str, keyword: str) -> bool:
+    if value == usual or keyword not in ROUNDED:
+        return value == usual
     try:
-        return repr(float(text))
+        return math.isclose(float(value), float(usual), rel_tol=ROUNDED[keyword])
     except ValueError:
-        return text.strip()
+        return False

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffufuse.dicom.identities import NO_ISSUER
 from diffufuse.errors import BadInput
 from diffufuse.fetch.manifest import raw_folder_of, read_manifest
 from diffufuse.files.names import first_of
@@ -57,7 +58,14 @@ def _by_headers(
                 cases[identity].add(name)
         except BadInput as error:
             log.warning("%s is drafted as a patient of its own: %s", name, error)
-    return _several(cases.values())
+    return _several(_joined(identity, cases) for identity in cases)
+
+
+def _joined(identity: str, cases: Mapping[str, set[str]]) -> set[str]:
+    """Return the cases of an identity; of a patient without an issuer, with those of that patient with any."""
+    of_any_issuer = identity.endswith(NO_ISSUER)
+    others = [cases[other] for other in cases if of_any_issuer and other.startswith(identity)]
+    return cases[identity].union(*others)
 
 
 def _by_files(

@@ -11,8 +11,9 @@ from diffufuse.types import Affine
 ORTHONORMAL_TOLERANCE = 1e-3
 GRID_TOLERANCE_MM = 1e-2
 # Squares of the quaternion's components are rounded in single precision, so the square of the omitted one may be off
-# by this much, and below it counts as 0.
+# by this much.
 OMITTED_SQUARE_ERROR = 3 * float(np.finfo(np.float32).eps)
+NO_SQUARE = 1e-7  # below it the omitted component is 0, as in the library of the standard
 
 
 def farthest_mm(shape: Sequence[int], first: Affine, second: Affine) -> float:
@@ -31,10 +32,8 @@ def of_quaternion(vector: Sequence[float], spacing_mm: Sequence[float], origin_m
         spacing_mm: along each axis; negative where the axis is flipped.
         origin_mm: place of the first voxel.
     """
-    square = _omitted_square(vector)
-    scalar = 0.0 if square < OMITTED_SQUARE_ERROR else math.sqrt(square)
     affine = np.eye(4)
-    affine[:3, :3] = nib.quaternions.quat2mat([scalar, *map(float, vector)]) * np.array(spacing_mm, float)
+    affine[:3, :3] = nib.quaternions.quat2mat([_omitted(vector), *map(float, vector)]) * np.array(spacing_mm, float)
     affine[:3, 3] = origin_mm
     return affine
 
@@ -44,9 +43,15 @@ def quaternion_error(vector: Sequence[float]) -> float:
 
     It is large near half a turn, where the omitted component is small: up to 0.0012.
     """
-    square = max(_omitted_square(vector), 0.0)
-    scalar = 0.0 if square < OMITTED_SQUARE_ERROR else math.sqrt(square)
-    return 2 * (math.sqrt(square + OMITTED_SQUARE_ERROR) - scalar)
+    square, scalar = max(_omitted_square(vector), 0.0), _omitted(vector)
+    most, least = math.sqrt(square + OMITTED_SQUARE_ERROR), math.sqrt(max(square - OMITTED_SQUARE_ERROR, 0.0))
+    return 2 * max(most - scalar, scalar - least)
+
+
+def _omitted(vector: Sequence[float]) -> float:
+    """The component of a unit quaternion that a header omits."""
+    square = _omitted_square(vector)
+    return 0.0 if square < NO_SQUARE else math.sqrt(square)
 
 
 def _omitted_square(vector: Sequence[float]) -> float:

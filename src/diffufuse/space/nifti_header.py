@@ -176,9 +176,9 @@ def _offset(fields: np.void, path: Path) -> int:
 
 
 def _scaling(fields: np.void, path: Path) -> tuple[float, float]:
-    """Slope and inter. No slope is written as 0, or as NaN for both; then an inter is understood in two ways."""
+    """Slope and inter. No slope is written as 0 or NaN; then an inter is understood in two ways."""
     slope, inter = float(fields["scl_slope"]), float(fields["scl_inter"])
-    if (slope == 0 and inter == 0) or (np.isnan(slope) and np.isnan(inter)):
+    if all(number == 0 or np.isnan(number) for number in (slope, inter)):
         return 1.0, 0.0
     if not (np.isfinite([slope, inter]).all() and abs(slope) >= SMALLEST_SLOPE):
         raise BadInput(
@@ -223,10 +223,11 @@ def _sform(fields: np.void, millimeters: float, path: Path) -> Affine:
 
 def _qform(fields: np.void, millimeters: float, path: Path) -> Affine:
     vector = [float(fields[f"quatern_{name}"]) for name in "bcd"]
+    # Any number that is not negative means that the axis is not flipped: old converters wrote others than 0 and 1.
     flip, spacing = float(fields["pixdim"][0]), fields["pixdim"][1:4]
     origin = np.array([fields[f"qoffset_{name}"] for name in "xyz"])
     numbers = [*vector, *map(float, spacing), *map(float, origin)]
-    if not np.isfinite(numbers).all() or flip not in (-1, 0, 1) or min(map(float, spacing)) <= 0:
+    if not np.isfinite(numbers).all() or not (flip >= 0 or flip == -1) or min(map(float, spacing)) <= 0:
         raise broken(path, "its qform has no positive spacing, or no rotation and origin")
     if np.linalg.norm(vector) > 1 + SPACING_TOLERANCE and not int(fields["sform_code"]):
         raise broken(path, "its qform has no rotation: the quaternion is longer than 1")

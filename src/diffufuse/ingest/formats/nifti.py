@@ -11,7 +11,11 @@ from diffufuse.errors import BadInput, printable
 from diffufuse.files.names import first_of
 from diffufuse.ingest.formats.listing import Listing, case_name, listing_of
 from diffufuse.ingest.formats.patterns import case_in, find_file, find_sources
+from diffufuse.space.affines import farthest_mm
 from diffufuse.space.volumes import Volume, read_labels, read_volume, same_grid
+
+LATTICE_TOLERANCE = 0.1  # of a voxel
+SAME_SPACING = 1e-4
 
 
 def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
@@ -101,19 +105,29 @@ class NiftiCase:
         """Read the labels on the reference grid, with the values of `labels`.
 
         Raises:
-            BadInput: the file is missing, is on another grid, or has a value that is not whole or not in `values`.
+            BadInput: the file is missing, lies a tenth of a voxel or more beside the reference, or has a value that is
+                not whole or not in `values`.
         """
         path = self.annotation
         if path is None:
             expected = " or ".join(self.block["annotation"]["file"])
             raise BadInput(f"{self.raw}, case {self.case}: expected labels at {expected}, but found none; add them.")
         labels = read_labels(path)
-        if not same_grid(labels, reference):
+        if not _on_voxels(labels, reference):
             raise BadInput(
                 f"{path}: expected labels on the grid of {self.block['reference']}, {reference.shape}, got "
                 f"{labels.shape} or another place; export the labels on the image's grid."
             )
-        return labels.with_array(renumbered(labels.array, self.block, path)), {}
+        place = labels if same_grid(labels, reference) else reference
+        return place.with_array(renumbered(labels.array, self.block, path)), {}
+
+
+def _on_voxels(labels: Volume, reference: Volume) -> bool:
+    """Return whether labels lie on the voxels of an image; programs that round a rotation turn them a little."""
+    if labels.shape != reference.shape or not np.allclose(labels.spacing_mm, reference.spacing_mm, rtol=SAME_SPACING):
+        return False
+    apart_mm = farthest_mm(reference.shape, labels.affine, reference.affine)
+    return apart_mm < LATTICE_TOLERANCE * min(reference.spacing_mm)
 
 
 def renumbered(array: np.ndarray, block: Mapping[str, Any], path: Path) -> np.ndarray:
