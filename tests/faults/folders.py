@@ -200,6 +200,17 @@ FAULTS = [
         forbidden("secret", drafted()),
         "secret: expected to copy it .* 'Permission denied'",
     ),
+    Fault(
+        "mirror: names that begin with a sign",
+        cases("_A", "(5) left", "дело 1"),
+        drafted(),
+        right=are("1", "5--left", "A"),
+    ),
+    Fault(
+        "mirror: an empty folder", lambda f: (f / "mirror/our").mkdir(parents=True), drafted(), "our: expected files in"
+    ),
+    Fault("mirror: another name", files("mirror/Our/A/t1.nii.gz"), drafted(), "archive, did you mean 'Our'; correct"),
+    Fault("mirror: none", lambda folder: None, drafted(), "no such folder or archive, nor the mirror itself"),
     Fault("mirror: a name that is too long for a case", cases("A", "a" * 120), drafted(), right=are("A")),
     Fault(
         "mirror: a file whose name is too long for a copy",
