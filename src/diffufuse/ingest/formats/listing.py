@@ -39,16 +39,17 @@ class Listing:
 def case_name(source: str) -> str:
     """The name of a case, of letters, digits and hyphens, from its text in a path.
 
-    Accents are dropped, however they are encoded; every other character, such as `_`, a dot or a space, becomes `-`:
-    `Müller.2` is `Muller-2`.
+    Accents are dropped, however they are encoded; every other character, such as `_`, a dot or a space, becomes `-`,
+    but at the start, where it is dropped: `Müller.2` is `Muller-2`, and `(5) left` is `5--left`.
 
     Args:
         source: name of a folder or part of a file's name.
     """
     if PLAIN.fullmatch(source):
-        return source.replace("_", "-")
+        return source.replace("_", "-").lstrip("-")
     letters = unicodedata.normalize("NFKD", source)
-    return re.sub("[^A-Za-z0-9-]", "-", "".join(letter for letter in letters if not unicodedata.combining(letter)))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub("[^A-Za-z0-9-]", "-", plain).lstrip("-")
 
 
 def listing_of(raw: Path, sources: Iterable[str], left_out: Mapping[str, str], *, expected: str) -> Listing:
@@ -66,7 +67,7 @@ def listing_of(raw: Path, sources: Iterable[str], left_out: Mapping[str, str], *
     reasons, named = dict(left_out), defaultdict(set)
     for source in sources:
         name = case_name(source)
-        if not name.strip("-"):
+        if not name:
             reasons[source] = "a name without a Latin letter or a digit, rename it"
         elif len(name) > LONGEST:
             reasons[source] = f"a name of more than {LONGEST} characters, shorten it"

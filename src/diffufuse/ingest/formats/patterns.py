@@ -125,7 +125,8 @@ def _names_in(folder: Path) -> list[str]:
 
 def _own_name(case: str) -> str:
     """Regular expression of the ASCII texts whose case has a name."""
-    return "".join("[^/A-Za-z0-9]" if letter == "-" else re.escape(letter) for letter in case)
+    sign = "[^/A-Za-z0-9]"
+    return f"{sign}*" + "".join(sign if letter == "-" else re.escape(letter) for letter in case)
 
 
 def _is_of(path: Path, pattern: str, text: str) -> bool:
