@@ -1,6 +1,7 @@
 """Folders of users: links, names, things that cannot be read; none of it may vanish from the copy or the draft."""
 
 import os
+import shutil
 import socket
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from diffufuse.fetch.dataset import fetch_dataset
 from diffufuse.fetch.manifest import contents_of, read_manifest, require_unchanged, write_manifest
 from diffufuse.fetch.sources import copy
 from diffufuse.files import tree
+from diffufuse.ingest.case import ingest_case
 from diffufuse.ingest.formats import FORMATS
 from diffufuse.ingest.formats.listing import write_names
 from faults import Fault
@@ -143,6 +145,22 @@ def again(folder: Path) -> object:
     return manifest(folder)
 
 
+def removed(folder: Path) -> None:
+    """A raw folder that was removed while its manifest was left."""
+    manifest_with(lambda lines: lines)(folder)
+    shutil.rmtree(folder / "raw")
+
+
+def ingested(folder: Path) -> object:
+    ingest_case(
+        *(FORMATS["nifti"], folder / "raw.manifest.tsv", "A"),
+        block=NIFTI,
+        folder=folder / "A",
+        record=folder / "A.json",
+    )
+    return True
+
+
 def dicom(*paths: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         for path in paths:
@@ -199,6 +217,9 @@ FAULTS = [
         also(cases("A"), files("A/secret")),
         forbidden("secret", drafted()),
         "secret: expected to copy it .* 'Permission denied'",
+    ),
+    Fault(
+        "raw folder: removed, and its manifest left", removed, ingested, "folder is gone; put it back, or remove raw."
     ),
     Fault(
         "mirror: names that begin with a sign",
