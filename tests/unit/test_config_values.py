@@ -402,6 +402,31 @@ def test_values_of_a_dataset_fit_together(place, value, sentence):
             {"kind": "copy", "mirror": "../x"},
             "source.mirror: expected a name below the folder, got a p",
         ),
+        (
+            "lits/source/url",
+            "https://[::1/a.zip",
+            "lits.source.url: expected an https address of an archive, got one that",
+        ),
+        (
+            "lits/source/url",
+            "https://h:p/a.zip",
+            "source.url: expected an https address of an archive, got one that can",
+        ),
+        (
+            "lits/source/url",
+            "https:///a.zip",
+            "source.url: expected an https address of an archive, got one without a h",
+        ),
+        (
+            "lits/source/url",
+            "https://h/a b.zip",
+            "source.url: expected an https address of an archive, got one with a s",
+        ),
+        (
+            "lits/source/url",
+            "https://u:p@h/a",
+            "source.url: expected an https address of an archive, got one with a pas",
+        ),
         ("lits/source/folder", "/x", "datasets.lits.source.folder: expected a name below the folder, got an absolute"),
         (
             "brats/source/only",
