@@ -194,6 +194,10 @@ READ: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "a structure set without a PatientID in the study of its image": (case_with(("RT", {"PatientID": None})), BLOCK),
     "a structure set that refers to nothing, in the study of its image": (case_with(("RT", without_references)), BLOCK),
     "a structure set in a study of its own, which the block says": (case_with(("RT", ELSEWHERE)), OWN_STUDY),
+    "a structure set that names its image in another study, which the block says": (
+        case_with(("RT", of_another_study)),
+        OWN_STUDY,
+    ),
     "what follows lies in another frame, and the block says how it is aligned": (case_with(("T2", FRAME)), ALIGNED),
     "a T2 of another study in one frame, and the block says how it is aligned": (case_with(("T2", ELSEWHERE)), ALIGNED),
     "contours on T1 of one study and frame with the reference CT": (case_with(("CT", SESSION)), CT_IS_REFERENCE),

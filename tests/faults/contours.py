@@ -254,7 +254,12 @@ NUMBERS = [
         mass(2 * OUTER_VOXELS, unreferenced=1),
     ),
     refused("structure set without ROIs", two_rois(no_sequences), "ends before", optional=("mass", "edema")),
-    refused("ROI name with a control character", two_rois(control_character), "printable", optional=("mass", "edema")),
+    refused(
+        "ROI name with a control character",
+        two_rois(control_character),
+        "ROI names in plain text",
+        optional=("mass", "edema"),
+    ),
     refused("contours without ROIs", two_rois(no_rois), "to none"),
     refused("contours without ROIs that must be there", two_rois(no_rois), "to none", optional=("mass", "edema")),
 ]

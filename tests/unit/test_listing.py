@@ -71,7 +71,7 @@ def test_a_folder_of_cases_tells_of_files_and_empty_folders_beside_them(tmp_path
     touch(tmp_path / "raw", "A/1.dcm", "list.csv")
     (tmp_path / "raw/B").mkdir()
     (tmp_path / "raw/C").symlink_to("gone")
-    assert dicom.find_cases(tmp_path / "raw", {}) == ["A"]
+    assert dicom.list_cases(tmp_path / "raw", {}).names == ["A"]
     assert told()[1] == (
         "raw: 3 are left out: B (a folder without a file), C (a link to nothing), list.csv (a file beside the folders "
         "of cases)"

@@ -138,10 +138,10 @@ def require_drawn_on(annotation: Series, image: Series, *, name: str, other_stud
         annotation: of modality RTSTRUCT or SEG.
         image: the series on which its regions are said to be drawn.
         name: modality of that series, for messages.
-        other_study: whether it is known that the annotation is filed in a study of its own.
+        other_study: whether it is known that the annotation is filed in, or names, another study than its image.
 
     Raises:
-        BadInput: patients or studies differ, or the annotation refers to other series or studies alone.
+        BadInput: patients or studies differ, or the annotation refers to other series alone.
 
     Source:
         DICOM PS3.3 C.8.8.5 (Referenced Frame of Reference Sequence), C.12.4 (Common Instance Reference).
@@ -155,7 +155,8 @@ def require_drawn_on(annotation: Series, image: Series, *, name: str, other_stud
             "modality that it was drawn on, or choose another annotation."
         )
     study = origin_of(image).study
-    if (origin_of(annotation).study != study and not other_study) or (studies and study not in studies):
+    elsewhere = origin_of(annotation).study != study or (studies and study not in studies)
+    if elsewhere and not other_study:
         raise BadInput(
             f"{where}: expected the annotation in the study of {name}, got it in another; choose the one of this "
             "study, or say in `annotation.other_study` why it is filed elsewhere."

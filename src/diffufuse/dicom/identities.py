@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pydicom
 
-from diffufuse.dicom.elements import UNREADABLE, kind_of, text_of
+from diffufuse.dicom.elements import refusing, text_of
 from diffufuse.dicom.file_names import dicom_files
-from diffufuse.errors import BadInput
 
 TAGS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
 
@@ -29,12 +28,8 @@ def _first_files(folder: Path) -> list[Path]:
 
 
 def _identities_of(path: Path) -> Iterator[str]:
-    try:
+    with refusing(path):
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-    except UNREADABLE as error:
-        raise BadInput(
-            f"{path}: expected a readable DICOM file, but reading it failed ({kind_of(error)}); fetch it again."
-        ) from error
     patient, issuer, study = (text_of(header, keyword, path).strip() for keyword in TAGS)
     if patient:
         yield f"patient {issuer}\\{patient}"

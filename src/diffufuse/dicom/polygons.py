@@ -146,7 +146,8 @@ def _shares(smaller: np.ndarray, larger: np.ndarray) -> tuple[float, float]:
     ahead = (np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[edge]
     points, weights = smaller[edge] + ahead[:, None] * steps[edge], (lengths / np.maximum(counts, 1))[edge]
     near, inside = np.zeros(len(points), bool), np.zeros(len(points), bool)
-    for start, end in zip(larger, np.roll(larger, -1, axis=0), strict=True):
+    starts, ends = _edges_beside(larger, points)
+    for start, end in zip(starts, ends, strict=True):
         along = end - start
         position = np.clip((points - start) @ along / max(along @ along, np.finfo(float).tiny), 0, 1)
         near |= np.linalg.norm(points - start - position[:, None] * along, axis=1) <= SAME_WITHIN
@@ -155,6 +156,15 @@ def _shares(smaller: np.ndarray, larger: np.ndarray) -> tuple[float, float]:
             inside ^= between & (start[1] + (points[:, 0] - start[0]) * along[1] / along[0] > points[:, 1])
     whole = weights.sum()
     return float(weights[~inside & ~near].sum() / whole), float(weights[near].sum() / whole)
+
+
+def _edges_beside(polygon: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return start and end, each (N, 2), of the edges that may lie near a point, or in its row at a larger column."""
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    least, most = points.min(axis=0) - SAME_WITHIN, points.max(axis=0) + SAME_WITHIN
+    beside = (high >= least).all(axis=1) & (low[:, 0] <= most[0])
+    return start[beside], end[beside]
 
 
 def _crossings(polygon: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
