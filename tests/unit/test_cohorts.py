@@ -238,3 +238,10 @@ def test_the_line_that_a_refusal_offers_seals_the_edited_sheet_and_its_removal_o
     assert read_cohort(path).names == ["A", "C"]
     path.write_text(edited)
     assert read_cohort(path).names == ["A", "C"]
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_a_draft_of_few_patients_validates_in_folds_that_test_somebody(tmp_path, count):
+    drafted = draft_cohort([f"P-{number}" for number in range(count)], study_seed=1)
+    write_cohort(drafted, tmp_path / "x.tsv")
+    assert read_cohort(tmp_path / "x.tsv") == drafted

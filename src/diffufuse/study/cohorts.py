@@ -221,7 +221,7 @@ def draft_cohort(
         names: the cases.
         study_seed: seed of the shuffle.
         patients: case to patient; None, or an absent case, for cases that are a patient each.
-        folds: number of folds.
+        folds: number of folds; fewer patients have as many folds as they are.
         validation_share: share of validation patients, taken from the next fold.
 
     Returns:
@@ -229,7 +229,7 @@ def draft_cohort(
     """
     patient_of = {name: (patients or {}).get(name, name) for name in names}
     order = sorted(set(patient_of.values()), key=lambda patient: seed_of(study_seed, "fold", patient))
-    validated = round(len(order) * validation_share)
+    folds, validated = min(folds, len(order)), round(len(order) * validation_share)
     roles = {}
     for rank, patient in enumerate(order):
         fold, place = rank % folds, rank // folds
