@@ -109,11 +109,6 @@ def of_another_study(header: Dataset) -> None:
     header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].ReferencedSOPInstanceUID = PLANTED
 
 
-def without_series(header: Dataset) -> None:
-    (study,) = header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence
-    study.RTReferencedSeriesSequence = []
-
-
 def finely_drawn(header: Dataset) -> None:
     """Makes a contour longer than a decimal string in explicit little endian can be, so that it is stored as UN."""
     contour = header.ROIContourSequence[0].ContourSequence[0]

@@ -4,8 +4,10 @@ import hashlib
 import io
 import os
 import random
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,7 +67,22 @@ BACKSLASHES = with_backslashes(zipped({f"x/{name}": data for name, data in SMALL
 LATIN_1 = os.fsdecode(b"M\xfcller")
 NO_UTF8 = tarred_all(*((f"{LATIN_1}/{name}", data) for name, data in SMALL.items()))
 OF_DOS = zipped({f"M~ller/{name}": data for name, data in SMALL.items()}).replace(b"M~ller", b"M\x81ller")
+UNMARKED = zipped({f"M~~ller/{name}": data for name, data in SMALL.items()}).replace(b"M~~ller", "Müller".encode())
 LISTED, END = b"PK\1\2", b"PK\5\6"
+
+
+def beside(path: bytes) -> bytes:
+    """A zip with names in the code page of DOS and a Unicode path in a field, as Info-ZIP packs it on Windows."""
+    content, name = io.BytesIO(), b"M\x81ller/a.nii.gz"
+    with zipfile.ZipFile(content, "w") as archive:
+        info = zipfile.ZipInfo(name.replace(b"\x81", b"~").decode())
+        field = struct.pack("<BI", 1, zlib.crc32(name)) + path + b"/a.nii.gz"
+        info.create_system, info.extra = 0, struct.pack("<HH", 0x7075, len(field)) + field
+        archive.writestr(info, SMALL["a.nii.gz"])
+    return content.getvalue().replace(b"M~ller", b"M\x81ller")
+
+
+BESIDE, BESIDE_NONE = beside("Mūller".encode()), beside(b"M\xfcller")
 
 
 def is_small(content: object) -> bool:
@@ -189,7 +206,8 @@ FAULTS = [
         "fetching: a token in the address", served(WHOLE), fetched({"url": "http://a/b?token=x"}), "password or token"
     ),
     Fault("archive: no archive at all", served(CONTENT), fetched(), "expected a zip or tar archive"),
-    Fault("archive: cut off", served(WHOLE[:-5000]), fetched(), "expected a zip or tar archive"),
+    Fault("archive: an empty file", served(b""), fetched(), "got an empty file"),
+    Fault("archive: cut off", served(WHOLE[:-5000]), fetched(), "expected a zip or tar archive, .* it was cut off"),
     Fault("archive: one byte flipped", served(WHOLE[:9000] + b"\0\1\2" + WHOLE[9003:]), fetched(), "damaged"),
     Fault("archive: 64 bytes lost", served(WHOLE[:9000] + WHOLE[9064:]), fetched(), "a damaged one"),
     Fault("archive: 64 bytes of zeros", served(WHOLE[:9000] + bytes(64) + WHOLE[9064:]), fetched(), "a damaged one"),
@@ -210,6 +228,11 @@ FAULTS = [
     Fault("archive: a file and a folder of a name", served(zipped({"a": b"1", "a/b": b"2"})), fetched(), "damaged one"),
     Fault("archive: names that are no UTF-8", served(NO_UTF8), fetched({"folder": LATIN_1}), right=is_small),
     Fault("archive: names in the code page of DOS", served(OF_DOS), fetched({"folder": "Müller"}), right=is_small),
+    Fault(
+        "archive: names in UTF-8, unmarked, of Unix", served(UNMARKED), fetched({"folder": "Müller"}), right=is_small
+    ),
+    Fault("archive: names with a Unicode path beside", served(BESIDE), fetched({"folder": "Mūller"}), right=is_small),
+    Fault("archive: a Unicode path that is none", served(BESIDE_NONE), fetched({"folder": "Müller"}), "a damaged one"),
     Fault("archive: a drive", served(zipped({"C:/a.nii.gz": b"x"})), fetched(), "points outside"),
     Fault("archive: backslashes between folders", served(BACKSLASHES), fetched({"folder": "x"}), right=is_small),
     Fault("archive: backslashes and slashes", served(zipped({"a/b": b"1", "a\\c": b"2"})), fetched(), "a backslash"),

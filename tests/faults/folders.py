@@ -1,6 +1,7 @@
 """Folders of users: links, names, things that cannot be read; none of it may vanish from the copy or the draft."""
 
 import os
+import shutil
 import socket
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from diffufuse.fetch.dataset import fetch_dataset
 from diffufuse.fetch.manifest import contents_of, read_manifest, require_unchanged, write_manifest
 from diffufuse.fetch.sources import copy
 from diffufuse.files import tree
+from diffufuse.ingest.case import ingest_case
 from diffufuse.ingest.formats import FORMATS
 from diffufuse.ingest.formats.listing import write_names
 from diffufuse.study.cohorts import draft_cohort, write_cohort
@@ -145,6 +147,22 @@ def again(folder: Path) -> object:
     return manifest(folder)
 
 
+def removed(folder: Path) -> None:
+    """A raw folder that was removed while its manifest was left."""
+    manifest_with(lambda lines: lines)(folder)
+    shutil.rmtree(folder / "raw")
+
+
+def ingested(folder: Path) -> object:
+    ingest_case(
+        *(FORMATS["nifti"], folder / "raw.manifest.tsv", "A"),
+        block=NIFTI,
+        folder=folder / "A",
+        record=folder / "A.json",
+    )
+    return True
+
+
 def dicom(*paths: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         for path in paths:
@@ -202,6 +220,20 @@ FAULTS = [
         forbidden("secret", drafted()),
         "secret: expected to copy it .* 'Permission denied'",
     ),
+    Fault(
+        "raw folder: removed, and its manifest left", removed, ingested, "folder is gone; put it back, or remove raw."
+    ),
+    Fault(
+        "mirror: names that begin with a sign",
+        cases("_A", "(5) left", "дело 1"),
+        drafted(),
+        right=are("1", "5--left", "A"),
+    ),
+    Fault(
+        "mirror: an empty folder", lambda f: (f / "mirror/our").mkdir(parents=True), drafted(), "our: expected files in"
+    ),
+    Fault("mirror: another name", files("mirror/Our/A/t1.nii.gz"), drafted(), "archive, did you mean 'Our'; correct"),
+    Fault("mirror: none", lambda folder: None, drafted(), "no such folder or archive, nor the mirror itself"),
     Fault("mirror: a name that is too long for a case", cases("A", "a" * 120), drafted(), right=are("A")),
     Fault(
         "mirror: a file whose name is too long for a copy",

@@ -207,6 +207,7 @@ FAULTS = [
     sheet(
         "sealed, and a fold differs", sealed(lambda t: t.replace("B\t1", "B\t0").replace("0\t0", "0\t-")), "one or more"
     ),
+    sheet("sealed, and the seal in quotes by a spreadsheet", sealed(lambda t: '"' + t.replace("\n", '"\t\t\n', 1))),
     sheet(
         "a damaged seal", sealed(lambda t: t.replace("rows,", "row,")), "line 1: expected `# ROWS rows, sha256 DIGITS`"
     ),

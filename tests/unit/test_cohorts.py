@@ -238,3 +238,17 @@ def test_the_line_that_a_refusal_offers_seals_the_edited_sheet_and_its_removal_o
     assert read_cohort(path).names == ["A", "C"]
     path.write_text(edited)
     assert read_cohort(path).names == ["A", "C"]
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_a_draft_of_few_patients_validates_in_folds_that_test_somebody(tmp_path, count):
+    drafted = draft_cohort([f"P-{number}" for number in range(count)], study_seed=1)
+    write_cohort(drafted, tmp_path / "x.tsv")
+    assert read_cohort(tmp_path / "x.tsv") == drafted
+
+
+def test_the_only_case_tested_in_a_fold_can_be_excluded_while_another_validates_in_it(tmp_path):
+    rows = "A\tA\t0\t-\t\t-\nB\tB\t1\t2\t\t-\nC\tC\t2\t-\t\tingest: a slice is missing\n"
+    (tmp_path / "x.tsv").write_text("case\tpatient\tfold\tvalidates\tsite\texcluded\n" + rows)
+    cohort = read_cohort(tmp_path / "x.tsv")
+    assert (cohort.folds, cohort.names, len(cohort.excluded)) == ([0, 1], ["A", "B"], 1)

@@ -220,7 +220,7 @@ def test_data_that_no_program_may_download_is_asked_for(tmp_path):
 
 def test_an_empty_copy_is_no_dataset(tmp_path):
     (tmp_path / "mirror/sts").mkdir(parents=True)
-    with pytest.raises(BadInput, match="the folder is empty"):
+    with pytest.raises(BadInput, match="mirror/sts: expected files in the folder, but it holds none"):
         fetch({"kind": "copy", "mirror": "sts"}, tmp_path, mirror=tmp_path / "mirror")
     assert not (tmp_path / "sts.manifest.tsv").exists()
 

@@ -9,7 +9,7 @@ from hosts import Page, host
 from diffufuse.errors import BadInput
 from diffufuse.fetch import addresses
 from diffufuse.fetch import http as fetching_http
-from diffufuse.fetch.addresses import opened, require_commit
+from diffufuse.fetch.addresses import opened, redacted, require_commit, require_no_secret, require_web
 from diffufuse.fetch.http import content_length, download
 
 
@@ -159,6 +159,21 @@ def test_a_redirect_to_something_else_than_the_web_is_not_followed(server, tmp_p
     server.pages["/go"] = Page(status=302, location=location)
     with pytest.raises(BadInput, match="expected the file, got a redirect that is not followed"):
         fetch(f"{server.url}/go", tmp_path)
+
+
+def test_a_redirect_to_what_is_no_address_is_not_followed(server, tmp_path):
+    server.pages["/go"] = Page(status=302, location="http://[::1/s3cr3t")
+    with pytest.raises(BadInput, match="got a redirect to what is no address") as refusal:
+        fetch(f"{server.url}/go", tmp_path)
+    assert "s3cr3t" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["https://[::1/s3cr3t", "https://a:s3cr3t/b"])
+def test_what_is_no_address_is_refused_and_not_repeated(url):
+    for ask in (require_web, redacted, require_no_secret, require_commit):
+        with pytest.raises(BadInput, match="expected an https address, got one that cannot be read") as refusal:
+            ask(url)
+        assert "s3cr3t" not in str(refusal.value)
 
 
 def test_a_redirect_with_a_password_is_not_followed_and_not_repeated(server, tmp_path):

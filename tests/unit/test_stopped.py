@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from diffufuse.study.cohorts import Case, Cohort, read_cohort
+from diffufuse.study.cohorts import Case, Cohort, read_cohort, write_cohort
 from diffufuse.study.stopped import closing_message, stopped_cases
 
 A, B, C = (Case(name, name, 0, None, "") for name in "ABC")
@@ -46,6 +46,17 @@ def test_the_line_that_is_offered_excludes_the_case(tmp_path):
     cohort = read_cohort(tmp_path / "x.tsv")
     assert cohort.names == ["A"]
     assert cohort.excluded[0].excluded.startswith("ingest: expected a whole DICOM file")
+
+
+def test_the_first_line_that_is_offered_seals_the_sheet_in_which_the_case_is_excluded(tmp_path):
+    cohort = Cohort((A, B, C))
+    write_cohort(cohort, tmp_path / "x.tsv")
+    found = stopped_cases({"x": cohort}, stages=run(tmp_path))
+    told = closing_message(found, sheet=f"{tmp_path}/{{dataset}}.tsv")
+    _, header, *rows = (tmp_path / "x.tsv").read_text().splitlines()
+    rows = [found[0].sheet_line if row.startswith("B\t") else row for row in rows]
+    (tmp_path / "x.tsv").write_text("\n".join([told.split("`")[1], header, *rows]))
+    assert [case.name for case in read_cohort(tmp_path / "x.tsv").excluded] == ["B"]
 
 
 def test_a_case_that_was_mended_is_not_listed(tmp_path):

@@ -131,7 +131,7 @@ SCHEMA = {
         ),
         ({"unet": {"steps": 0}}, "models.unet.steps: 0 is less than the minimum of 1"),
         ({"unet": {"steps": "many"}}, "models.unet.steps: 'many' is not of type 'integer'"),
-        ({"unet": {}}, "models.unet: 'steps' is a required property"),
+        ({"unet": {}}, "models.unet: 'steps' is a required property; add it."),
     ],
 )
 def test_another_form_is_refused_with_its_place(content, told):
@@ -192,7 +192,10 @@ def test_a_transfer_to_what_is_unknown_or_at_home_is_refused(external, tmp_path,
 def test_a_transfer_that_is_scored_needs_its_sheet(external, tmp_path):
     external["study"]["transfers"] = ["brats"]
     (tmp_path / "brats.tsv").unlink()
-    with pytest.raises(BadInput, match=r"brats.tsv: expected a cohort sheet"):
+    with pytest.raises(
+        BadInput,
+        match=r"brats.tsv: expected a cohort sheet .* none; draft one by `snakemake results/ingest/brats/cohort.tsv`",
+    ):
         check_study(external, tmp_path, code=CODE)
 
 

@@ -25,6 +25,13 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(tmp_path, mo
     assert not (tmp_path / "track").exists()
 
 
+def test_what_is_no_address_is_refused_without_repeating_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://[::1/secret")
+    with pytest.raises(BadInput, match="expected an address or a folder, got what is neither") as refusal:
+        open_store(tmp_path / "track")
+    assert "secret" not in str(refusal.value)
+
+
 def test_the_store_of_the_environment_is_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
     open_store(tmp_path / "track")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import IO, Any
 from urllib import request as web
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from diffufuse.errors import BadInput
 
@@ -56,6 +56,23 @@ def opened(asked: web.Request, *, timeout: float) -> Any:
             raise
         many = error.msg.startswith(web.HTTPRedirectHandler.inf_msg)
         raise _not_followed(asked.full_url, f"more than {MOST_HOPS} redirects" if many else ELSEWHERE) from None
+    except BadInput:
+        raise
+    except ValueError:
+        raise _not_followed(asked.full_url, "a redirect to what is no address, or an address of odd letters") from None
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of an address; of one that cannot be read nothing is shown, as a secret may be in it."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - read only when it is asked for
+    except ValueError:
+        raise BadInput(
+            f"The source's url: expected an https address, got one that cannot be read; correct it in "
+            f"config/datasets.yaml, {OWN_COPY}."
+        ) from None
+    return parts
 
 
 def redacted(url: str) -> str:
@@ -64,7 +81,7 @@ def redacted(url: str) -> str:
     Args:
         url: any address.
     """
-    parts = urlsplit(url)
+    parts = _parts(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -77,7 +94,7 @@ def require_web(url: str) -> None:
     Raises:
         BadInput: it has another scheme or no host.
     """
-    parts = urlsplit(url)
+    parts = _parts(url)
     if (parts.scheme != "https" and not (parts.scheme == "http" and LOOPBACK in os.environ)) or not parts.hostname:
         raise BadInput(
             f"{redacted(url)}: expected an https address; correct the source's url in config/datasets.yaml, {OWN_COPY}."
@@ -93,7 +110,7 @@ def require_no_secret(url: str) -> None:
     Raises:
         BadInput: it has a user, or a query parameter named like a secret; the message omits the secret.
     """
-    parts = urlsplit(url)
+    parts = _parts(url)
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     if "@" in parts.netloc or any(SECRET.search(name) for name in names):
         raise BadInput(
@@ -111,7 +128,7 @@ def require_commit(url: str) -> None:
     Raises:
         BadInput: it names a branch, or a revision that is not marked as a tag or a full commit hash.
     """
-    parts = urlsplit(url)
+    parts = _parts(url)
     match = OF_A_REPOSITORY.fullmatch(parts.path) if f".{parts.hostname}".endswith(".github.com") else None
     pinned = match is None or re.fullmatch("[0-9a-f]{40}|refs/tags/.+", match[1])
     if "refs/heads/" in parts.path or not pinned:

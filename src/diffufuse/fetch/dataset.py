@@ -127,7 +127,11 @@ def _checked(
     contents = contents_of(raw)
     missing = missing_after(raw, contents, expected)
     if not missing:
-        PROGRESS.info("%s is as it was after its first fetch, %d files", raw.name, len(contents))
+        PROGRESS.info(
+            "%s is as it was after its first fetch, %d files; what its source has gained since, or the block asks now, "
+            "is fetched after %s and %s are removed",
+            *(raw.name, len(contents), raw.name, reference_of(raw).name),
+        )
     else:
         PROGRESS.info("%d of %d files of %s are gone; fetching them again", len(missing), len(expected), raw.name)
         _fill(source, raw, mirror, study_seed)

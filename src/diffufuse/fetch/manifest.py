@@ -15,6 +15,7 @@ from diffufuse.logs import Progress
 __all__ = [
     "Content",
     "contents_of",
+    "fetched_folder_of",
     "missing_after",
     "raw_folder_of",
     "read_manifest",
@@ -116,3 +117,18 @@ def _summary(**differences: list[str]) -> str:
 def raw_folder_of(manifest: str | os.PathLike[str]) -> Path:
     """The raw folder that a manifest describes: `phantom` beside `phantom.manifest.tsv`."""
     return Path(manifest).with_name(Path(manifest).name.removesuffix(".manifest.tsv"))
+
+
+def fetched_folder_of(manifest: str | os.PathLike[str]) -> Path:
+    """The raw folder that a manifest describes, which must be there.
+
+    Raises:
+        BadInput: it was removed, and its manifest was left.
+    """
+    raw = raw_folder_of(manifest)
+    if not raw.is_dir():
+        raise BadInput(
+            f"{raw}: expected the files of {Path(manifest).name}, but the folder is gone; put it back, or remove "
+            f"{Path(manifest).name} too, so that it is fetched again."
+        )
+    return raw

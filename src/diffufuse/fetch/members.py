@@ -6,8 +6,9 @@ import stat
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,15 @@ from diffufuse.errors import BadInput
 CHUNK_BYTES = 1 << 20
 LONGEST_END = (1 << 16) + 200  # of a zip archive: a comment of 16 bits, and records before it
 IN_64_BITS, IN_64_BITS_EACH = 0xFFFF, 0xFFFFFFFF
+ZIP = b"PK\3\4"  # at the start of an archive
 # Before each member of a zip archive: flags, method, CRC-32, sizes packed and unpacked, lengths of name and extra.
 LOCAL_HEADER = struct.Struct("<6sHH4xIIIHH")
 CUT = re.compile("/$|[\udc80-\udcff]+$")  # what need not be the same at the end of a name that was cut at 100 bytes
 SIZES_AFTER = 8  # of a zip member's flags: checksum and sizes stand after the content
 ENCRYPTED = 1  # of a zip member's flags
+IN_UTF8 = 1 << 11  # of a zip member's flags: so is its name
+UNICODE_PATH, OF_THIS_FORM = 0x7075, 1  # a field that Info-ZIP adds to a name, and its version
+UNIX = 3  # the system on which a zip member was packed
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,16 @@ def opened(archive: Path) -> Iterator[Iterator[Member]]:
             _require_all(opened_zip.infolist(), file)
             yield _of_zip(opened_zip, file)
     else:
-        raise BadInput(
-            f"{archive}: expected a zip or tar archive, got something else; check the source in config/datasets.yaml."
-        )
+        raise BadInput(f"{archive}: expected a zip or tar archive, got {_got(archive)}.")
+
+
+def _got(archive: Path) -> str:
+    """What a file is that can be opened as no archive, and what to do."""
+    with archive.open("rb") as file:
+        start = file.read(len(ZIP))
+    if start == ZIP:
+        return "one whose end, with the list of its members, is missing; it was cut off, so fetch or copy it again"
+    return f"{'something else' if start else 'an empty file'}; check the source in config/datasets.yaml"
 
 
 class _Header(tarfile.TarInfo):
@@ -137,14 +149,35 @@ def _require_same(info: zipfile.ZipInfo, file: IO[bytes]) -> None:
         raise zipfile.BadZipFile("a member's sizes are listed otherwise than they are stored")
 
 
+def _name_of(info: zipfile.ZipInfo) -> str:
+    """The name of a zip member as it was packed; Python's own reading differs between its versions.
+
+    A name that is not marked as UTF-8 is that of the Unicode path beside it; without one it is UTF-8 if it was packed
+    on Unix, as macOS does, and can be, otherwise of code page 437.
+    """
+    name = info.orig_filename
+    if info.flag_bits & IN_UTF8 or name.isascii():
+        return name
+    packed, extra = name.encode("cp437"), info.extra
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        if kind == UNICODE_PATH and field[:5] == struct.pack("<BI", OF_THIS_FORM, zlib.crc32(packed)):
+            return field[5:].decode()
+    if info.create_system == UNIX:
+        with suppress(UnicodeDecodeError):
+            return packed.decode()
+    return name
+
+
 def _of_zip(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Member]:
     """The members of a zip archive; backslashes are between folders if no name has `/`, as of old Windows."""
     infos = archive.infolist()
     of_windows = not any("/" in info.filename for info in infos)
     for info in infos:
-        if info.filename != info.orig_filename:
+        if "\0" in info.orig_filename:
             raise zipfile.BadZipFile("a name with a zero byte")
-        name = info.filename.replace("\\", "/") if of_windows else info.filename
+        name = _name_of(info).replace("\\", "/") if of_windows else _name_of(info)
         encrypted = info.flag_bits & ENCRYPTED
         if not encrypted:
             archive.open(info).close()  # compares the name with that stored with the content

@@ -92,13 +92,7 @@ def unpack(archive: Path, raw: Path, *, folder: str | None = None, only: Wanted 
             archive.name, empty=folders - {parent for path in files for parent in path.parents}, hidden=hidden
         )
         if not files:
-            wanted = (
-                f"the folder {folder}"
-                if folder
-                else f"files below {only if isinstance(only, str) else ', '.join(only)}"
-                if only
-                else "files"
-            )
+            wanted = f"the folder {folder}" if folder else what_is_wanted(only)
             raise BadInput(f"{archive}: expected {wanted} in the archive, but it holds none; check the source.")
 
 
@@ -112,6 +106,11 @@ def is_data(relative: PurePosixPath, only: Wanted) -> bool:
     hidden = any(map(is_hidden, relative.parts))
     patterns = ["*"] if only is None else [only] if isinstance(only, str) else only
     return bool(relative.parts) and not hidden and any(fnmatch.fnmatch(relative.parts[0], one) for one in patterns)
+
+
+def what_is_wanted(only: Wanted) -> str:
+    """What a source should hold, for a message."""
+    return f"files below {only if isinstance(only, str) else ' or '.join(only)}" if only else "files"
 
 
 def log_passed_over(source: str, *, empty: Collection[PurePosixPath], hidden: int) -> None:
@@ -147,7 +146,7 @@ def _require_plain(member: Member, archive: Path) -> None:
     if member.kind == "other":
         raise BadInput(
             f"{archive}: expected plain files, but the member {member.name!r} is a link, a device, sparse or "
-            "encrypted; do not trust this archive."
+            "encrypted; pack the archive anew with the files themselves if it is yours, otherwise do not trust it."
         )
 
 

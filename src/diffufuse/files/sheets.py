@@ -98,7 +98,7 @@ def read_sheet(path: str | os.PathLike[str], columns: Sequence[str], *, what: st
     lines = [_plain(line) for line in read_lines(path, what=what)]
     while lines and not lines[-1].strip(" \t"):
         lines.pop()
-    seal = lines[0].strip() if lines and lines[0].startswith("#") else None
+    seal = lines[0].strip('\t "') if lines and lines[0].startswith(("#", '"#')) else None  # Excel quotes its comma
     if seal is not None and not SEAL.fullmatch(seal):
         raise BadInput(f"{path}, line 1: expected `# ROWS rows, sha256 DIGITS` or the header; remove the line.")
     first = int(seal is not None)

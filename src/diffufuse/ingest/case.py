@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.manifest import raw_folder_of, require_unchanged
+from diffufuse.fetch.manifest import fetched_folder_of, require_unchanged
 from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.digests import sha256_of
 from diffufuse.files.records import write_record
@@ -44,7 +44,7 @@ def ingest_case(
 
 
 def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[str, Any], folder: Path) -> None:
-    raw, reference = raw_folder_of(manifest), block["reference"]
+    raw, reference = fetched_folder_of(manifest), block["reference"]
     raw_case = format.open_case(raw, case, block)
     require_unchanged(manifest, raw_case.files, owns=raw_case.owns)
     for modality in block["modalities"]:

@@ -1,6 +1,5 @@
 """Which cases of a dataset are of one patient: by their headers, or as they hold the same files."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from diffufuse.errors import BadInput
 from diffufuse.fetch.manifest import raw_folder_of, read_manifest
 from diffufuse.files.names import first_of
 from diffufuse.ingest.formats import Format
-
-log = logging.getLogger(__name__)
+from diffufuse.logs import PROGRESS
 
 HEADERS, FILES = "their headers name one patient or one study", "they hold the same image files"
 
@@ -22,7 +20,7 @@ def patients_of(
 ) -> dict[str, str]:
     """Return a pseudonym of the patient of each case: the name of the first case of that patient.
 
-    Cases of one patient are logged, with the reason. What only a person can know stays open: whether cases that share
+    Cases of one patient are told, with the reason. What only a person can know stays open: whether cases that share
     nothing are of one patient, and whether an identifier that all share is but a placeholder.
 
     Args:
@@ -38,7 +36,7 @@ def patients_of(
     patients = {name: name for name in sorted(names)}
     for reason, groups in shared.items():
         for group in groups:
-            log.warning(
+            PROGRESS.warning(
                 "%d cases (%s) are drafted as one patient, as %s; if they are not, correct column patient.",
                 *(len(group), first_of(sorted(group)), reason),
             )
@@ -57,7 +55,7 @@ def _by_headers(
             for identity in format.identities(raw, name, block):
                 cases[identity].add(name)
         except BadInput as error:
-            log.warning("%s is drafted as a patient of its own: %s", name, error)
+            PROGRESS.warning("%s is drafted as a patient of its own: %s", name, error)
     return _several(_joined(identity, cases) for identity in cases)
 
 

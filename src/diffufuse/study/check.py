@@ -1,5 +1,6 @@
 """Check the configuration of a study before anything runs."""
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
         check_condition_settings(name, config["conditions"][name], code)
     for name in study["models"]:
         check_model(name, config, code)
-    read = {name: read_cohort(cohorts / f"{name}.tsv") for name in study["datasets"]}
+    read = {name: _read_sheet(name, cohorts) for name in study["datasets"]}
     for name, cohort in read.items():
         for fold in study["folds"]:
             if not (cohort.test(fold) and cohort.training(fold)):
@@ -77,6 +78,18 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
     return read
 
 
+def _read_sheet(name: str, cohorts: Path) -> Cohort:
+    """The cohort of a dataset; without a sheet, a refusal that says how to draft one."""
+    sheet = cohorts / f"{name}.tsv"
+    if not os.path.lexists(sheet):
+        raise BadInput(
+            f"{sheet}: expected a cohort sheet of {name}, but there is none; draft one by "
+            f"`snakemake results/ingest/{name}/cohort.tsv`, without the --configfile of a study that names {name}, "
+            "review it, and copy it there."
+        )
+    return read_cohort(sheet)
+
+
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
     """Cohorts of the transfer datasets that can be scored."""
     blocks, tested = config["datasets"], {}
@@ -88,7 +101,7 @@ def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], co
         for training_name in [
             training_name for training_name in trained if refusal(blocks[training_name], blocks[name]) is None
         ]:
-            tested[name] = read_cohort(cohorts / f"{name}.tsv")
+            tested[name] = _read_sheet(name, cohorts)
             _require_disjoint_patients(name, tested[name], training_name, trained[training_name])
     return tested
 

@@ -185,11 +185,13 @@ def _require_one_spelling(column: str, names: Iterable[str], path: Path) -> None
 
 
 def _require_folds_validated_in(cohort: Cohort, path: Path) -> None:
+    """Require that a fold tests a case, though it may be excluded by now; otherwise the fold is mistyped."""
+    folds = sorted({case.fold for case in (*cohort.cases, *cohort.excluded) if case.fold is not None})
     for case in cohort.cases:
-        if case.validates is not None and case.validates not in cohort.folds:
+        if case.validates is not None and case.validates not in folds:
             raise BadInput(
-                f"{path}: case {case.name} validates in fold {case.validates}, in which no case is tested; known are: "
-                f"{', '.join(map(str, cohort.folds)) or 'none'}."
+                f"{path}: case {case.name} validates in fold {case.validates}, in which no case is tested; write `-` "
+                f"or another fold; known are: {', '.join(map(str, folds)) or 'none'}."
             )
 
 
@@ -221,7 +223,7 @@ def draft_cohort(
         names: the cases.
         study_seed: seed of the shuffle.
         patients: case to patient; None, or an absent case, for cases that are a patient each.
-        folds: number of folds.
+        folds: number of folds; fewer patients have as many folds as they are.
         validation_share: share of validation patients, taken from the next fold.
 
     Returns:
@@ -229,8 +231,7 @@ def draft_cohort(
     """
     patient_of = {name: (patients or {}).get(name, name) for name in names}
     order = sorted(set(patient_of.values()), key=lambda patient: seed_of(study_seed, "fold", patient))
-    validated = round(len(order) * validation_share)
-    roles = {}
+    folds, validated, roles = min(folds, len(order)), round(len(order) * validation_share), {}
     for rank, patient in enumerate(order):
         fold, place = rank % folds, rank // folds
         roles[patient] = fold, (fold - 1) % folds if place < validated and folds > 1 else None

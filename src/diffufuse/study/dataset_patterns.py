@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from diffufuse.errors import BadInput
 from diffufuse.files.names import near
@@ -85,10 +86,11 @@ def check_files(place: str, block: Mapping[str, Any]) -> None:
 
 
 def check_source(place: str, source: Mapping[str, Any]) -> None:
-    """Check the names below a mirror or an archive.
+    """Check the names below a mirror or an archive, and the address of one.
 
     Raises:
-        BadInput: a name leaves the folder, or names more than the first folder where only that is compared.
+        BadInput: a name leaves the folder, or names more than the first folder where only that is compared; or the
+            address is none.
     """
     for key in ("mirror", "folder", "only"):
         names = source.get(key, ())
@@ -98,6 +100,23 @@ def check_source(place: str, source: Mapping[str, Any]) -> None:
                 fault = "a slash, and only the first name below the raw folder is compared"
             if fault:
                 raise BadInput(f"{place}.source.{key}: expected a name below the folder, got {fault}; correct it.")
+    fault = _no_address(source["url"]) if "url" in source else None
+    if fault:
+        raise BadInput(f"{place}.source.url: expected an https address of an archive, got {fault}; correct it.")
+
+
+def _no_address(url: str) -> str | None:
+    """Why a text is no address of an archive, without the text, in which a secret may be; None if it is one."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "one that cannot be read"
+    if not re.fullmatch("[!-~]+", url):
+        return "one with a space or a letter that an address writes with %, as %20"
+    if "@" in parts.netloc:
+        return "one with a password or a user in it"
+    return None if host else "one without a host"
 
 
 def _check_rule(place: str, rule: Mapping[str, Any], kind: str) -> None:

@@ -15,6 +15,26 @@ from diffufuse.study.annotations import is_number
 from diffufuse.study.dataset_patterns import dicom_keywords
 
 LONGEST_MESSAGE = 300
+# Type, pattern or other requirement of a schema to what a person does about a value that does not meet it.
+TYPES = {
+    "array": "write a list, as in [a, b]",
+    "object": "write names with their values, as in {a: 1}",
+    "string": "write a text, in quotes if it looks like a number",
+}
+PATTERNS = {
+    "^[a-z0-9_]+$": "write small letters, digits and `_`",
+    "^[a-z0-9.-]+$": "write small letters, digits, dots and hyphens",
+    "^[a-z0-9]+$": "write small letters and digits",
+    "^[A-Za-z0-9_-]+$": "write letters, digits, `_` and `-`",
+    r"\{case\}": "write {case} where the name of the case stands",
+}
+OTHERS = {
+    "required": "add it",
+    "minItems": "name at least one",
+    "minProperties": "name at least one",
+    "uniqueItems": "name each once",
+    "maxLength": "leave the key out, as another says that there is none",
+}
 
 
 def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
@@ -39,7 +59,7 @@ def check_form(content: Any, schema: Mapping[str, Any], *, where: str) -> None:
     place = ".".join(str(step) for step in (where, *error.absolute_path))
     long = len(error.message) >= LONGEST_MESSAGE
     message = f"expected another form: {error.validator}" if long else printable(error.message)
-    raise BadInput(f"{printable(place)}: {message}{_hint(error)}")
+    raise BadInput(f"{printable(place)}: {message}{_hint(error, where)}")
 
 
 def _as_json(content: Any, where: str) -> Any:
@@ -53,8 +73,8 @@ def _as_json(content: Any, where: str) -> Any:
         ) from error
 
 
-def _hint(error: ValidationError) -> str:
-    """The end of the sentence: what to do about an unknown key or choice, or a number that came as text."""
+def _hint(error: ValidationError, where: str) -> str:
+    """The end of the sentence: what to do."""
     if error.validator == "additionalProperties":
         known, tags = error.schema.get("properties", {}), error.schema.get("patternProperties", {})
         unknown = [key for key in error.instance if key not in known and not any(re.search(tag, key) for tag in tags)]
@@ -63,16 +83,23 @@ def _hint(error: ValidationError) -> str:
             return f"{hint or ';'} known are DICOM keywords such as SeriesDescription, and {', '.join(known)}."
         return instead(unknown[0], known) if known else "."
     if error.validator == "enum":
-        return f"{near(error.instance, error.validator_value)}."
+        return near(error.instance, error.validator_value) or "."
     wanted, instance = error.validator_value if error.validator == "type" else None, str(error.instance)
     if wanted in ("integer", "number") and isinstance(error.instance, str) and _number(instance) is not None:
-        if not re.fullmatch(r"-?[0-9.]+", instance):
+        if not re.fullmatch(r"-?[0-9.]+", instance) or where != "config":
             return "; write the number in plain digits, without quotes."
         return (
             "; --config gives texts for what is in braces, so write it into a file that --configfile names, "
             "without quotes."
         )
-    return "."
+    texts = {"type": TYPES, "pattern": PATTERNS}.get(error.validator, {})
+    advice = texts.get(str(error.validator_value)) or (OTHERS.get(error.validator) if _says_one_thing(error) else None)
+    return f"; {advice}." if advice else "."
+
+
+def _says_one_thing(error: ValidationError) -> bool:
+    """Whether a failed requirement asks for something rather than nothing, or for nothing rather than something."""
+    return not isinstance(error.validator_value, int) or error.validator_value == (error.validator != "maxLength")
 
 
 def _number(text: str) -> float | None:

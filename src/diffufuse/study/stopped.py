@@ -1,10 +1,13 @@
 """Report the cases that failed in a run, with reasons, and how to exclude them."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffufuse.errors import BadInput
+from diffufuse.files.sheets import read_sheet, seal_of
 from diffufuse.study.cohorts import COLUMNS, Case, Cohort, cells_of
 
 REFUSAL = re.compile(r"ERROR diffufuse\.logs: (.+)")
@@ -32,7 +35,8 @@ class Stopped:
         """The line that excludes the case in its cohort sheet, with the reason, for review."""
         sentence = re.split(r":\s", self.reason, maxsplit=1)[-1].rsplit(";", 1)[0]
         short = sentence if len(sentence) <= LONGEST_REASON else sentence[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
-        plain = "".join(character if character.isprintable() else " " for character in short)
+        composed = unicodedata.normalize("NFC", short)  # as the sheet is read
+        plain = "".join(character if character.isprintable() else " " for character in composed).strip()
         return "\t".join([*cells_of(self.case)[:-1], f"{self.stage}: {plain}"])
 
 
@@ -72,8 +76,20 @@ def closing_message(stopped: list[Stopped], *, sheet: str) -> str:
         lines += ["", *(f"  {entry.case.name}, {entry.stage}: {entry.reason}" for entry in of_dataset), ""]
         lines += [
             f"Mend them, or go on without them: in {sheet.format(dataset=dataset)}, let these lines take the place of "
-            f"theirs (columns {', '.join(COLUMNS)}). Excluded cases are counted in every table. If the sheet begins "
-            "with `#`, the next run says which first line belongs to the new rows.",
+            f"theirs (columns {', '.join(COLUMNS)}). Excluded cases are counted in every table."
+            f"{_first_line(Path(sheet.format(dataset=dataset)), of_dataset)}",
             *(entry.sheet_line for entry in of_dataset),
         ]
     return "\n".join(lines)
+
+
+def _first_line(sheet: Path, stopped: list[Stopped]) -> str:
+    """A sentence with the line that seals the sheet once all stopped cases are excluded; empty if it has no seal."""
+    lines = {entry.case.name: entry.sheet_line.split("\t") for entry in stopped}
+    try:
+        read = read_sheet(sheet, COLUMNS, what="a cohort sheet")
+    except BadInput:
+        return ""
+    rows = [[row.cells[column] for column in COLUMNS] for row in read.rows]
+    seal = seal_of(COLUMNS, [lines.get(cells[0], cells) for cells in rows])
+    return f" The sheet's first line is then `{seal}`, if all of them are taken." if read.seal else ""

@@ -55,7 +55,12 @@ def ensure_experiment(client: MlflowClient, folder: str | os.PathLike[str], name
 
 
 def _require_no_credentials(uri: str) -> None:
-    address = urlsplit(uri)
+    try:
+        address = urlsplit(uri)
+    except ValueError:
+        raise BadInput(
+            "MLFLOW_TRACKING_URI: expected an address or a folder, got what is neither; correct it."
+        ) from None
     if address.username or address.password or parse_qsl(address.query, keep_blank_values=True):
         raise BadInput(
             "MLFLOW_TRACKING_URI: expected an address without user, password and parameters, which logs would show; "

@@ -9,10 +9,11 @@ from typing import Any
 from diffufuse.errors import BadInput
 from diffufuse.fetch.disk import FULL, full_disk_reported, require_space
 from diffufuse.fetch.extent import Extent
-from diffufuse.fetch.unpacking import Wanted, is_archive, is_data, log_passed_over, unpack
+from diffufuse.fetch.unpacking import Wanted, is_archive, is_data, log_passed_over, unpack, what_is_wanted
 from diffufuse.files.atomic import atomic_path
 from diffufuse.files.digests import sha256_of
-from diffufuse.files.tree import Tree, tree_of
+from diffufuse.files.names import near
+from diffufuse.files.tree import Tree, entries_of, tree_of
 from diffufuse.logs import PROGRESS, Progress
 
 THREADS = 4
@@ -70,9 +71,18 @@ def find_mirror(mirror: Path, source: Mapping[str, Any]) -> Path:
     if local_copy is None:
         names = " or ".join(mirror_names(source))
         raise BadInput(
-            f"{mirror}: expected the dataset as {names}, but there is no such folder or archive; correct the mirror."
+            f"{mirror}: expected the dataset as {names}, but there is no such folder or archive"
+            f"{_instead(mirror, mirror_names(source))}; correct the mirror, or source.mirror in config/datasets.yaml."
         )
     return local_copy
+
+
+def _instead(mirror: Path, names: list[str]) -> str:
+    """What is in the mirror under a name like one of those, if anything; a dataset's names are no patient's."""
+    if not mirror.is_dir():
+        return ", nor the mirror itself"
+    there = [entry.name for entry in entries_of(mirror)]
+    return next((hint.rstrip("?") for name in names if (hint := near(name, there))), "")
 
 
 def bring(local_copy: Path, raw: Path, *, folder: str | None, only: Wanted) -> None:
@@ -94,6 +104,11 @@ def bring(local_copy: Path, raw: Path, *, folder: str | None, only: Wanted) -> N
         unpack(local_copy, raw, folder=folder, only=only)
         return
     chosen = _chosen(local_copy, only)
+    if not chosen.files:
+        raise BadInput(
+            f"{local_copy}: expected {what_is_wanted(only)} in the folder, but it holds none; correct the mirror or "
+            "the dataset's block."
+        )
     log_passed_over(local_copy.name, empty=[PurePosixPath(name) for name in chosen.empty], hidden=chosen.hidden)
     _copy_all(chosen.files, [raw / path.relative_to(local_copy) for path in chosen.files])
 
@@ -116,8 +131,6 @@ def _chosen(local_copy: Path, only: Wanted) -> Tree:
 
 
 def _copy_all(files: list[Path], copies: list[Path]) -> None:
-    if not files:
-        return
     pairs = list(zip(files, copies, strict=True))
     missing = sum(file.stat().st_size for file, copy in pairs if not copy.exists())
     require_space(copies[0].parent, missing, what="the copy")

@@ -154,11 +154,14 @@ def renumbered(array: np.ndarray, block: Mapping[str, Any], path: Path) -> np.nd
             f"{first_of(unknown)}; add them to annotation.values in datasets.yaml or correct the file."
         )
     labels = [mapping[int(number)] for number in values]
-    if len(set(labels)) < len(labels):
-        raise BadInput(
-            f"{path}: expected one number per label, but the values {', '.join(map(str, values))} name one "
-            "label twice; the file mixes two releases of the dataset."
-        )
+    for label in labels:
+        numbers = [str(number) for number, other in zip(values, labels, strict=True) if other == label]
+        if len(numbers) > 1:
+            raise BadInput(
+                f"{path}: expected one number for each label, but {' and '.join(numbers)} are both one label in "
+                "annotation.values, as if the file mixed two releases of the dataset; correct the file, or give each "
+                "number a label of its own and unite them in a region."
+            )
     renumbered_array = np.zeros(array.shape, np.uint8)
     for number, label in zip(values, labels, strict=True):
         renumbered_array[array == number] = label
