@@ -33,7 +33,7 @@ def row(*cells: str) -> str:
     return HEADER + "A\tA\t0\t-\t\t-\n" + "\t".join(cells) + "\n"
 
 
-def sealed(change: Callable[[str], str]) -> Callable[[Path], None]:
+def with_checksum(change: Callable[[str], str]) -> Callable[[Path], None]:
     """A sheet as the library writes it, changed by hand."""
 
     def make(folder: Path) -> None:
@@ -193,23 +193,34 @@ FAULTS = [
         "two cases that differ in capitals", row("a", "B", "0", "-", "", "-"), "one spelling of each case, got A and a"
     ),
     sheet("a patient in two spellings", row("B", "a ", "0", "-", "", "-"), "one spelling of each patient, got A and a"),
-    # the seal
-    sheet("sealed and untouched", sealed(lambda whole: whole)),
-    sheet("sealed, with other line ends and a byte order mark", sealed(lambda t: "\ufeff" + t.replace("\n", "\r\n"))),
+    # the checksum
+    sheet("a checksum, and nothing changed", with_checksum(lambda whole: whole)),
     sheet(
-        "sealed, and a row is lost",
-        sealed(lambda t: t[: t.index("C\tC")]),
+        "a checksum, with other line ends and a byte order mark",
+        with_checksum(lambda t: "\ufeff" + t.replace("\n", "\r\n")),
+    ),
+    sheet(
+        "a checksum, and a row is lost",
+        with_checksum(lambda t: t[: t.index("C\tC")]),
         "got 2 rows of which .* write `# 2 rows, sha",
     ),
     sheet(
-        "sealed, and a letter differs", sealed(lambda t: t.replace("Zür", "Zur")), "line 1: expected the rows that this"
+        "a checksum, and a letter differs",
+        with_checksum(lambda t: t.replace("Zür", "Zur")),
+        "line 1: expected the rows of this",
     ),
     sheet(
-        "sealed, and a fold differs", sealed(lambda t: t.replace("B\t1", "B\t0").replace("0\t0", "0\t-")), "one or more"
+        "a checksum, and a fold differs",
+        with_checksum(lambda t: t.replace("B\t1", "B\t0").replace("0\t0", "0\t-")),
+        "one or more",
     ),
-    sheet("sealed, and the seal in quotes by a spreadsheet", sealed(lambda t: '"' + t.replace("\n", '"\t\t\n', 1))),
     sheet(
-        "a damaged seal", sealed(lambda t: t.replace("rows,", "row,")), "line 1: expected `# ROWS rows, sha256 DIGITS`"
+        "a checksum, itself in quotes by a spreadsheet", with_checksum(lambda t: '"' + t.replace("\n", '"\t\t\n', 1))
+    ),
+    sheet(
+        "a damaged checksum",
+        with_checksum(lambda t: t.replace("rows,", "row,")),
+        "line 1: expected `# ROWS rows, sha256 DIGITS`",
     ),
     # the other hand-edited table
     value("a value in Arabic digits", values("t", "1", "r", "dice", "٣", "%", "sts", ""), r"value, got U\+0663"),

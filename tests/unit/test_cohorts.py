@@ -106,8 +106,8 @@ def test_an_excluded_case_takes_no_part_and_is_counted(tmp_path):
     assert count_excluded([path]) == {"cohort": 1}
     assert read_patients([path]) == {"A": "A", "C": "C"}
     write_cohort(cohort, tmp_path / "again.tsv")
-    seal, _, rows = (tmp_path / "again.tsv").read_text().partition("\n")
-    assert seal.startswith("# 3 rows, sha256 ")
+    checksum, _, rows = (tmp_path / "again.tsv").read_text().partition("\n")
+    assert checksum.startswith("# 3 rows, sha256 ")
     assert rows == path.read_text()
 
 
@@ -212,7 +212,7 @@ def test_a_cohort_that_would_not_be_read_back_is_not_written(tmp_path, cases, to
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_sheet_without_a_seal_is_refused_or_read_and_never_a_traceback(tmp_path):
+def test_a_damaged_sheet_without_a_checksum_is_refused_or_read_and_never_a_traceback(tmp_path):
     path = sheet(tmp_path, HEADER + "".join(f"P-{n}\tP-{n}\t{n % 3}\t{(n + 1) % 3}\tBonn\t-\n" for n in range(9)))
     refused = 0
     for _, content in damages(path.read_bytes(), tries=500, seed=3):
@@ -226,7 +226,7 @@ def test_a_damaged_sheet_without_a_seal_is_refused_or_read_and_never_a_traceback
     assert refused > 400
 
 
-def test_the_line_that_a_refusal_offers_seals_the_edited_sheet_and_its_removal_opens_it(tmp_path):
+def test_the_line_that_a_refusal_offers_is_that_of_the_edited_sheet_and_may_be_removed(tmp_path):
     path = tmp_path / "cohort.tsv"
     write_cohort(Cohort(tuple(Case(name, name, 0, None, "") for name in "ABC")), path)
     _, _, rows = path.read_text().partition("\n")

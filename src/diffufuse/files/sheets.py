@@ -1,6 +1,6 @@
 """Sheets that people edit: tab-separated text without quoting, of which every cell of every row is checked.
 
-The first line may be a seal, `# 27 rows, sha256 0123456789abcdef`. A sheet that the library writes has one, so that a
+The first line may be a checksum, `# 27 rows, sha256 0123456789abcdef`. A sheet that the library writes has one, so that a
 row that was lost or a letter that was changed by accident is noticed; a sheet without it is read all the same.
 """
 
@@ -21,7 +21,7 @@ from diffufuse.files.texts import described, odd_character, read_lines
 NONE = "-"
 # Editors turn hyphens into these; alone in a cell all mean none.
 DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
-SEAL = re.compile(r"# [0-9]+ rows, sha256 [0-9a-f]{16}")
+CHECKSUM = re.compile(r"# [0-9]+ rows, sha256 [0-9a-f]{16}")
 DIGITS = 16
 SPREADSHEET_ERROR = re.compile(r"#(NAME\?|REF!|VALUE!|N/A|DIV/0!|NUM!|NULL!)")
 LONGEST_SHOWN = 30
@@ -48,31 +48,31 @@ class Sheet:
         path: the file.
         columns: in the order of the reader, not of the file.
         rows: without empty lines at the end.
-        seal: first line of a sealed sheet; None of one without a seal.
+        checksum: first line of a sheet with a checksum; None of one without.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    seal: str | None
+    checksum: str | None
 
-    def require_seal_kept(self) -> None:
-        """Check that the rows are those that were sealed; checked last, as the fault of a row says more.
+    def require_checksum(self) -> None:
+        """Check that the rows are those of the checksum; checked last, as the fault of a row says more.
 
         Raises:
-            BadInput: a row or a cell differs; the message gives the seal of the rows as they are.
+            BadInput: a row or a cell differs; the message gives the checksum of the rows as they are.
         """
-        seal = seal_of(self.columns, [[row.cells[column] for column in self.columns] for row in self.rows])
-        if self.seal not in (None, seal):
+        checksum = checksum_of(self.columns, [[row.cells[column] for column in self.columns] for row in self.rows])
+        if self.checksum not in (None, checksum):
             raise BadInput(
-                f"{self.path}, line 1: expected the rows that this line seals, got {len(self.rows)} rows of which one "
-                f"or more were changed, added or lost; if all are meant as they are, write `{seal}` there, or remove "
+                f"{self.path}, line 1: expected the rows of this checksum, got {len(self.rows)} rows of which one "
+                f"or more were changed, added or lost; if all are meant as they are, write `{checksum}` there, or remove "
                 "the line."
             )
 
 
-def seal_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The line that seals rows: their number, and the start of the SHA-256 of header and cells in order."""
+def checksum_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The checksum line of rows: their number, and the start of the SHA-256 of header and cells in order."""
     lines = ["\t".join(cells) for cells in (columns, *rows)]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return f"# {len(lines) - 1} rows, sha256 {digest[:DIGITS]}"
@@ -98,21 +98,21 @@ def read_sheet(path: str | os.PathLike[str], columns: Sequence[str], *, what: st
     lines = [_plain(line) for line in read_lines(path, what=what)]
     while lines and not lines[-1].strip(" \t"):
         lines.pop()
-    seal = lines[0].strip('\t "') if lines and lines[0].startswith(("#", '"#')) else None  # Excel quotes its comma
-    if seal is not None and not SEAL.fullmatch(seal):
+    checksum = lines[0].strip('\t "') if lines and lines[0].startswith(("#", '"#')) else None  # Excel quotes its comma
+    if checksum is not None and not CHECKSUM.fullmatch(checksum):
         raise BadInput(f"{path}, line 1: expected `# ROWS rows, sha256 DIGITS` or the header; remove the line.")
-    first = int(seal is not None)
+    first = int(checksum is not None)
     if len(lines) <= first:
         raise BadInput(f"{path}: expected {what}, but the file is empty; write a header and one row per line.")
     header = _header(lines[first], columns, f"{path}, line {first + 1}")
     rows = tuple(
         _row(line, header, f"{path}, line {number}") for number, line in enumerate(lines[first + 1 :], start=first + 2)
     )
-    return Sheet(path, tuple(columns), rows, seal)
+    return Sheet(path, tuple(columns), rows, checksum)
 
 
 def write_sheet(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a sheet with its seal, atomically.
+    """Write a sheet with its checksum, atomically.
 
     Raises:
         BadInput: a cell would not be read back as it is.
@@ -123,7 +123,7 @@ def write_sheet(path: str | os.PathLike[str], columns: Sequence[str], rows: Iter
         read = _row("\t".join(cells), columns, where).cells
         if [read.get(column) for column in columns] != cells:
             raise BadInput(f"{where}: expected cells without spaces around them and with composed letters; mend them.")
-    lines = [seal_of(columns, texts), *("\t".join(cells) for cells in (columns, *texts))]
+    lines = [checksum_of(columns, texts), *("\t".join(cells) for cells in (columns, *texts))]
     with atomic_path(path) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 

@@ -62,7 +62,7 @@ def read_reported(path: str | os.PathLike[str]) -> pd.DataFrame:
     twice = [key for key, count in Counter(tuple(row[name] for name in IDENTITY) for row in rows).items() if count > 1]
     if twice:
         raise BadInput(f"{path}: expected each value once, got twice {', '.join(twice[0])}; remove one row.")
-    sheet.require_seal_kept()
+    sheet.require_checksum()
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 

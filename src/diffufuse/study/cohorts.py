@@ -87,11 +87,11 @@ def read_cohort(path: str | os.PathLike[str]) -> Cohort:
     Raises:
         BadInput: the sheet is empty or excludes all, a column or name is malformed, a case is duplicated, two names
             differ in case alone, the examinations of one patient are spread over test, validation and training, a
-            case validates in a fold that tests nobody, or the rows are not those that were sealed.
+            case validates in a fold that tests nobody, or the rows are not those of the checksum.
     """
     sheet = read_sheet(path, COLUMNS, what="a cohort sheet")
     cohort = _cohort_of(sheet.rows, sheet.path)
-    sheet.require_seal_kept()
+    sheet.require_checksum()
     return cohort
 
 
@@ -244,7 +244,7 @@ def draft_cohort(
 
 
 def write_cohort(cohort: Cohort, path: str | os.PathLike[str]) -> None:
-    """Write a cohort sheet with its seal, sorted by case.
+    """Write a cohort sheet with its checksum, sorted by case.
 
     Raises:
         BadInput: `read_cohort` would not read it back.

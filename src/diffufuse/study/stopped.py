@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffufuse.errors import BadInput
-from diffufuse.files.sheets import read_sheet, seal_of
+from diffufuse.files.sheets import read_sheet, checksum_of
 from diffufuse.study.cohorts import COLUMNS, Case, Cohort, cells_of
 
 REFUSAL = re.compile(r"ERROR diffufuse\.logs: (.+)")
@@ -84,12 +84,12 @@ def closing_message(stopped: list[Stopped], *, sheet: str) -> str:
 
 
 def _first_line(sheet: Path, stopped: list[Stopped]) -> str:
-    """A sentence with the line that seals the sheet once all stopped cases are excluded; empty if it has no seal."""
+    """A sentence with the checksum line of the sheet once all stopped cases are excluded; empty if it has no checksum."""
     lines = {entry.case.name: entry.sheet_line.split("\t") for entry in stopped}
     try:
         read = read_sheet(sheet, COLUMNS, what="a cohort sheet")
     except BadInput:
         return ""
     rows = [[row.cells[column] for column in COLUMNS] for row in read.rows]
-    seal = seal_of(COLUMNS, [lines.get(cells[0], cells) for cells in rows])
-    return f" The sheet's first line is then `{seal}`, if all of them are taken." if read.seal else ""
+    checksum = checksum_of(COLUMNS, [lines.get(cells[0], cells) for cells in rows])
+    return f" The sheet's first line is then `{checksum}`, if all of them are taken." if read.checksum else ""
