@@ -1,7 +1,7 @@
 """Sheets that people edit: tab-separated text without quoting, of which every cell of every row is checked.
 
-The first line may be a checksum, `# 27 rows, sha256 0123456789abcdef`. A sheet that the library writes has one, so that a
-row that was lost or a letter that was changed by accident is noticed; a sheet without it is read all the same.
+The first line may be a checksum, `# 27 rows, sha256 0123456789abcdef`. A sheet that the library writes has one, so that
+a row that was lost or a letter that was changed by accident is noticed; a sheet without it is read all the same.
 """
 
 import hashlib
@@ -65,9 +65,9 @@ class Sheet:
         checksum = checksum_of(self.columns, [[row.cells[column] for column in self.columns] for row in self.rows])
         if self.checksum not in (None, checksum):
             raise BadInput(
-                f"{self.path}, line 1: expected the rows of this checksum, got {len(self.rows)} rows of which one "
-                f"or more were changed, added or lost; if all are meant as they are, write `{checksum}` there, or remove "
-                "the line."
+                f"{self.path}, line 1: expected the rows of this checksum, got {len(self.rows)} rows of which "
+                f"one or more were changed, added or lost; if all are meant as they are, write `{checksum}` there, or "
+                "remove the line."
             )
 
 

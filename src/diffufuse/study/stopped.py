@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffufuse.errors import BadInput
-from diffufuse.files.sheets import read_sheet, checksum_of
+from diffufuse.files.sheets import checksum_of, read_sheet
 from diffufuse.study.cohorts import COLUMNS, Case, Cohort, cells_of
 
 REFUSAL = re.compile(r"ERROR diffufuse\.logs: (.+)")
@@ -84,7 +84,7 @@ def closing_message(stopped: list[Stopped], *, sheet: str) -> str:
 
 
 def _first_line(sheet: Path, stopped: list[Stopped]) -> str:
-    """A sentence with the checksum line of the sheet once all stopped cases are excluded; empty if it has no checksum."""
+    """A sentence with the checksum line of the sheet once all stopped cases are excluded; empty if it has none."""
     lines = {entry.case.name: entry.sheet_line.split("\t") for entry in stopped}
     try:
         read = read_sheet(sheet, COLUMNS, what="a cohort sheet")
