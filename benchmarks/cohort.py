@@ -111,7 +111,7 @@ def make_metrics(folder: Path, cases: int) -> None:
 
 def find(folder: Path, cases: int) -> None:
     """Find the cases in the raw folder, propose a cohort sheet, write it, read it and ask for every fold."""
-    names = FORMATS["nifti"].find_cases(raw_of(folder), BLOCK)
+    names = FORMATS["nifti"].list_cases(raw_of(folder), BLOCK).names
     write_cohort(draft_cohort(names, study_seed=0), folder / "found.tsv")
     cohort = read_cohort(folder / "found.tsv")
     assert len([name for fold in cohort.folds for name in cohort.test(fold)]) == cases

@@ -2,7 +2,7 @@
 
 
 class BadInput(ValueError):
-    """A fault of the input, told in one sentence: which file, what was expected, what to do.
+    """A fault of the input, in one sentence: which file, what was expected, what to do.
 
     The sentence is printable and on one line, whatever the names of the files in it.
     """

@@ -109,11 +109,6 @@ def of_another_study(header: Dataset) -> None:
     header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].ReferencedSOPInstanceUID = PLANTED
 
 
-def without_series(header: Dataset) -> None:
-    (study,) = header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence
-    study.RTReferencedSeriesSequence = []
-
-
 def finely_drawn(header: Dataset) -> None:
     """Makes a contour longer than a decimal string in explicit little endian can be, so that it is stored as UN."""
     contour = header.ROIContourSequence[0].ContourSequence[0]
@@ -169,11 +164,6 @@ REFUSED: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
         "annotation of t1, but it refers to another series; set `drawn_on`",
     ),
     "a structure set that refers to another study": (case_with(("RT", of_another_study)), BLOCK, "the study of t1"),
-    "a structure set that refers to another study, and to no series": (
-        case_with(("RT", of_another_study), ("RT", without_series)),
-        OWN_STUDY,
-        "the study of t1",
-    ),
     "contours drawn on another modality of the frame": (
         case_with(),
         block_with(annotation={"drawn_on": "t2"}),
@@ -213,19 +203,19 @@ READ: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
         case_with(*((name, {"PatientID": None}) for name in ("CT", "T1", "T2", "RT"))),
         BLOCK,
     ),
+    "a structure set without the issuer of its PatientID": (
+        case_with(*((name, {"IssuerOfPatientID": "hospital"}) for name in ("CT", "T1", "T2"))),
+        BLOCK,
+    ),
     "a structure set without a PatientID in the study of its image": (case_with(("RT", {"PatientID": None})), BLOCK),
     "a structure set that refers to nothing, in the study of its image": (case_with(("RT", without_references)), BLOCK),
     "a structure set in a study of its own, which the block says": (case_with(("RT", ELSEWHERE)), OWN_STUDY),
-    "what follows lies in another frame, and the block says how it is aligned": (case_with(("T2", FRAME)), ALIGNED),
-    "a T2 of another study in one frame, and the block says how it is aligned": (case_with(("T2", ELSEWHERE)), ALIGNED),
-    "a structure set that refers to another study for its series, where the block says that they are filed apart": (
+    "a structure set that names its image in another study, which the block says": (
         case_with(("RT", of_another_study)),
         OWN_STUDY,
     ),
-    "images with an issuer of the PatientID, and a structure set without": (
-        case_with(*((name, {"IssuerOfPatientID": PLANTED}) for name in ("CT", "T1", "T2"))),
-        BLOCK,
-    ),
+    "what follows lies in another frame, and the block says how it is aligned": (case_with(("T2", FRAME)), ALIGNED),
+    "a T2 of another study in one frame, and the block says how it is aligned": (case_with(("T2", ELSEWHERE)), ALIGNED),
     "a sex that is not known, and a date of birth of zeros": (
         case_with(("CT", {"PatientSex": "U"}), ("RT", {"PatientSex": "N", "PatientBirthDate": "00000000"})),
         BLOCK,

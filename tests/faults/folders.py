@@ -13,6 +13,7 @@ from diffufuse.fetch.sources import copy
 from diffufuse.files import tree
 from diffufuse.ingest.formats import FORMATS
 from diffufuse.ingest.formats.listing import write_names
+from diffufuse.study.cohorts import draft_cohort, write_cohort
 from faults import Fault
 from faults.geometry import save, slice_of
 
@@ -79,6 +80,7 @@ def drafted(block: dict[str, object] = NIFTI) -> Callable[[Path], object]:
         form = FORMATS[str(block["format"])]
         listing = form.list_cases(raw, block)
         write_names(listing, folder / "names.tsv")
+        write_cohort(draft_cohort(listing.names, study_seed=1), folder / "cohort.tsv")
         for name in listing.names:
             opened = form.open_case(raw, name, block)
             require_unchanged(manifest, opened.files, owns=opened.owns)
@@ -90,7 +92,7 @@ def drafted(block: dict[str, object] = NIFTI) -> Callable[[Path], object]:
 
 def listed(block: dict[str, object] = NIFTI) -> Callable[[Path], object]:
     """List the cases of a raw folder that was filled by hand."""
-    return lambda folder: FORMATS[str(block["format"])].find_cases(folder / "mirror/our", block)
+    return lambda folder: FORMATS[str(block["format"])].list_cases(folder / "mirror/our", block).names
 
 
 def opened(case: str, block: dict[str, object] = NIFTI) -> Callable[[Path], object]:
@@ -218,6 +220,7 @@ FAULTS = [
         for what, names, right in [
             ("a dot, a space and an umlaut", ("Patient 1", UMLAUT[0]), are("Muller-2", "Patient-1")),
             ("an umlaut as macOS writes it", (UMLAUT[1],), are("Muller-2")),
+            ("a sign at the start", ("_A", "(B) 2"), are("A", "B--2")),
             ("all that a name may have", ODD, lambda found: sorted(found) == sorted(NAMED)),
         ]
         for form, block in [("nifti", NIFTI), ("dicom", DICOM)]
@@ -225,6 +228,7 @@ FAULTS = [
     ),
     Fault("cases: an umlaut in two encodings", cases(*UMLAUT), drafted(), r"stands twice \(Mu.*ller\.2, Müller\.2\)"),
     Fault("cases: names that differ in signs", dicom("A 1/1.dcm", "A_1/1.dcm"), drafted(DICOM), r"twice \(A 1, A_1\)"),
+    Fault("cases: names that differ in a sign at the start", cases("A", "_A"), drafted(), r"twice \(A, _A\)"),
     Fault("cases: names that differ in case", cases("A1", "a1"), drafted(), r"stands twice \(A1, a1\)"),
     Fault(
         "cases: two folders of one, opened", dicom("A-1/1.dcm", "A_1/1.dcm"), opened("A-1", DICOM), r"twice \(A-1, A_1"

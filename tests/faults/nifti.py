@@ -97,7 +97,7 @@ def read_image(folder):
 
 
 def read_labels(folder):
-    [name] = nifti.find_cases(folder, BRATS)
+    [name] = nifti.list_cases(folder, BRATS).names
     opened = nifti.open_case(folder, name, BRATS)
     return opened.read_labels(opened.read_image("t1c")[0])[0]
 

@@ -198,6 +198,23 @@ def cut_before_contours(folder: Path) -> None:
     path.write_bytes(content[: content.index(b"\x06\x30\x39\x00")])
 
 
+def with_group_length(folder: Path) -> None:
+    """The first item begins with the length of its group, a retired element that pydicom does not write."""
+    path = write_contours(folder, [("GTV_Mass", [Contour()])])
+    content, length = path.read_bytes(), b"\x06\x30\x00\x00UL\x04\x00\x62\x00\x00\x00"
+    place = content.index(b"\x06\x30\x22\x00IS")
+    for end in (place, place - 8):  # lengths of the item and of the sequence
+        larger = int.from_bytes(content[end - 4 : end], "little") + len(length)
+        content = content[: end - 4] + larger.to_bytes(4, "little") + content[end:]
+    path.write_bytes(content[:place] + length + content[place:])
+
+
+def wide_spaces(dataset: Dataset) -> None:
+    """A full-width space of a Japanese keyboard and a no-break space, which are no control characters."""
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.StructureSetROISequence[0].ROIName = "GTV_Mass\u3000\u816b\u760d\u00a01"
+
+
 def copied(folder: Path) -> None:
     path = write_contours(folder, [("GTV_Mass", [Contour()])])
     (folder / "RS" / "2.dcm").write_bytes(path.read_bytes())
@@ -301,6 +318,8 @@ CONTOURS = [
     refused("contour offset", first_contour(ContourOffsetVector=["0", "0", "3"]), "got a ContourOffsetVector"),
     refused("structure set cut short", cut_short, "expected a whole DICOM file"),
     refused("structure set cut short before its contours", cut_before_contours, "ends before its contours do"),
+    mended("ROI name with wide spaces", altered(wide_spaces), mass(OUTER_VOXELS)),
+    mended("item with the length of its group", with_group_length, mass(OUTER_VOXELS)),
     refused("two files in one series", copied, "expected one file in a RTSTRUCT series, got 2"),
 ]
 

@@ -489,6 +489,11 @@ def test_all_catalogues_of_the_repository_pass():
     check_catalogues(json.loads(json.dumps(CONFIG)), CODE)
 
 
+def test_patterns_that_differ_in_the_case_of_an_escape_are_two():
+    rois = {"mass": r"^GTV\d", "edema": r"^GTV\D"}
+    check_dataset("phantom", change(CONFIG, "datasets/phantom/annotation/rois", rois)["datasets"]["phantom"])
+
+
 def test_a_pattern_of_contours_may_say_that_several_are_one_label():
     rois = {"edema": "GTV_Edema", "mass": {"pattern": "GTV_Mass", "several": "union"}}
     check_dataset("phantom", change(CONFIG, "datasets/phantom/annotation/rois", rois)["datasets"]["phantom"])

@@ -39,7 +39,7 @@ def touch(folder, *paths):
 )
 def test_cases_are_found_by_the_patterns_of_their_files(tmp_path, patterns, files, cases):
     touch(tmp_path, *files)
-    assert nifti.find_cases(tmp_path, block_of(*patterns)) == cases
+    assert nifti.list_cases(tmp_path, block_of(*patterns)).names == cases
 
 
 def test_the_first_pattern_that_has_a_file_is_taken(tmp_path):
@@ -82,7 +82,7 @@ def test_a_channel_of_a_4d_file_is_read_alone(tmp_path):
 )
 def test_every_nifti_dataset_with_a_real_patient_is_read(shared_data, dataset, folder, case, numbers):
     raw, block = shared_data / folder, BLOCKS[dataset]
-    assert case in nifti.find_cases(raw, block)
+    assert case in nifti.list_cases(raw, block).names
     opened = nifti.open_case(raw, case, block)
     images = {name: opened.read_image(name)[0] for name in block["modalities"]}
     assert len({image.array.tobytes() for image in images.values()}) == len(images)

@@ -213,7 +213,7 @@ def test_a_file_that_was_never_fetched_is_refused(raw, tmp_path):
 @pytest.mark.real
 def test_the_27_patients_are_found_with_all_three_modalities(shared_data):
     raw, block = shared_data / "sts_ibsi" / "nifti", BLOCKS["sts_ibsi"]
-    cases = nifti.find_cases(raw, block)
+    cases = nifti.list_cases(raw, block).names
     assert len(cases) == 27
     assert all(case.startswith("STS-") for case in cases)
     opened = nifti.open_case(raw, "STS-002", block)

@@ -33,7 +33,7 @@ def drafted(raw, caplog):
     def find(format="dicom", block=None):
         manifest = raw.with_name("legs.manifest.tsv")
         write_manifest(manifest, contents_of(raw), address="here")
-        names = FORMATS[format].find_cases(raw, block or {})
+        names = FORMATS[format].list_cases(raw, block or {}).names
         with caplog.at_level(logging.WARNING):
             patients = patients_of(FORMATS[format], manifest, names, block=block or {})
         assert PLANTED not in caplog.text
@@ -59,7 +59,7 @@ def test_two_folders_of_one_patient_id_are_one_patient(raw, drafted):
         write_visit(raw, case, patient=patient, study=f"1.2.{ord(case[0])}")
     patients, logged = drafted()
     assert patients == {"A-1": "A-1", "B-1": "B-1", "C-1": "A-1"}
-    assert "A-1 and C-1 are drafted as one patient, as their headers name one patient or one study" in logged
+    assert "2 cases (A-1, C-1) are drafted as one patient, as their headers name one patient or one study" in logged
 
 
 def test_one_id_of_two_issuers_is_two_patients_and_no_id_is_none(raw, drafted):
@@ -76,7 +76,7 @@ def test_an_id_without_an_issuer_is_that_patient_of_any_issuer(raw, drafted):
     write_visit(raw, "C_1", patient="XY", study="1.2.3", IssuerOfPatientID="here")
     patients, logged = drafted()
     assert patients == {"A-1": "A-1", "B-1": "A-1", "C-1": "C-1"}
-    assert "A-1 and B-1 are drafted as one patient" in logged
+    assert "2 cases (A-1, B-1) are drafted as one patient" in logged
 
 
 def test_a_structure_set_without_an_issuer_does_not_join_cases_of_two_issuers(raw, drafted):

@@ -1,4 +1,5 @@
 import math
+from contextlib import suppress
 
 import pandas as pd
 import pyarrow as pa
@@ -51,6 +52,17 @@ def test_a_damaged_table_or_one_of_another_schema_is_refused_in_one_sentence(tmp
             read_table(path, HISTORY)
     with pytest.raises(BadInput, match=r"absent\.parquet: expected a whole Parquet table"):
         read_table(tmp_path / "absent.parquet", HISTORY)
+
+
+def test_a_table_whose_list_of_rows_is_damaged_does_not_lose_them(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_table(pd.DataFrame([ROW] * 50), path, HISTORY)
+    whole, rows = path.read_bytes(), read_table(path, HISTORY)
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for start in range(footer, footer + 400):  # its schema, and where the rows are
+        path.write_bytes(whole[:start] + bytes(60) + whole[start + 60 :])
+        with suppress(BadInput):
+            assert read_table(path, HISTORY).equals(rows)
 
 
 def test_rows_are_written_on_one_line_each_without_quoting(tmp_path):

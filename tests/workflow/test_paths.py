@@ -38,11 +38,11 @@ def edit(path, change):
 
 
 def coarse(block):
-    """Two patients with CT and T1 that lie on each other, so that nothing is registered."""
+    """Two patients with CT and T1 that are taken to lie on each other, so that nothing is registered."""
     block["source"]["patients"] = 2
     block["spacing_mm"] = [5.0, 5.0, 8.0]
     block["modalities"] = {name: block["modalities"][name] for name in ("ct", "t1")}
-    block["modalities"]["ct"]["follows"] = "t1"
+    block["modalities"]["ct"] |= {"follows": "t1", "aligned": "taken so in this test, to save the registration"}
     block["modalities"]["t1"]["bias_correction"] = "none"
 
 

@@ -26,7 +26,7 @@ class Origin:
 
     Attributes:
         patient: PatientID, empty where there is none.
-        issuer: IssuerOfPatientID, empty where there is none.
+        issuer: of the PatientID, empty where there is none, as planning systems drop it.
         born: date of birth, empty where there is none.
         sex: M or F, empty where there is none or another.
         study: StudyInstanceUID.
@@ -94,7 +94,8 @@ def require_one_patient(series: Mapping[str, Series]) -> None:
             if origins[name].contradicts(origins[other]):
                 raise BadInput(
                     f"{both(series[other], series[name])}: expected {other} and {name} of one patient, but PatientID, "
-                    "date of birth or sex differ or are missing in one; remove the series that is not this patient's."
+                    "its issuer, date of birth or sex differ or are missing in one; remove the series that is not this "
+                    "patient's."
                 )
 
 
@@ -147,29 +148,28 @@ def require_drawn_on(annotation: Series, image: Series, *, name: str, other_stud
         annotation: of modality RTSTRUCT or SEG.
         image: the series on which its regions are said to be drawn.
         name: modality of that series, for messages.
-        other_study: whether it is known that the annotation is filed in a study of its own.
+        other_study: whether it is known that the annotation is filed in, or names, another study than its image.
 
     Raises:
-        BadInput: patients or studies differ, or the annotation refers to other series or studies alone.
+        BadInput: patients or studies differ, or the annotation refers to other series alone.
 
     Source:
         DICOM PS3.3 C.8.8.5 (Referenced Frame of Reference Sequence), C.12.4 (Common Instance Reference).
     """
     require_one_patient({name: image, "the annotation": annotation})
     where, studies = both(image, annotation), _studies_referred_to(annotation)
-    referred, study = _series_referred_to(annotation), origin_of(image).study
+    referred = _series_referred_to(annotation)
     if referred and image.uid not in referred:
         raise BadInput(
             f"{where}: expected the annotation of {name}, but it refers to another series; set `drawn_on` to the "
             "modality that it was drawn on, or choose another annotation."
         )
-    # Who names the very series, and another study for it, has filled in the study in a way of their own.
-    referred_to = not studies or study in studies or (other_study and image.uid in referred)
-    if (origin_of(annotation).study != study and not other_study) or not referred_to:
-        way_on = ", or say in `annotation.other_study` why it is filed elsewhere" if not other_study else ""
+    study = origin_of(image).study
+    elsewhere = origin_of(annotation).study != study or (studies and study not in studies)
+    if elsewhere and not other_study:
         raise BadInput(
             f"{where}: expected the annotation in the study of {name}, got it in another; choose the one of this "
-            f"study{way_on}."
+            "study, or say in `annotation.other_study` why it is filed elsewhere."
         )
 
 

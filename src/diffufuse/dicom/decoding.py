@@ -26,23 +26,9 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from diffufuse.dicom.elements import BROKEN_FILE, UNREADABLE, kind_of, numbers, text_of, value_of, whole_number
+from diffufuse.dicom.elements import UNKNOWN_LENGTH, UNREADABLE, kind_of, numbers, text_of, value_of, whole_number
 from diffufuse.dicom.jpeg import require_sound
 from diffufuse.errors import BadInput
-
-__all__ = [
-    "BROKEN_FILE",
-    "UNREADABLE",
-    "DicomFile",
-    "frame_count",
-    "is_directory",
-    "is_lossy",
-    "numbers",
-    "open_file",
-    "padding_values",
-    "stored_values",
-    "unreadable",
-]
 
 PIXEL_TAG = 0x7FE0, 0x0010
 PIXEL_GROUP = 0x7FE0
@@ -51,7 +37,6 @@ JPEG_OF_SEGMENTS = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLossl
 SAFELY_DECODED = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEG2000Lossless, JPEG2000)
 SAFE_DECODER = "pillow"
 DEEP_DECODER = "pylibjpeg"  # of JPEG's extended process; the other codecs read 8 bits of it alone
-UNKNOWN_LENGTH = 0xFFFFFFFF
 LONG_FORM = (b"OB", b"OW", b"UN")
 # The processes of JPEG other than 14 (57, 70) and its retired twins (58, 65, 66); all in 1.2.840.10008.1.2.4.
 ALWAYS_LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 52, 53, 54, 55, 56, 59, 60, 61, 62, 63, 64))

@@ -1,8 +1,6 @@
 """Read elements of a DICOM header: pydicom decodes each when it is first read, so any of them may turn out damaged."""
 
 import math
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,15 +10,14 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
 from diffufuse.errors import BadInput
 
 # pydicom has no common error class: a damaged file surfaces as whatever its parser, a codec or NumPy meets first.
-BROKEN_FILE = (InvalidDicomError, BytesLengthException, OSError, EOFError, struct.error, zlib.error)
 UNREADABLE = (Exception,)
+UNKNOWN_LENGTH = 0xFFFFFFFF
 
 
 @cache
@@ -122,11 +119,12 @@ def kind_of(error: BaseException) -> str:
 
 
 @contextmanager
-def refusing(place: Path) -> Iterator[None]:
-    """Turn any error that damaged DICOM files cause into BadInput.
+def refusing(place: Path, kind: str = "file") -> Iterator[None]:
+    """Turn any error that a damaged DICOM file causes into BadInput.
 
     Args:
         place: file or folder, for the message.
+        kind: what the file should be, for the message.
     """
     try:
         yield
@@ -134,5 +132,6 @@ def refusing(place: Path) -> Iterator[None]:
         raise
     except UNREADABLE as error:
         raise BadInput(
-            f"{place}: expected readable DICOM files, but reading them failed ({kind_of(error)}); fetch them again."
+            f"{place}: expected a whole DICOM {kind}, but reading it failed ({kind_of(error)}); fetch or "
+            "export it again."
         ) from error

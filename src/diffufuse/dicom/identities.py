@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pydicom
 
-from diffufuse.dicom.elements import UNREADABLE, kind_of, text_of
+from diffufuse.dicom.elements import refusing, text_of
 from diffufuse.dicom.file_names import dicom_files
-from diffufuse.errors import BadInput
 
 NO_ISSUER = "\\"  # which no value of a DICOM tag holds
 TAGS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
@@ -36,12 +35,8 @@ def _first_files(folder: Path) -> list[Path]:
 
 
 def _identities_of(path: Path) -> Iterator[str]:
-    try:
+    with refusing(path):
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-    except UNREADABLE as error:
-        raise BadInput(
-            f"{path}: expected a readable DICOM file, but reading it failed ({kind_of(error)}); fetch it again."
-        ) from error
     patient, issuer, study = (text_of(header, keyword, path).strip() for keyword in TAGS)
     if patient:
         yield f"patient {patient}{NO_ISSUER}{issuer}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from diffufuse.dicom.decoding import numbers
+from diffufuse.dicom.elements import numbers
 from diffufuse.dicom.series import Series, headers_of
 from diffufuse.dicom.stack import ras_from_lps
 

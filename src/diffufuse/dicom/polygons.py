@@ -1,6 +1,6 @@
 """Areas of polygons in the plane of a slice, and how two of them lie to each other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import numpy as np
@@ -147,7 +147,8 @@ def _shares(smaller: np.ndarray, larger: np.ndarray) -> tuple[float, float]:
     ahead = (np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[edge]
     points, weights = smaller[edge] + ahead[:, None] * steps[edge], (lengths / np.maximum(counts, 1))[edge]
     near, inside = np.zeros(len(points), bool), np.zeros(len(points), bool)
-    for start, end in _edges_that_count(larger, points):
+    starts, ends = _edges_beside(larger, points)
+    for start, end in zip(starts, ends, strict=True):
         along = end - start
         position = np.clip((points - start) @ along / max(along @ along, np.finfo(float).tiny), 0, 1)
         near |= np.linalg.norm(points - start - position[:, None] * along, axis=1) <= SAME_WITHIN
@@ -158,13 +159,13 @@ def _shares(smaller: np.ndarray, larger: np.ndarray) -> tuple[float, float]:
     return float(weights[~inside & ~near].sum() / whole), float(weights[near].sum() / whole)
 
 
-def _edges_that_count(polygon: np.ndarray, points: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Return start and end of each edge near points (N, 2), or in whose rows some of them have it on their right."""
-    starts, ends = polygon, np.roll(polygon, -1, axis=0)
-    low, high = np.minimum(starts, ends), np.maximum(starts, ends)
-    first, last = points.min(axis=0) - SAME_WITHIN, points.max(axis=0) + SAME_WITHIN
-    count = (high >= first).all(axis=1) & (low[:, 0] <= last[0])
-    return zip(starts[count], ends[count], strict=True)
+def _edges_beside(polygon: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return start and end, each (N, 2), of the edges that may lie near a point, or in its row at a larger column."""
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    least, most = points.min(axis=0) - SAME_WITHIN, points.max(axis=0) + SAME_WITHIN
+    beside = (high >= least).all(axis=1) & (low[:, 0] <= most[0])
+    return start[beside], end[beside]
 
 
 def _crossings(polygon: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 PLANE_TOLERANCE = 0.1  # of a slice
 HALF_A_SLICE = 0.499
 INDEX_DECIMALS = 6  # rounding noise must not decide on which side of a contour a voxel center lies
-MM3_PER_ML = 1000.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def fill(placed: Placed, grid: Volume) -> Filled:
     """
     mask = np.zeros(grid.shape, bool)
     without_voxel = 0
-    view, voxel_ml = np.moveaxis(mask, placed.axis, 0), float(np.prod(grid.spacing_mm)) / MM3_PER_ML
+    view = np.moveaxis(mask, placed.axis, 0)
     for index, drawing in placed.drawings.items():
         inside = drawing.mask(view.shape[1:])
         view[index] = inside
@@ -126,8 +125,9 @@ def fill(placed: Placed, grid: Volume) -> Filled:
         without_voxel += drawing.without_voxel(view.shape[1:]) if drawing.is_composed else not filled
         if abs(drawn - filled) > drawing.tolerance():
             raise BadInput(
-                f"{placed.name}, slice {index}: expected a mask as large as its contours, got {filled * voxel_ml:.3f} "
-                f"ml where {drawn * voxel_ml:.3f} ml are drawn; draw the slice again."
+                f"{placed.name}, slice {index}: expected a mask as large as its contours, got "
+                f"{grid.milliliters(filled):.3f} ml where {grid.milliliters(drawn):.3f} ml are drawn; draw the slice "
+                "again."
             )
     if without_voxel:
         log.warning("%s: %d contours hold no voxel center.", placed.name, without_voxel)
@@ -136,8 +136,7 @@ def fill(placed: Placed, grid: Volume) -> Filled:
 
 def drawn_ml(placed: Placed, grid: Volume) -> float:
     """Return the volume enclosed by the contours, ml, from their area in each slice; holes are subtracted."""
-    voxels = sum(drawing.area for drawing in placed.drawings.values())
-    return voxels * float(np.prod(grid.spacing_mm)) / MM3_PER_ML
+    return grid.milliliters(sum(drawing.area for drawing in placed.drawings.values()))
 
 
 def require_own_stack(name: str, mask: Mask, axis: int, positions: Mapping[int, float]) -> int:

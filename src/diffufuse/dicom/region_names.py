@@ -1,9 +1,9 @@
 """Names of regions in a structure set or segmentation: matched by patterns, and shown without free text."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from unicodedata import category
 
 from diffufuse.errors import BadInput
 
@@ -15,12 +15,18 @@ def plain_name(text: object) -> str:
 
     Names have them in many languages and editors: they do not break a line, or are as wide as a Chinese letter.
     """
-    return "".join(" " if category(letter) == "Zs" else letter for letter in str(text or "")).strip()
+    return "".join(" " if unicodedata.category(letter) == "Zs" else letter for letter in str(text or "")).strip()
 
 
 def safe_name(name: str) -> str:
     """Return a region's name for messages and records; free text is withheld, as it may name a person or a path."""
     return name if HARMLESS_NAME.fullmatch(name) else "(name withheld)"
+
+
+def require_no_control(names: Sequence[str], path: Path, *, noun: str) -> None:
+    """Raise for a name with a control character, which none can be meant to have: its bytes are damaged."""
+    if any(unicodedata.category(character) == "Cc" for name in names for character in name):
+        raise BadInput(f"{path}: expected {noun} in plain text, got one with control characters; export it again.")
 
 
 def matching_names(

@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,20 +13,22 @@ from pydicom.dataelem import RawDataElement
 from pydicom.uid import ExplicitVRLittleEndian
 
 from diffufuse.dicom.contour_items import closed_contours
+from diffufuse.dicom.elements import UNKNOWN_LENGTH, refusing
 from diffufuse.dicom.image_planes import ImagePlanes
-from diffufuse.dicom.region_names import matching_names, plain_name, safe_name
+from diffufuse.dicom.region_names import matching_names, plain_name, require_no_control, safe_name
 from diffufuse.dicom.series import read_header
 from diffufuse.dicom.vocabulary import modality_code
 from diffufuse.errors import BadInput
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_LENGTH = 0xFFFFFFFF
+KIND = "structure set"
 OF_REGIONS, OF_CONTOURS = "StructureSetROISequence", "ROIContourSequence"
 # Tag and VR of ContourData in explicit little endian, the second of one too long for the length of a DS; no text or
 # number looks like these.
 CONTOUR_DATA = b"\x06\x30\x50\x00DS", b"\x06\x30\x50\x00UN\0\0"
 DELIMITERS = 0xFFFE  # group of the tags that begin and end items
+GROUP_LENGTH = 0  # element of every group, which older writers store
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,6 @@ class Contours:
     def is_exclusive(self, index: int) -> bool:
         """Return whether a polygon is of type CLOSEDPLANAR_XOR."""
         return bool(self.exclusive) and self.exclusive[index]
-
-
-@contextmanager
-def refusing(path: Path, kind: str) -> Iterator[None]:
-    """Turn a parser's errors in a damaged file into BadInput; their text may quote the file."""
-    try:
-        yield
-    except BadInput:
-        raise
-    except Exception as error:  # there is no end to what damage makes of a parser
-        raise BadInput(
-            f"{path}: expected a whole DICOM {kind}, but reading it failed ({type(error).__name__}); export it again."
-        ) from error
 
 
 def read_structure_set(path: str | os.PathLike[str]) -> pydicom.Dataset:
@@ -112,7 +100,7 @@ def require_whole(structures: pydicom.Dataset, path: Path) -> None:
         raise BadInput(
             f"{path}: expected a whole DICOM file, but the structure set ends before its contours do; fetch it again."
         )
-    with refusing(path, "structure set"):
+    with refusing(path, KIND):
         for sequence in (OF_REGIONS, OF_CONTOURS):
             for item in structures.get(sequence) or []:
                 _require_sound(item, path)
@@ -135,7 +123,8 @@ def _elements_in(item: pydicom.Dataset, keyword: str) -> int:
 def _require_sound(item: pydicom.Dataset, path: Path) -> None:
     """Raise for an item that swallowed others, or holds elements that DICOM does not define: its bytes are damaged."""
     for tag in item.keys():  # noqa: SIM118
-        if tag.group == DELIMITERS or not (tag.is_private or dictionary_has_tag(tag)):
+        is_defined = tag.is_private or tag.element == GROUP_LENGTH or dictionary_has_tag(tag)
+        if tag.group == DELIMITERS or not is_defined:
             raise BadInput(
                 f"{path}: expected items of elements that DICOM defines, got one with another in it; export it again."
             )
@@ -153,12 +142,11 @@ def require_own_numbers(structures: pydicom.Dataset, path: Path) -> None:
         BadInput: a region or an item of contours has no number, two have the same, contours belong to no region, or a
             name is damaged.
     """
-    with refusing(path, "structure set"):
+    with refusing(path, KIND):
         regions = [_number(item, "ROINumber") for item in structures.get(OF_REGIONS) or []]
         drawn = [_number(item, "ReferencedROINumber") for item in structures.get(OF_CONTOURS) or []]
         names = rois_of(structures)
-    if not all(name.isprintable() for name in names):
-        raise BadInput(f"{path}: expected printable ROI names, got one with invisible characters; export it again.")
+    require_no_control(names, path, noun="ROI names")
     for noun, numbers in (("ROIs", regions), ("items of contours", drawn)):
         if None in numbers:
             raise BadInput(f"{path}: expected {noun} with an ROI number, got one without; export it again.")
@@ -230,13 +218,13 @@ def contours_of(structures: pydicom.Dataset, index: int, *, path: Path, images: 
         BadInput: the region has no frame of reference; its numbers are malformed; or a contour lies in the slice of
             another image than it names, or names an image that is not at hand while others do not.
     """
-    with refusing(path, "structure set"):
+    with refusing(path, KIND):
         entry = structures[OF_REGIONS][index]
         roi, frame = safe_name(plain_name(entry.get("ROIName"))), entry.get("ReferencedFrameOfReferenceUID")
     name = f"{path}, ROI {roi}"
     if not frame:
         raise BadInput(f"{name}: expected a ReferencedFrameOfReferenceUID; export the structure set again.")
-    with refusing(path, "structure set"):
+    with refusing(path, KIND):
         items = [
             contour
             for item in structures.get(OF_CONTOURS) or []

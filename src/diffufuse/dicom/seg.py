@@ -9,9 +9,9 @@ import highdicom
 import numpy as np
 from highdicom.seg import Segmentation
 
+from diffufuse.dicom.elements import refusing
 from diffufuse.dicom.rasterizing import require_frame, require_own_stack
-from diffufuse.dicom.region_names import plain_name, safe_name
-from diffufuse.dicom.rtstruct import refusing
+from diffufuse.dicom.region_names import plain_name, require_no_control, safe_name
 from diffufuse.dicom.seg_frames import KIND, frame_segments, planes_of, segment_numbers
 from diffufuse.errors import BadInput
 from diffufuse.space.volumes import Volume
@@ -122,10 +122,7 @@ def open_segments(path: str | os.PathLike[str], *, frame_of_reference: str | Non
     require_frame(str(path), drawn_in, frame_of_reference)
     of_frames = frame_segments(file, path)
     segments = Segments(path, file, segment_numbers(file, path), of_frames, planes_of(file, path))
-    if not all(label.isprintable() for label in segments.labels):
-        raise BadInput(
-            f"{path}: expected printable segment labels, got one with invisible characters; export it again."
-        )
+    require_no_control(segments.labels, path, noun="segment labels")
     return segments
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 from highdicom.seg import Segmentation
 
-from diffufuse.dicom.rtstruct import refusing
+from diffufuse.dicom.elements import refusing
 from diffufuse.dicom.stack import ras_from_lps
 from diffufuse.errors import BadInput
 

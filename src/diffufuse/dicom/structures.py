@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from diffufuse.dicom.elements import refusing
 from diffufuse.dicom.image_planes import ImagePlanes
-from diffufuse.dicom.rasterizing import MM3_PER_ML, drawn_ml, fill, place
+from diffufuse.dicom.rasterizing import drawn_ml, fill, place
 from diffufuse.dicom.region_names import matching_names
 from diffufuse.dicom.rtstruct import (
+    KIND,
     Contours,
     contours_of,
-    refusing,
     require_area,
     require_own_numbers,
     require_whole,
@@ -158,7 +159,7 @@ class _Request:
         return not isinstance(self.patterns[label], str)
 
     def mask_ml(self, mask: Mask) -> float:
-        return float(np.count_nonzero(mask) * np.prod(self.grid.spacing_mm) / MM3_PER_ML)
+        return self.grid.milliliters(np.count_nonzero(mask))
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _joined_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _from_contours(request: _Request) -> Masks:
-    with refusing(request.path, "structure set"):
+    with refusing(request.path, KIND):
         structures = headers_of(request.series)[0]
         require_whole(structures, request.path)
         require_own_numbers(structures, request.path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from diffufuse.errors import BadInput
 from diffufuse.fetch.rows import Content, read_manifest, write_manifest
 from diffufuse.files.digests import sha256_of
+from diffufuse.files.names import first_of
 from diffufuse.files.tree import files_below
 from diffufuse.logs import Progress
 
@@ -21,8 +22,6 @@ __all__ = [
     "require_unchanged",
     "write_manifest",
 ]
-
-NAMES_LISTED = 5
 
 
 def reference_of(raw: Path) -> Path:
@@ -111,9 +110,7 @@ def require_unchanged(
 
 def _summary(**differences: list[str]) -> str:
     """A phrase with the number of files per kind of difference, and the names of the first ones."""
-    some = {how: ", ".join(names[:NAMES_LISTED]) for how, names in differences.items() if names}
-    more = {how: ", ..." if len(differences[how]) > NAMES_LISTED else "" for how in some}
-    return " and ".join(f"{len(differences[how])} {how} ({some[how]}{more[how]})" for how in some)
+    return " and ".join(f"{len(names)} {how} ({first_of(names)})" for how, names in differences.items() if names)
 
 
 def raw_folder_of(manifest: str | os.PathLike[str]) -> Path:

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from diffufuse.errors import BadInput, printable
+from diffufuse.errors import BadInput
 from diffufuse.fetch.disk import FULL, full_disk_reported, require_space, staged_folder
 from diffufuse.fetch.members import Member, opened
-from diffufuse.files.tree import NAMES_SHOWN, files_below, is_hidden
+from diffufuse.files.names import first_of
+from diffufuse.files.tree import files_below, is_hidden
 from diffufuse.logs import PROGRESS, Progress
 
 # Ratio of unpacked to packed size. Deflate reaches 1032 on zeros, label maps 300, images with label maps 20.
@@ -116,9 +117,8 @@ def is_data(relative: PurePosixPath, only: Wanted) -> bool:
 def log_passed_over(source: str, *, empty: Collection[PurePosixPath], hidden: int) -> None:
     """Log what of a source is not data: folders without a file, with the names of the first, and hidden names."""
     if empty:
-        names = ", ".join(printable(str(path)) for path in sorted(empty)[:NAMES_SHOWN])
-        more = ", ..." if len(empty) > NAMES_SHOWN else ""
-        PROGRESS.warning("%s: %d folders hold no file and are not taken: %s%s", source, len(empty), names, more)
+        names = first_of([str(path) for path in sorted(empty)])
+        PROGRESS.warning("%s: %d folders hold no file and are not taken: %s", source, len(empty), names)
     if hidden:
         PROGRESS.info("%s: %d hidden names are passed over", source, hidden)
 

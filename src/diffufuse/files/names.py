@@ -1,7 +1,11 @@
-"""What to say of a name that does not exist."""
+"""Names in messages: a name that does not exist, and the first of many."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from diffufuse.errors import printable
+
+MOST_SHOWN = 5
 
 
 def near(name: object, names: Iterable[object]) -> str:
@@ -22,3 +26,8 @@ def instead(name: object, names: Iterable[object]) -> str:
     """
     texts = [str(one) for one in names]
     return f"{near(name, texts)}; known are: {', '.join(texts)}."
+
+
+def first_of(texts: Sequence[str]) -> str:
+    """The first five of some texts on one line, with `...` behind them if there are more."""
+    return printable(", ".join(texts[:MOST_SHOWN]) + (", ..." if len(texts) > MOST_SHOWN else ""))

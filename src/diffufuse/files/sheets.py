@@ -57,7 +57,7 @@ class Sheet:
     seal: str | None
 
     def require_seal_kept(self) -> None:
-        """Check that the rows are those that were sealed; asked last, as a faulty row is better told by its fault.
+        """Check that the rows are those that were sealed; checked last, as the fault of a row says more.
 
         Raises:
             BadInput: a row or a cell differs; the message gives the seal of the rows as they are.

@@ -35,7 +35,10 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
         BadInput: the file cannot be read, is damaged, or its columns or types differ.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True).replace_schema_metadata(None)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read().replace_schema_metadata(None)
+            if table.num_rows != file.metadata.num_rows:  # what says where the rows are has no checksum
+                raise ValueError(f"{table.num_rows} of {file.metadata.num_rows} rows")
         frame = table.to_pandas() if table.schema.equals(schema) else None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadInput(f"{path}: expected a whole Parquet table, but it cannot be read; make it again.") from error

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffufuse.errors import BadInput
-
-NAMES_SHOWN = 5
+from diffufuse.files.names import first_of
 
 
 @dataclass(frozen=True)
@@ -129,5 +128,4 @@ def _form(walk: _Walk, entry: os.DirEntry[str], below: str) -> str:
 
 def _shown(refused: dict[str, str]) -> str:
     """The first names with their reasons, and the count of all."""
-    some = [f"{name} ({reason})" for name, reason in sorted(refused.items())[:NAMES_SHOWN]]
-    return f"{len(refused)} that cannot: " + ", ".join(some) + (", ..." if len(refused) > NAMES_SHOWN else "")
+    return f"{len(refused)} that cannot: " + first_of([f"{name} ({why})" for name, why in sorted(refused.items())])

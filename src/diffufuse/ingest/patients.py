@@ -9,6 +9,7 @@ from typing import Any
 from diffufuse.dicom.identities import NO_ISSUER
 from diffufuse.errors import BadInput
 from diffufuse.fetch.manifest import raw_folder_of, read_manifest
+from diffufuse.files.names import first_of
 from diffufuse.ingest.formats import Format
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,8 @@ def patients_of(
     for reason, groups in shared.items():
         for group in groups:
             log.warning(
-                "%s are drafted as one patient, as %s; if they are not, correct column patient.",
-                " and ".join(sorted(group)),
-                reason,
+                "%d cases (%s) are drafted as one patient, as %s; if they are not, correct column patient.",
+                *(len(group), first_of(sorted(group)), reason),
             )
             joined = {patients[name] for name in group}
             first = min(joined)

@@ -14,7 +14,7 @@ import numpy as np
 from diffufuse.errors import BadInput
 from diffufuse.prepare.bias import correct_bias, not_correctable
 from diffufuse.prepare.body import body_mask, foreground
-from diffufuse.prepare.label_volumes import label_notes, label_record, milliliters
+from diffufuse.prepare.label_volumes import label_notes, label_record
 from diffufuse.prepare.registration import Kind, Registration, assess, first_violation, register
 from diffufuse.space.resampling import common_grid, resample, resample_labels
 from diffufuse.space.transforms import Transform
@@ -115,7 +115,7 @@ def prepare_case(
                 name: _registration_record(registrations[name], modalities[name], images) for name in registrations
             },
             "statistics": {name: _statistics(on_grid[name].array, body & presence[name]) for name in on_grid},
-            "body_ml": milliliters(body, grid),
+            "body_ml": grid.milliliters(np.count_nonzero(body)),
             **facts,
             "notes": [
                 *(note for _, note in corrections.values() if note),

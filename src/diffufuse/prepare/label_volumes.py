@@ -6,27 +6,22 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
-from diffufuse.space.transforms import Transform
 from diffufuse.space.volumes import Volume
 from diffufuse.types import Mask
 
-MM3_PER_ML = 1000.0
 NEIGHBORS = np.ones((3, 3, 3), bool)
 # Resampling to 2 to 4 mm changes the volume of tumors of 17 to 2,000 ml by less than 2 %.
 TELLING_CHANGE = 0.2
 TELLING_SHARE_OUTSIDE = 0.1
 
 
-def label_record(
-    before: Volume, after: Volume, body: Mask, *, transform: Transform | None = None
-) -> dict[str, dict[str, Any]]:
+def label_record(before: Volume, after: Volume, body: Mask) -> dict[str, dict[str, Any]]:
     """Compare the labels of a case before and after resampling.
 
     Args:
         before: labels as they were ingested.
-        after: the same on the common grid.
+        after: the same on the common grid, in the same frame.
         body: boolean, shaped like `after`.
-        transform: RAS mm of the common grid to RAS mm of `before`; identity if None.
 
     Returns:
         JSON record. `labels_ml`: label to the volume `drawn` and `resampled`, ml. `label_parts`: label to the number of
@@ -39,7 +34,7 @@ def label_record(
             str(value): {"drawn": _of_label(before, value), "resampled": _of_label(after, value)}
             for value in drawn_values
         },
-        "label_parts": {str(value): _parts(before, after, value, transform) for value in drawn_values},
+        "label_parts": {str(value): _parts(before, after, value) for value in drawn_values},
         "labels_outside": {str(value): _outside(after.array == value, body) for value in drawn_values},
     }
 
@@ -70,13 +65,8 @@ def label_notes(record: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def milliliters(mask: np.ndarray, grid: Volume) -> float:
-    """Return the volume of a mask, ml."""
-    return float(np.count_nonzero(mask) * np.prod(grid.spacing_mm) / MM3_PER_ML)
-
-
 def _of_label(labels: Volume, value: int) -> float:
-    return milliliters(labels.array == value, labels)
+    return labels.milliliters(np.count_nonzero(labels.array == value))
 
 
 def _outside(mask: Mask, body: Mask) -> float:
@@ -84,7 +74,7 @@ def _outside(mask: Mask, body: Mask) -> float:
     return float(np.count_nonzero(mask & ~body) / voxels) if voxels else 0.0
 
 
-def _parts(before: Volume, after: Volume, value: int, transform: Transform | None) -> dict[str, float]:
+def _parts(before: Volume, after: Volume, value: int) -> dict[str, float]:
     """Return the number of connected parts of a label, and of those farther than a voxel from its resampled voxels."""
     mask, kept = before.array == value, after.array == value
     (box,) = find_objects(mask.astype(np.uint8))
@@ -95,13 +85,13 @@ def _parts(before: Volume, after: Volume, value: int, transform: Transform | Non
         return {"drawn": 1, "lost": 0}
     voxels = np.nonzero(parts)
     index = np.stack([axis + side.start for axis, side in zip(voxels, box, strict=True)])
-    beside_kept = _at(binary_dilation(kept, NEIGHBORS), _positions(index, before, after, transform))
+    beside_kept = _at(binary_dilation(kept, NEIGHBORS), _positions(index, before, after))
     return {"drawn": count, "lost": count - np.unique(parts[voxels][beside_kept]).size}
 
 
-def _positions(index: np.ndarray, before: Volume, after: Volume, transform: Transform | None) -> np.ndarray:
+def _positions(index: np.ndarray, before: Volume, after: Volume) -> np.ndarray:
     """Return the voxels (3, N) of the common grid at voxels (3, N) of the labels as ingested."""
-    points_mm = (transform or Transform()).inverse.apply(before.affine[:3, :3] @ index + before.affine[:3, 3:])
+    points_mm = before.affine[:3, :3] @ index + before.affine[:3, 3:]
     inverse = np.linalg.inv(after.affine)
     return np.rint(inverse[:3, :3] @ points_mm + inverse[:3, 3:]).astype(int)
 

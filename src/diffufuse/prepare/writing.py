@@ -31,7 +31,7 @@ def write_prepared(
 ) -> None:
     """Write a prepared case: one NIfTI file per image, labels, masks, slice store and record.
 
-    What resampling did to the labels, and an image whose bias field is not corrected, are told on the terminal.
+    What resampling did to the labels, and an image whose bias field is not corrected, are shown on the terminal.
 
     Args:
         prepared: from `preparation.prepare_case`.

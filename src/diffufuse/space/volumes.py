@@ -15,6 +15,7 @@ from diffufuse.space.nifti_file import as_numbers, as_whole_numbers, stored
 
 # An odd number: one half falls between two steps, so rounding moves no voxel across it.
 PROBABILITY_STEPS = 65_535
+MM3_PER_ML = 1000.0
 UNTURNED = [[0, 1], [1, 1], [2, 1]]  # orientation as nibabel names it: array axis and direction, for R, A, S
 
 
@@ -40,6 +41,10 @@ class Volume:
         """Distance between neighboring voxel centers along each array axis, mm."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
+
+    def milliliters(self, voxels: float | np.integer) -> float:
+        """Return the volume of a number of voxels, ml."""
+        return float(voxels * np.prod(self.spacing_mm) / MM3_PER_ML)
 
     def with_array(self, array: np.ndarray) -> "Volume":
         """Return a volume with other values on the same grid."""

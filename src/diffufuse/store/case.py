@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from diffufuse.store.slices import StoredCase, open_slices
 from diffufuse.types import Spacing
 
 UNLIKE_A_RECORD = (KeyError, TypeError, AttributeError, ValueError)
-
-if TYPE_CHECKING:  # registration loads slowly, and reading a prepared case does not need it
-    pass
 
 
 @dataclass(frozen=True)

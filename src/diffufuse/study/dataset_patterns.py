@@ -48,16 +48,17 @@ def check_rois(place: str, block: Mapping[str, Any]) -> None:
     """Check the patterns of contours.
 
     Raises:
-        BadInput: a pattern is no regular expression, matches every name, or is that of another label.
+        BadInput: a pattern is no regular expression, is empty, or is that of another label.
     """
     owners: dict[str, str] = {}
     for label, asked in block["annotation"].get("rois", {}).items():
         pattern = asked if isinstance(asked, str) else asked["pattern"]
         _check_pattern(f"{place}.annotation.rois.{label}", pattern)
-        if owners.setdefault(pattern.casefold(), label) != label:
+        letters = re.sub(r"\\.|.", lambda found: found[0] if found[0][0] == "\\" else found[0].casefold(), pattern)
+        if owners.setdefault(letters, label) != label:
             raise BadInput(
                 f"{place}.annotation.rois.{label}: expected a pattern of its own, got that of "
-                f"{owners[pattern.casefold()]}, on which it would be painted; correct one."
+                f"{owners[letters]}, on which it would be painted; correct one."
             )
 
 

@@ -39,9 +39,6 @@ class Format(Protocol):
     def list_cases(self, raw: Path, block: Mapping[str, Any]) -> Listing:
         """List the cases of the raw folder with their names, and what in it is no case; raises BadInput without one."""
 
-    def find_cases(self, raw: Path, block: Mapping[str, Any]) -> list[str]:
-        """Return the names of the cases in the raw folder, sorted."""
-
     def open_case(self, raw: Path, case: str, block: Mapping[str, Any]) -> RawCase:
         """Open the raw files of one case; raises BadInput where there are none."""
 

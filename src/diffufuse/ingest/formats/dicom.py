@@ -41,11 +41,6 @@ def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
     return listing_of(raw, sources, left_out, expected="a folder for each case")
 
 
-def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
-    """Return the names of the cases, sorted; see `list_cases`."""
-    return list_cases(raw, block).names
-
-
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "DicomCase":
     """Open the series of one case; each header is read once.
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffufuse.errors import BadInput, printable
+from diffufuse.files.names import MOST_SHOWN, first_of
 from diffufuse.files.tables import write_rows
 from diffufuse.logs import PROGRESS
 
 COLUMNS = ("case", "name", "left_out")
-MOST_SHOWN = 5
 LONGEST = 100  # characters of a case's name, which is part of file names of at most 255 bytes
 PLAIN = re.compile("[A-Za-z0-9_-]+")
 
@@ -39,16 +39,17 @@ class Listing:
 def case_name(source: str) -> str:
     """The name of a case, of letters, digits and hyphens, from its text in a path.
 
-    Accents are dropped, however they are encoded; every other character, such as `_`, a dot or a space, becomes `-`:
-    `Müller.2` is `Muller-2`.
+    Accents are dropped, however they are encoded; every other character, such as `_`, a dot or a space, becomes `-`,
+    or is dropped at the start: `Müller.2` is `Muller-2`, and `_1` is `1`.
 
     Args:
         source: name of a folder or part of a file's name.
     """
     if PLAIN.fullmatch(source):
-        return source.replace("_", "-")
+        return source.replace("_", "-").lstrip("-")
     letters = unicodedata.normalize("NFKD", source)
-    return re.sub("[^A-Za-z0-9-]", "-", "".join(letter for letter in letters if not unicodedata.combining(letter)))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub("[^A-Za-z0-9-]", "-", plain).lstrip("-")
 
 
 def listing_of(raw: Path, sources: Iterable[str], left_out: Mapping[str, str], *, expected: str) -> Listing:
@@ -66,7 +67,7 @@ def listing_of(raw: Path, sources: Iterable[str], left_out: Mapping[str, str], *
     reasons, named = dict(left_out), defaultdict(set)
     for source in sources:
         name = case_name(source)
-        if not name.strip("-"):
+        if not name:
             reasons[source] = "a name without a Latin letter or a digit, rename it"
         elif len(name) > LONGEST:
             reasons[source] = f"a name of more than {LONGEST} characters, shorten it"
@@ -77,7 +78,7 @@ def listing_of(raw: Path, sources: Iterable[str], left_out: Mapping[str, str], *
         raise one_name_twice(raw, twice)
     listing = Listing({case_name(source): source for [source] in named.values()}, reasons)
     if not listing.sources:
-        instead = f" but {_first(_with_reason(reasons))}" if reasons else ""
+        instead = f" but {first_of(_with_reason(reasons))}" if reasons else ""
         raise BadInput(f"{raw}: expected {expected}, got no case{instead}; correct the folder or the dataset's block.")
     _log(raw, listing)
     return listing
@@ -107,15 +108,11 @@ def _log(raw: Path, listing: Listing) -> None:
     renamed = [f"{source} is {case}" for case, source in sorted(listing.sources.items()) if not PLAIN.fullmatch(source)]
     PROGRESS.info("%s: %d cases", raw.name, len(listing.sources))
     if renamed:
-        PROGRESS.info("%s: %d are named anew: %s", raw.name, len(renamed), _first(renamed))
+        PROGRESS.info("%s: %d are named anew: %s", raw.name, len(renamed), first_of(renamed))
     if listing.left_out:
-        reasons = _first(_with_reason(listing.left_out))
+        reasons = first_of(_with_reason(listing.left_out))
         PROGRESS.warning("%s: %d are left out: %s", raw.name, len(listing.left_out), reasons)
 
 
 def _with_reason(left_out: Mapping[str, str]) -> list[str]:
     return [f"{name} ({reason})" for name, reason in sorted(left_out.items())]
-
-
-def _first(texts: list[str]) -> str:
-    return printable(", ".join(texts[:MOST_SHOWN]) + (", ..." if len(texts) > MOST_SHOWN else ""))

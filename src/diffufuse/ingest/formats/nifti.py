@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from diffufuse.errors import BadInput, printable
-from diffufuse.ingest.formats.listing import MOST_SHOWN, Listing, case_name, listing_of
+from diffufuse.files.names import first_of
+from diffufuse.ingest.formats.listing import Listing, case_name, listing_of
 from diffufuse.ingest.formats.patterns import case_in, find_file, find_sources
 from diffufuse.space.affines import farthest_mm
 from diffufuse.space.volumes import Volume, read_labels, read_volume, same_grid
@@ -26,11 +27,6 @@ def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
     sources, left_out = find_sources(raw, block)
     expected = " or ".join(block["modalities"][block["reference"]]["file"])
     return listing_of(raw, sources, left_out, expected=f"files like {expected}")
-
-
-def find_cases(raw: Path, block: Mapping[str, Any]) -> list[str]:
-    """Return the names of the cases with an image of the reference modality, sorted; see `list_cases`."""
-    return list_cases(raw, block).names
 
 
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> "NiftiCase":
@@ -155,7 +151,7 @@ def renumbered(array: np.ndarray, block: Mapping[str, Any], path: Path) -> np.nd
     if unknown:
         raise BadInput(
             f"{path}: expected the label values {', '.join(map(str, mapping))}, got also "
-            f"{', '.join(unknown[:MOST_SHOWN])}; add them to annotation.values in datasets.yaml or correct the file."
+            f"{first_of(unknown)}; add them to annotation.values in datasets.yaml or correct the file."
         )
     labels = [mapping[int(number)] for number in values]
     if len(set(labels)) < len(labels):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from diffufuse.errors import BadInput
+from diffufuse.files.names import first_of
 from diffufuse.files.tree import is_hidden, tree_of
-from diffufuse.ingest.formats.listing import MOST_SHOWN, case_name, one_name_twice
+from diffufuse.ingest.formats.listing import case_name, one_name_twice
 
 # Tried in this order, so that `{case}*` and `{case}.nii` end a case before a dot if they can.
 CASES = ("[A-Za-z0-9_-]+", "[^/]+")
@@ -36,7 +37,7 @@ def find_file(raw: Path, case: str, patterns: Sequence[str]) -> Path | None:
             if _is_of(path.relative_to(raw), pattern, text)
         ]
         if len(matches) > 1:
-            names = ", ".join(path.relative_to(raw).as_posix() for path in matches[:MOST_SHOWN])
+            names = first_of([path.relative_to(raw).as_posix() for path in matches])
             raise BadInput(f"{raw}, case {case}: expected one file like {pattern}, got {names}; keep one.")
         if matches:
             return matches[0]
@@ -125,7 +126,7 @@ def _names_in(folder: Path) -> list[str]:
 
 def _own_name(case: str) -> str:
     """Regular expression of the ASCII texts whose case has a name."""
-    return "".join("[^/A-Za-z0-9]" if letter == "-" else re.escape(letter) for letter in case)
+    return "[^/A-Za-z0-9]*" + "".join("[^/A-Za-z0-9]" if letter == "-" else re.escape(letter) for letter in case)
 
 
 def _is_of(path: Path, pattern: str, text: str) -> bool:

@@ -47,9 +47,9 @@ def ssim_sum(images: Fusion) -> float:
     """
     if images.smallest_side < UNIFORM_SIDE:
         return math.nan
-    found = moments(images.stack, uniform_window(UNIFORM_SIDE))
+    local = moments(images.stack, uniform_window(UNIFORM_SIDE))
     sample = UNIFORM_SIDE**2 / (UNIFORM_SIDE**2 - 1)
-    return sum(_similarity(found, source, scale=sample) for source in SOURCES)
+    return sum(_similarity(local, source, scale=sample) for source in SOURCES)
 
 
 def ms_ssim(images: Fusion) -> float:
@@ -66,15 +66,15 @@ def ms_ssim(images: Fusion) -> float:
     """
     if images.smallest_side < MS_SSIM_SIDE:
         return math.nan
-    stack, found = images.stack, images.moments
+    stack, local = images.stack, images.moments
     window = gaussian_window(SSIM_SIDE, SSIM_SIGMA)
     products = np.ones(2)
     for weight in SCALE_WEIGHTS[:-1]:
-        terms = [float(_contrast(found, source).mean()) for source in SOURCES]
+        terms = [float(_contrast(local, source).mean()) for source in SOURCES]
         products *= np.maximum(terms, 0) ** weight
         stack = _halved(stack)
-        found = moments(stack, window)
-    last = [_similarity(found, source) for source in SOURCES]
+        local = moments(stack, window)
+    last = [_similarity(local, source) for source in SOURCES]
     return float((products * np.maximum(last, 0) ** SCALE_WEIGHTS[-1]).mean())
 
 
@@ -99,28 +99,28 @@ def vif(images: Fusion) -> float:
         window = gaussian_window(side, side / 5)
         if scale:
             stack = np.stack([weighted(image, window, step=2) for image in stack])
-        found = moments(stack, window)
-        information = [_information(found, source) for source in SOURCES]
+        local = moments(stack, window)
+        information = [_information(local, source) for source in SOURCES]
         passed += [through for through, _ in information]
         held += [whole for _, whole in information]
     return float((passed / held).sum()) if held.all() else math.nan
 
 
-def _similarity(found: Moments, source: int, *, scale: float = 1.0) -> float:
+def _similarity(local: Moments, source: int, *, scale: float = 1.0) -> float:
     """The mean of SSIM over the windows, for one source; `scale` multiplies variances and covariances."""
-    return float((_light(found, source) * _contrast(found, source, scale=scale)).mean())
+    return float((_light(local, source) * _contrast(local, source, scale=scale)).mean())
 
 
-def _light(found: Moments, source: int) -> Plane:
+def _light(local: Moments, source: int) -> Plane:
     """The luminance term of SSIM."""
-    mean, fused_mean = found.means[source], found.fused_mean
+    mean, fused_mean = local.means[source], local.fused_mean
     return (2 * mean * fused_mean + C1) / (mean * mean + fused_mean * fused_mean + C1)
 
 
-def _contrast(found: Moments, source: int, *, scale: float = 1.0) -> Plane:
+def _contrast(local: Moments, source: int, *, scale: float = 1.0) -> Plane:
     """The term of contrast and structure."""
     c2 = C2 / scale
-    return (2 * found.covariances[source] + c2) / (found.variances[source] + found.fused_variance + c2)
+    return (2 * local.covariances[source] + c2) / (local.variances[source] + local.fused_variance + c2)
 
 
 def _halved(images: Planes) -> Planes:
@@ -131,15 +131,15 @@ def _halved(images: Planes) -> Planes:
     return (tall[..., ::2] + tall[..., 1::2]) / 4
 
 
-def _information(found: Moments, source: int) -> tuple[float, float]:
+def _information(local: Moments, source: int) -> tuple[float, float]:
     """Information of one source at one scale, nat: what passes through the fused image, and the whole.
 
     The fused image is a gain times the source plus noise; a negative gain passes nothing.
     """
-    variance, covariance = found.variances[source], found.covariances[source]
-    seen = (variance >= FLAT) & (found.fused_variance >= FLAT)
+    variance, covariance = local.variances[source], local.covariances[source]
+    seen = (variance >= FLAT) & (local.fused_variance >= FLAT)
     gain = seen * np.maximum(covariance, 0) / (variance + FLAT)
-    noise = np.maximum(found.fused_variance - gain * covariance, FLAT)
+    noise = np.maximum(local.fused_variance - gain * covariance, FLAT)
     through = np.log1p(gain * gain * variance / (noise + VISUAL_NOISE)).sum()
     whole = np.log1p(variance / VISUAL_NOISE).sum()
     return float(through), float(whole)
