@@ -216,14 +216,6 @@ READ: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     ),
     "what follows lies in another frame, and the block says how it is aligned": (case_with(("T2", FRAME)), ALIGNED),
     "a T2 of another study in one frame, and the block says how it is aligned": (case_with(("T2", ELSEWHERE)), ALIGNED),
-    "a structure set that refers to another study for its series, where the block says that they are filed apart": (
-        case_with(("RT", of_another_study)),
-        OWN_STUDY,
-    ),
-    "images with an issuer of the PatientID, and a structure set without": (
-        case_with(*((name, {"IssuerOfPatientID": PLANTED}) for name in ("CT", "T1", "T2"))),
-        BLOCK,
-    ),
     "a sex that is not known, and a date of birth of zeros": (
         case_with(("CT", {"PatientSex": "U"}), ("RT", {"PatientSex": "N", "PatientBirthDate": "00000000"})),
         BLOCK,

@@ -76,7 +76,7 @@ def test_an_id_without_an_issuer_is_that_patient_of_any_issuer(raw, drafted):
     write_visit(raw, "C_1", patient="XY", study="1.2.3", IssuerOfPatientID="here")
     patients, logged = drafted()
     assert patients == {"A-1": "A-1", "B-1": "A-1", "C-1": "C-1"}
-    assert "A-1 and B-1 are drafted as one patient" in logged
+    assert "2 cases (A-1, B-1) are drafted as one patient" in logged
 
 
 def test_a_structure_set_without_an_issuer_does_not_join_cases_of_two_issuers(raw, drafted):

@@ -158,7 +158,7 @@ def require_drawn_on(annotation: Series, image: Series, *, name: str, other_stud
     """
     require_one_patient({name: image, "the annotation": annotation})
     where, studies = both(image, annotation), _studies_referred_to(annotation)
-    referred, study = _series_referred_to(annotation), origin_of(image).study
+    referred = _series_referred_to(annotation)
     if referred and image.uid not in referred:
         raise BadInput(
             f"{where}: expected the annotation of {name}, but it refers to another series; set `drawn_on` to the "
