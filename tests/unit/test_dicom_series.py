@@ -1,6 +1,8 @@
 """Series are found, told of without naming anyone, and read once."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pydicom
@@ -154,6 +156,14 @@ def test_a_series_shown_in_a_log_does_not_show_its_description(tmp_path):
     (series,) = find_series(tmp_path)
     assert "Planted" not in repr(series)
     assert pickle.loads(pickle.dumps(series)) == series
+
+
+def test_no_warning_of_a_library_shows_a_value_of_a_header(tmp_path):
+    for k in range(SLICES):
+        save(slice_of(k, SpecificCharacterSet="PLANTED"), tmp_path / f"{k}.dcm")
+    code = f"from diffufuse.dicom.series import find_series, read_stack; read_stack(*find_series({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == done.stdout == ""
 
 
 def test_lps_and_ras_turn_into_each_other():

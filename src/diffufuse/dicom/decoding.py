@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom import config
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
@@ -41,8 +40,6 @@ LONG_FORM = (b"OB", b"OW", b"UN")
 # The processes of JPEG other than 14 (57, 70) and its retired twins (58, 65, 66); all in 1.2.840.10008.1.2.4.
 ALWAYS_LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 52, 53, 54, 55, 56, 59, 60, 61, 62, 63, 64))
 LOSSY_UNLESS_DENIED = (JPEGLSNearLossless, JPEG2000, JPEG2000MC)
-
-config.settings.reading_validation_mode = config.IGNORE  # its warnings quote values, which may name the patient
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Read elements of a DICOM header: pydicom decodes each when it is first read, so any of them may turn out damaged."""
 
+import logging
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom import config
 from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
@@ -18,6 +21,12 @@ from diffufuse.errors import BadInput
 # pydicom has no common error class: a damaged file surfaces as whatever its parser, a codec or NumPy meets first.
 UNREADABLE = (Exception,)
 UNKNOWN_LENGTH = 0xFFFFFFFF
+
+# Warnings of both libraries quote values, which may name the patient; what is wrong with a file is checked here.
+config.settings.reading_validation_mode = config.IGNORE
+for library in ("pydicom", "highdicom"):
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
 
 
 @cache
