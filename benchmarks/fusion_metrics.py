@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from compare import Row, Timing, compared, write
+from compare import Row, Timing, compared, timed, write
 from matplotlib.image import imread
 
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS, evaluate
@@ -126,13 +126,7 @@ def ms(seconds: list[float]) -> Timing:
 
 def processor_s(function: Callable[[], object], repeats: int) -> list[float]:
     """Processor time of each call, after one that does not count."""
-    function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        seconds.append(time.process_time() - start)
-    return seconds
+    return list(timed(function, repeats, clock=time.process_time).all)
 
 
 def in_turns(ours: list[Callable[[], object]], theirs: Callable[[], dict]) -> tuple[list[Timing], Timing, dict]:

@@ -11,10 +11,10 @@ from torch import nn
 
 from diffufuse.predict.inference import HALF, predict_case
 from diffufuse.seeds import seed_of
+from diffufuse.space.volumes import MM3_PER_ML
 from diffufuse.store.scan import Scan
 from diffufuse.types import Spacing
 
-MM3_PER_ML = 1000.0
 SEED_BITS = 30
 NOISE_SEED = "noise_seed"
 

@@ -1,4 +1,4 @@
-"""Whether a dataset's block says in which frame its images and contours lie, and says it where it is read."""
+"""Check what a dataset's block says of the frames of reference of its images and contours."""
 
 from collections.abc import Mapping
 from typing import Any
