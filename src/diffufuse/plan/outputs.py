@@ -19,8 +19,8 @@ class Outputs:
 
     Attributes:
         kind: `regions` has a sigmoid per region, so regions may overlap; `labels` has one softmax over background and
-            labels, and a region is the sum of its labels; `image` is one channel whose sigmoid is an intensity in
-            0..1.
+            labels, and a region is the sum of its labels; `image` is one channel of gray levels in 0..1, which the
+            network bounds itself.
         regions: region to the label values that it joins, in the order of reporting; none for an image.
     """
 
@@ -49,13 +49,9 @@ class Outputs:
         return len(self.regions) if self.kind == "regions" else 1 + len(self.labels)  # an image has no labels
 
     def reference(self, labels: Integer[np.ndarray, "..."]) -> Float[np.ndarray, "channel ..."]:
-        """The target of each channel, 0 or 1, float32.
-
-        Raises:
-            ValueError: the output is an image, which has no reference.
-        """
+        """The target of each channel, 0 or 1, float32; no channel for an image, which has no reference."""
         if self.kind == "image":
-            raise ValueError("reference: expected outputs of the kind regions or labels, got an image, which has none")
+            return np.zeros((0, *labels.shape), np.float32)
         groups = list(self.regions.values()) if self.kind == "regions" else [[value] for value in self.labels]
         channels = [np.isin(labels, values) for values in groups]
         if self.kind == "labels":
@@ -65,12 +61,21 @@ class Outputs:
     def require_logits(self, values: Float[Tensor, "channel voxel"]) -> None:
         """Check that values are logits; probabilities would be squashed a second time, to near one half.
 
+        Of an image, check that they are gray levels in 0..1.
+
         Values in 0..1 that sum to 1 everywhere are the output of a softmax; varying values of many voxels that all lie
         in 0..1 are taken for the output of a sigmoid, as the logits of a whole body never look like this.
 
         Raises:
-            ValueError: the values have been through a softmax or a sigmoid.
+            ValueError: the values have been through a softmax or a sigmoid, or are no gray levels.
         """
+        if self.kind == "image":
+            if values.numel() and not (values.min() >= 0 and values.max() <= 1):
+                raise ValueError(
+                    f"image: expected gray levels in 0..1, got {float(values.min()):.3g}..{float(values.max()):.3g}; "
+                    "bound the output of the network"
+                )
+            return
         if not values.numel() or values.min() < 0 or values.max() > 1 or values.min() == values.max():
             return
         summed = values.sum(dim=0)
@@ -82,7 +87,9 @@ class Outputs:
             )
 
     def probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch channel ..."]:
-        """Probability of each channel, or the intensity of an image, float32."""
+        """Probability of each channel, or the gray levels of an image, float32."""
+        if self.kind == "image":
+            return logits.float()
         return torch.softmax(logits.float(), dim=1) if self.kind == "labels" else torch.sigmoid(logits.float())
 
     def region_probabilities(self, logits: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch region ..."]:

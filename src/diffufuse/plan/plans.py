@@ -67,6 +67,7 @@ def make_plan(
         "regions": [{"name": name, "labels": values} for name, values in regions.items()],
         "corruptions": [{"name": name, **conditions[name]} for name in block["training"]["corruption"]["conditions"]],
         "training_cases": training,
+        "patients": {case.name: case.patient for case in cohort.cases if case.name in set(training)},
         "split_sha256": constants["split_sha256"],
         "validation_cases": cohort.validation(fold),
     }

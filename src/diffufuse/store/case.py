@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,14 @@ class PreparedCase:
             presence=self.slices.presence(all_slices).transpose(1, 2, 3, 0),
             body=self.slices.body(all_slices).transpose(1, 2, 0),
         )
+
+    def selected(self, modalities: Iterable[str]) -> "PreparedCase":
+        """The same case with these images alone, in this order.
+
+        Raises:
+            BadInput: the case was prepared without one of them.
+        """
+        return replace(self, slices=self.slices.selected(modalities))
 
     def lost(self, values: Iterable[int]) -> bool:
         """Whether resampling left no voxel of a region that was drawn, given its label values."""

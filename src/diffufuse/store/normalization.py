@@ -28,8 +28,9 @@ def normalize(
         present: where the modality was acquired.
         settings: `method` is `zscore`, `cohort` (with `mean`, `sd` and, if it is clipped, `low` and `high` of the
             training patients, from `constants.fit_constants`), `window` (with `low` and `high` in the image's unit,
-            mapped to -1..1) or `log` (log(1 + SUV), for PET).
-        statistics: `mean` and `sd` inside the body, of the same image; used by `zscore` only.
+            mapped to -1..1), `log` (log(1 + SUV), for PET) or `display` (gray levels, `black` mapped to 0 and `white`,
+            or the mean plus `white_sd` standard deviations, to 1; clipped to 0..1).
+        statistics: `mean` and `sd` inside the body, of the same image; used by `zscore` and `white_sd` only.
 
     Returns:
         float32 of the same shape.
@@ -42,6 +43,8 @@ def normalize(
     if method == "window":
         low, high = settings["low"], settings["high"]
         scaled = (np.clip(image, low, high) - low) / (high - low) * 2 - 1
+    elif method == "display":
+        scaled = _displayed(image, settings, statistics)
     elif method == "log":
         scaled = np.log1p(np.clip(image, 0, LOG_CEILING_SUV))
     elif method == "cohort":
@@ -60,8 +63,19 @@ def normalize(
             )
         scaled = np.clip((image - statistics["mean"]) / statistics["sd"], -Z_LIMIT, Z_LIMIT)
     else:
-        raise ValueError(f"method: expected zscore, cohort, window or log, got {method!r}")
+        raise ValueError(f"method: expected zscore, cohort, window, log or display, got {method!r}")
     return np.where(present, scaled, 0).astype(np.float32)
+
+
+def _displayed(image: np.ndarray, settings: Mapping[str, Any], statistics: Mapping[str, float]) -> np.ndarray:
+    black = settings["black"]
+    white = settings["white"] if "white" in settings else statistics["mean"] + settings["white_sd"] * statistics["sd"]
+    if not white > black:
+        raise BadInput(
+            f"expected an image that is brighter than {black:g} inside the body, but its white is {white:g}; exclude "
+            "it, or correct `display`."
+        )
+    return np.clip((image - black) / (white - black), 0, 1)
 
 
 def normalize_all(

@@ -5,8 +5,8 @@ it is opened, so that damage is detected before training.
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -47,15 +47,32 @@ class StoredCase:
         path: path of the file.
         stamp: inode, size and modification time of the verified file, to detect later changes.
         sha256: SHA-256 of the file's content.
-        modalities: names of the images, in channel order.
-        steps: (M,) float32, quantization step in each image's unit; the error of a value is at most half a step.
+        stored: names of the images in the file, in its order.
+        steps: quantization step of each stored image in its unit, float32; the error of a value is at most half a step.
+        modalities: names of the images that are read, in channel order.
     """
 
     path: Path
     stamp: tuple[int, ...]
     sha256: str
-    modalities: tuple[str, ...]
+    stored: tuple[str, ...]
     steps: np.ndarray
+    modalities: tuple[str, ...]
+
+    def selected(self, modalities: Iterable[str]) -> "StoredCase":
+        """The same case with these images alone, in this order.
+
+        Raises:
+            BadInput: the file has no such image.
+        """
+        names = tuple(modalities)
+        absent = [name for name in names if name not in self.stored]
+        if absent:
+            raise BadInput(
+                f"{self.path}: expected the image {absent[0]}, but the slice store holds {', '.join(self.stored)}; "
+                "prepare the case again."
+            )
+        return replace(self, modalities=names)
 
     @property
     def array(self) -> blosc2.NDArray:
@@ -77,7 +94,7 @@ class StoredCase:
 
     def presence(self, z: int | slice) -> np.ndarray:
         """Return where each modality was acquired, boolean, shaped like `images`."""
-        return _slices_first(presence_of(self._masks((_slab(z), slice(None), slice(None))), len(self.modalities)), z)
+        return _slices_first(self._presence(self._masks((_slab(z), slice(None), slice(None)))), z)
 
     def body(self, z: int | slice) -> np.ndarray:
         """Return the body mask, boolean, (X, Y) or (Z, X, Y)."""
@@ -97,7 +114,18 @@ class StoredCase:
         return Patch(self, start, size)
 
     def _images(self, region: Region) -> np.ndarray:
-        return decode(self.array[(slice(len(self.modalities)), *region)], self.steps)
+        if self.modalities == self.stored:
+            return decode(self.array[(slice(len(self.stored)), *region)], self.steps)
+        codes = np.stack([self.array[(slice(channel, channel + 1), *region)][0] for channel in self._channels])
+        return decode(codes, self.steps[self._channels])
+
+    @property
+    def _channels(self) -> list[int]:
+        return [self.stored.index(name) for name in self.modalities]
+
+    def _presence(self, masks: np.ndarray) -> np.ndarray:
+        stored = presence_of(masks, len(self.stored))
+        return stored if self.modalities == self.stored else stored[self._channels]
 
     def _masks(self, region: Region) -> np.ndarray:
         return self.array[(slice(-1, None), *region)][0]
@@ -125,7 +153,7 @@ class Patch:
     @property
     def presence(self) -> np.ndarray:
         """(M, X, Y, Z) boolean, where each modality was acquired."""
-        return presence_of(self._masks, len(self.case.modalities))
+        return self.case._presence(self._masks)
 
     @property
     def body(self) -> np.ndarray:
@@ -230,7 +258,8 @@ def open_slices(path: str | os.PathLike[str], *, sha256: str) -> StoredCase:
     if array.dtype != np.int16:
         raise BadInput(f"{path}: expected 16-bit steps, got {array.dtype} of an older release; prepare the case again.")
     metadata = array.schunk.vlmeta
-    return StoredCase(path, stamp, sha256, tuple(metadata["modalities"]), np.array(metadata["steps"], np.float32))
+    names = tuple(metadata["modalities"])
+    return StoredCase(path, stamp, sha256, names, np.array(metadata["steps"], np.float32), names)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
