@@ -69,6 +69,8 @@ def test_models_and_corruptions_have_a_block_and_the_other_way_round():
 
 def test_regions_join_labels_that_exist_and_references_are_modalities():
     for name, block in CATALOG["datasets"].items():
+        if block["format"] == "pairs":
+            continue
         for values in block["regions"].values():
             assert set(values) <= set(block["labels"].values()), name
         assert block["reference"] in block["modalities"], name

@@ -42,8 +42,8 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> NoReturn:
         BadInput: always.
     """
     raise BadInput(
-        f"{raw}, case {case}: expected a case of an examination, but pairs are prepared as one set; ask for "
-        f"results/prepare/{raw.name}/pairs.json."
+        f"{raw}: expected the case {case}, but pairs are read as one set; ask for "
+        f"results/prepare/{raw.name}/pairs.json, or correct the cohort sheet."
     )
 
 
