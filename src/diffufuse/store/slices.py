@@ -1,7 +1,7 @@
 """Store of prepared cases: one compressed file per case, with access to single slices and 3-D patches.
 
-Images are quantized to 16 bits; the masks share one more channel as a bit field. A file's SHA-256 is verified when it is
-opened, so that damage is detected before training.
+Images are quantized to 16 bits; the masks share one more channel as a bit field. The SHA-256 of a file is verified when
+it is opened, so that damage is detected before training.
 """
 
 import os
