@@ -8,6 +8,7 @@ rule prepare:
             f"results/prepare/{dataset}/{case}/{case}_registration.png"
             for dataset, case in STUDY.cases
         ],
+        expand("results/prepare/{dataset}/pairs.json", dataset=STUDY.pair_sets),
         expand("results/prepare/{dataset}/patches.parquet", dataset=STUDY.cohorts),
     message:
         "All cases are prepared."
@@ -42,6 +43,24 @@ rule prepare_case:
         "Register and prepare {wildcards.case} of {wildcards.dataset}."
     script:
         "../scripts/prepare_case.py"
+
+
+rule prepare_pairs:
+    input:
+        manifest="data/raw/{dataset}.manifest.tsv",
+    output:
+        folder=directory("results/prepare/{dataset}/pairs"),
+        record="results/prepare/{dataset}/pairs.json",
+    log:
+        "results/logs/prepare/{dataset}/pairs.log",
+    params:
+        block=STUDY.parameters.reading,
+        parts=STUDY.parameters.parts,
+        code=STUDY.code_of("prepare_pairs.py"),
+    message:
+        "Read and store the pairs of {wildcards.dataset}."
+    script:
+        "../scripts/prepare_pairs.py"
 
 
 rule index_slices:

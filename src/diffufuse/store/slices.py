@@ -1,6 +1,6 @@
 """Store of prepared cases: one compressed file per case, with access to single slices and 3-D patches.
 
-Images are quantized to 16 bits; the masks share one more channel as a bit field. A file is verified by its SHA-256 when
+Images are quantized to 16 bits; the masks share one more channel as a bit field. The SHA-256 of a file is verified when
 it is opened, so that damage is detected before training.
 """
 
@@ -200,6 +200,7 @@ def write_slices(
     presence: Mapping[str, np.ndarray],
     body: np.ndarray,
     labels: np.ndarray,
+    bounded: bool = False,
 ) -> str:
     """Store a prepared case.
 
@@ -212,6 +213,7 @@ def write_slices(
         presence: modality to (X, Y, Z) boolean, False throughout for an absent modality.
         body: (X, Y, Z) boolean.
         labels: (X, Y, Z) uint8.
+        bounded: whether the range of values is known, as of gray levels, so that few bright ones are no outliers.
 
     Returns:
         SHA-256 of the file, to be passed to `open_slices`.
@@ -226,7 +228,8 @@ def write_slices(
         masked = np.where(presence[name], image, 0)
         require_finite(masked, path, name)
         steps.append(step_of(masked))
-        require_fine_steps(masked[presence[name]], steps[-1], path, name)
+        if not bounded:
+            require_fine_steps(masked[presence[name]], steps[-1], path, name)
         encode(masked, steps[-1], codes)
     array[-1] = pack_masks([presence[name] for name in images], body, labels).transpose(2, 0, 1)
     stored = _compressed(array)
