@@ -20,6 +20,7 @@ PATCHES = pa.schema(
         ("region_voxels", pa.int32()),
     ]
 )
+NO_REGION: Mapping[str, list[int]] = {"": []}
 
 
 def index_slices(
@@ -33,13 +34,14 @@ def index_slices(
         regions: region to the label values that it combines.
 
     Returns:
-        One row per case, region and slice, columns as in `PATCHES`.
+        One row per case, region and slice, columns as in `PATCHES`; without regions, one per case and slice, with the
+        name "" and no voxels.
     """
     parts = []
     for name, case in cases:
         masks = case._masks((slice(None), slice(None), slice(None)))
         labels, body = labels_of(masks), np.count_nonzero(body_of(masks), axis=(1, 2))
-        for region, values in regions.items():
+        for region, values in (regions or NO_REGION).items():
             counts = np.count_nonzero(np.isin(labels, values), axis=(1, 2))
             parts.append((name, region, body.astype(np.int32), counts.astype(np.int32)))
     lengths = [len(body) for _, _, body, _ in parts]
