@@ -23,6 +23,9 @@ PATCHES = pa.schema(
 NO_REGION: Mapping[str, list[int]] = {"": []}
 
 
+NO_REGION: Mapping[str, list[int]] = {"": []}
+
+
 def index_slices(
     cases: Iterable[tuple[str, StoredCase]], *, dataset: str, regions: Mapping[str, list[int]]
 ) -> pd.DataFrame:
@@ -31,7 +34,7 @@ def index_slices(
     Args:
         cases: name and stored case; consumed one at a time.
         dataset: name of the dataset.
-        regions: region to the label values that it combines.
+        regions: region to the label values that it combines; without any, a slice has one row of the region "".
 
     Returns:
         One row per case, region and slice, columns as in `PATCHES`; without regions, one per case and slice, with the
