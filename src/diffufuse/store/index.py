@@ -20,7 +20,6 @@ PATCHES = pa.schema(
         ("region_voxels", pa.int32()),
     ]
 )
-NO_REGION: Mapping[str, list[int]] = {"": []}
 
 
 NO_REGION: Mapping[str, list[int]] = {"": []}
@@ -37,8 +36,7 @@ def index_slices(
         regions: region to the label values that it combines; without any, a slice has one row of the region "".
 
     Returns:
-        One row per case, region and slice, columns as in `PATCHES`; without regions, one per case and slice, with the
-        name "" and no voxels.
+        One row per case, region and slice, columns as in `PATCHES`.
     """
     parts = []
     for name, case in cases:

@@ -68,8 +68,8 @@ def train_run(
         checkpoints: folder for checkpoints; `write_run` removes it.
         predict: network, scan and plan → probability of every region; for validation.
         follow: callback for live curves.
-        fuse: network, scan and plan → the fused image, (X, Y, Z) gray levels in 0..1, or None for a network that fuses
-            nothing; for validation. Without, no image is scored.
+        fuse: network, scan and plan → fused image, (X, Y, Z) gray levels in 0..1, and where it is; for validation of a
+            network that fuses. Without, no image is scored.
         started_unix_s: when the run started or resumed.
         code: digest of the training code.
     """

@@ -15,9 +15,10 @@ from diffufuse.plan.plans import plan_modalities, plan_outputs, plan_regions
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.normalization import normalized
 from diffufuse.store.scan import Scan
+from diffufuse.types import Mask
 
 Predict: TypeAlias = Callable[[nn.Module, Scan, Mapping[str, Any]], Mapping[str, np.ndarray]]
-Fuse: TypeAlias = Callable[[nn.Module, Scan, Mapping[str, Any]], Float32[np.ndarray, "x y z"] | None]
+Fuse: TypeAlias = Callable[[nn.Module, Scan, Mapping[str, Any]], tuple[Float32[np.ndarray, "x y z"], Mask]]
 
 # Of an image alone, and beside Dice, where the image is not the end in itself.
 OF_A_FUSER, BESIDE_DICE = ("psnr", "ssim", "qabf"), ("qabf",)
@@ -40,7 +41,8 @@ def validation(
         cases: with the images of the plan.
         plan: from `make_plan`.
         predict: network, scan and plan → probability of every region; for a network with regions.
-        fuse: network, scan and plan → fused image, or None for a network that fuses nothing.
+        fuse: network, scan and plan → fused image, gray levels in 0..1, and where it is; for a network that fuses.
+            Without, no image is scored.
 
     Returns:
         `validation_dice_{region}` of every region; `validation_{metric}` of fused images: PSNR, SSIM and Qabf of a
@@ -101,11 +103,9 @@ def validation_fusion(
     network.eval()
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for case in cases:
-        fused = fuse(network, case.scan, plan)
-        if fused is None:
-            continue
+        fused, present = fuse(network, case.scan, plan)
         sources = normalized(case.scan, modalities=plan_modalities(plan))
-        slices = _some(np.flatnonzero((sources.body & sources.presence.all(axis=0)).any(axis=(0, 1))))
+        slices = _some(np.flatnonzero((sources.body & present & sources.presence.all(axis=0)).any(axis=(0, 1))))
         first, second = sources.images
         images = [Fusion(first[..., z], second[..., z], fused[..., z]) for z in slices]
         for metric in metrics:
