@@ -18,7 +18,7 @@ from diffufuse.store.fused import fused_records, read_sources
 from diffufuse.store.normalization import normalized
 
 # Neighboring slices are alike: the mean over all 59 of a thigh differs from that over these by less than 1 %.
-MOST_SLICES = 16
+MOST_SLICES = 32
 
 Plane = Float[np.ndarray, "x y"]
 
@@ -59,7 +59,7 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
 def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Every metric of a fused image: its mean over axial slices; of a pair, which has one slice, its value.
 
-    The slices are those that hold body and of which both sources were acquired; of more than 16, 16 at even steps from
+    The slices are those that hold body and of which both sources were acquired; of more than 32, 32 at even steps from
     the first to the last. A slice is scored as it is drawn, whole.
 
     Args:
