@@ -13,8 +13,9 @@ from diffufuse.evaluate.schemas import metrics_frame
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS, evaluate
 from diffufuse.metrics.fusion.images import Fusion
 from diffufuse.metrics.registry import IMAGE
+from diffufuse.pixels.orientation import as_picture
 from diffufuse.store.case import PreparedCase, read_all_prepared, read_prepared
-from diffufuse.store.fused import fused_records, read_sources
+from diffufuse.store.fused import fused_records, gray_levels, read_sources
 from diffufuse.store.normalization import normalized
 
 # Neighboring slices are alike: the mean over all 59 of a thigh differs from that over these by less than 1 %.
@@ -60,7 +61,7 @@ def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Map
     """Every metric of a fused image: its mean over axial slices; of a pair, which has one slice, its value.
 
     The slices are those that hold body and of which both sources were acquired; of more than 32, 32 at even steps from
-    the first to the last. A slice is scored as it is drawn, whole.
+    the first to the last. A slice is scored whole, and as it is drawn: some metrics differ for a transposed image.
 
     Args:
         fused: the fused image.
@@ -72,9 +73,9 @@ def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Map
     """
     shown = normalized(case.selected(sources).scan, modalities=sources)
     acquired = shown.presence.any(axis=(1, 2)).all(axis=0) & shown.body.any(axis=(0, 1))
-    image = fused.slices.images(slice(None))[:, 0]
+    stacks = [*shown.images, gray_levels(fused)]
     chosen = evenly_spread(np.flatnonzero(acquired), most=MOST_SLICES)
-    return mean_scores([*(_drawn(source[..., z]) for source in shown.images), _drawn(image[z])] for z in chosen)
+    return mean_scores([as_picture(stack[..., z]) for stack in stacks] for z in chosen)
 
 
 def mean_scores(slices: Iterable[Sequence[Plane]]) -> dict[str, float]:
@@ -89,8 +90,3 @@ def evenly_spread(indices: np.ndarray, *, most: int) -> np.ndarray:
     if len(indices) <= most:
         return indices
     return indices[np.rint(np.linspace(0, len(indices) - 1, most)).astype(int)]
-
-
-def _drawn(plane: Plane) -> Plane:
-    """A slice as it is drawn, in rows from the top: some metrics differ for a transposed image."""
-    return np.ascontiguousarray(plane.T[::-1, ::-1])

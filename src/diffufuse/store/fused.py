@@ -54,7 +54,7 @@ def write_fused(
         presence={FUSED: present},
         body=body,
         labels=case.slices.labels(slice(None)).transpose(1, 2, 0),
-        outliers=True,
+        bounded=True,
     )
     record = {
         "case": case.name,
@@ -98,3 +98,8 @@ def records_in(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
             raise BadInput(f"{place}: expected the fused images of cases, got none; predict them again with a fuser.")
         records += found
     return records
+
+
+def gray_levels(fused: PreparedCase) -> Float32[np.ndarray, "x y z"]:
+    """The fused image of a case in 0..1, which rounding to the steps of its file can leave by less than 1e-6."""
+    return np.clip(fused.scan.images[0], 0, 1)

@@ -200,7 +200,7 @@ def write_slices(
     presence: Mapping[str, np.ndarray],
     body: np.ndarray,
     labels: np.ndarray,
-    outliers: bool = False,
+    bounded: bool = False,
 ) -> str:
     """Store a prepared case.
 
@@ -213,7 +213,8 @@ def write_slices(
         presence: modality to (X, Y, Z) boolean, False throughout for an absent modality.
         body: (X, Y, Z) boolean.
         labels: (X, Y, Z) uint8.
-        outliers: whether steps may be coarse for all but some outliers, as in images of a fixed range.
+        bounded: whether the values are gray levels or chroma, whose range is known: few bright pixels on black are no
+            outliers then.
 
     Returns:
         SHA-256 of the file, to be passed to `open_slices`.
@@ -228,7 +229,8 @@ def write_slices(
         masked = np.where(presence[name], image, 0)
         require_finite(masked, path, name)
         steps.append(step_of(masked))
-        require_fine_steps(masked[presence[name] & (not outliers)], steps[-1], path, name)
+        if not bounded:
+            require_fine_steps(masked[presence[name]], steps[-1], path, name)
         encode(masked, steps[-1], codes)
     array[-1] = pack_masks([presence[name] for name in images], body, labels).transpose(2, 0, 1)
     stored = _compressed(array)
