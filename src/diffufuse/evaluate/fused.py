@@ -15,7 +15,7 @@ from diffufuse.metrics.fusion.images import Fusion
 from diffufuse.metrics.registry import IMAGE
 from diffufuse.pixels.orientation import as_picture
 from diffufuse.store.case import PreparedCase, read_all_prepared, read_prepared
-from diffufuse.store.fused import fused_records, gray_levels, read_sources
+from diffufuse.store.fused import fused_records, gray_levels
 from diffufuse.store.normalization import normalized
 
 # Neighboring slices are alike: the mean over all 59 of a thigh differs from that over these by less than 1 %.
@@ -24,7 +24,13 @@ MOST_SLICES = 32
 Plane = Float[np.ndarray, "x y"]
 
 
-def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, names: Mapping[str, Any]) -> pd.DataFrame:
+def evaluate_fused(
+    predictions: str | Path,
+    cases: Sequence[str | Path],
+    *,
+    sources: Mapping[str, Mapping[str, Any]] | None,
+    names: Mapping[str, Any],
+) -> pd.DataFrame:
     """Every metric of every fused image in a folder of predictions, with the region `image`.
 
     The sources are those that were acquired, on the display scale, also under a condition: a fused image is to show
@@ -34,6 +40,7 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
     Args:
         predictions: the folder; none of its files need be a fused image.
         cases: records of the prepared cases, at least of those that were fused; none is read without a fused image.
+        sources: name to block of both images that were fused, `normalization` is read; None if none were.
         names: dataset, condition, trained_on, model, fold, seed of the predictions.
 
     Returns:
@@ -42,7 +49,7 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
     Raises:
         BadInput: a fused image is damaged, or of a case that is not there or has another shape.
     """
-    records = fused_records(predictions)
+    records = fused_records(predictions) if sources else []
     prepared = read_all_prepared(cases) if records else {}
     rows: list[dict[str, Any]] = []
     for record in records:
@@ -52,7 +59,7 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
         rows += [
             {**names, "case": fused.name, "region": IMAGE, "metric": name, "value": value}
             | {"unit": FUSION_METRICS[name].unit}
-            for name, value in scores(fused, prepared[fused.name], sources=read_sources(record)).items()
+            for name, value in scores(fused, prepared[fused.name], sources=sources or {}).items()
         ]
     return metrics_frame(rows)
 

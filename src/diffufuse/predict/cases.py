@@ -137,7 +137,7 @@ def _fuse(prediction: Prediction, case: PreparedCase, apply: Condition, folder: 
     later = partial(apply, after="normalization")
     scan = apply(case.scan)
     image, present = fuse_scan(prediction.network, scan, plan, after_normalization=later)
-    fused = write_fused(image, present, case, folder, sources=sources)
+    fused = write_fused(image, present, case, folder)
     if any(block["kind"] != PICTURE for block in sources.values()):
         write_fused_volume(fused, folder)
     else:
