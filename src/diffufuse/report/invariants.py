@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import STEPS
 from diffufuse.metrics.overlap import lost
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import QUANTITY, SYSTEM, VALUE, per_patient
 
@@ -40,9 +40,9 @@ Violations = Iterator[tuple[Any, str]]
 def _values(evidence: Evidence) -> Violations:
     metrics = evidence.metrics
     for name, group in metrics.groupby("metric", sort=False):
-        metric = METRICS.get(str(name))
+        metric = ALL_METRICS.get(str(name))
         if metric is None:
-            yield _named(group.iloc[0], VALUE), "a metric of METRICS"
+            yield _named(group.iloc[0], VALUE), "a metric of ALL_METRICS"
             continue
         low, high = metric.range
         outside = group[(group["value"] < low - TOLERANCE) | (group["value"] > high + TOLERANCE)]
@@ -72,7 +72,7 @@ def _not_scored(evidence: Evidence) -> Violations:
 
 def _summary(evidence: Evidence) -> Violations:
     for row in evidence.summary.to_dict("records"):
-        metric = METRICS.get(row["metric"])
+        metric = ALL_METRICS.get(row["metric"])
         low, high = metric.range if metric else (-math.inf, math.inf)
         statistics = [row[name] for name in ("mean", "mean_low", "mean_high", "median", "minimum", "maximum")]
         if any(not low - TOLERANCE <= value <= high + TOLERANCE for value in statistics if not math.isnan(value)):

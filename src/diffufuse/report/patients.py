@@ -7,7 +7,7 @@ import pandas as pd
 
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.records import none_if_nan
-from diffufuse.metrics.catalogue import METRICS as CATALOGUE
+from diffufuse.metrics.registry import ALL_METRICS, CORE_OF_IMAGES, of_masks
 from diffufuse.report.schemas import SUMMARY
 from diffufuse.report.statistics import bootstrap_interval
 from diffufuse.seeds import seed_of
@@ -18,8 +18,9 @@ CLEAN = "clean"
 HEADLINE = ("dice", "hd95", "ece")
 PROBABILITIES_IN_GIT = ("ece", "brier", "nll")
 METRICS_IN_GIT = (
-    *(name for name, metric in CATALOGUE.items() if metric.reads in ("mask", "surface")),
+    *filter(of_masks, ALL_METRICS),
     *PROBABILITIES_IN_GIT,
+    *CORE_OF_IMAGES,
 )
 PATIENT_VALUES = [
     "dataset",
@@ -124,7 +125,7 @@ def headline(summary: pd.DataFrame) -> dict[str, float | None]:
 
 
 def patient_values(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
-    """Per-case values of the mask metrics and of probabilities near the region, for Git.
+    """Per-case values of the mask metrics, of probabilities near the region and of fused images, for Git.
 
     Args:
         metrics: a frame in the schema `METRICS`.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffufuse.metrics.catalogue import METRICS
+from diffufuse.metrics.registry import of_masks
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.patients import per_patient
@@ -44,8 +44,9 @@ def compare(evidence: Evidence) -> pd.DataFrame:
         then model, in the study's order; IoU under `clean` alone. Empty if there is one model or no such metric.
     """
     metrics, metrics_table = asked_of(evidence, COMPARED), evidence.in_domain
-    of_masks = [name for name in metrics if METRICS[name].reads in ("mask", "surface")]
-    redundant = metrics_table["metric"].isin(of_masks) & ~metrics_table["model"].isin(with_own_masks(evidence))
+    redundant = metrics_table["metric"].isin(filter(of_masks, metrics)) & ~metrics_table["model"].isin(
+        with_own_masks(evidence)
+    )
     redundant |= metrics_table["metric"].isin(ON_CLEAN_ALONE) & (metrics_table["condition"] != CLEAN)
     values = per_patient(metrics_table[metrics_table["metric"].isin(metrics) & ~redundant], evidence.patients)
     order = values["metric"].map({name: rank for rank, name in enumerate(metrics)}).argsort(kind="stable")

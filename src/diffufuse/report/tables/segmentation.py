@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.overlap import COUNTED
+from diffufuse.metrics.registry import of_masks
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import SYSTEM
@@ -29,7 +29,7 @@ def segmentation(evidence: Evidence) -> pd.DataFrame:
     summary = in_domain_rows(evidence.summary)
     summary = summary[summary["model"].isin(with_own_masks(evidence))]
     units = dict(zip(summary["metric"], summary["unit"], strict=True))
-    asked = [name for name in evidence.asked if METRICS[name].reads in ("mask", "surface") and name not in SAMPLED]
+    asked = [name for name in evidence.asked if of_masks(name) and name not in SAMPLED]
     missing = [name for name in (*asked, *COUNTED) if name not in units]
     if missing:
         raise ValueError(f"metrics: expected metrics of the summary, got {', '.join(missing)}")
