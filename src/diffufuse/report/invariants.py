@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import STEPS
 from diffufuse.metrics.overlap import lost
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import QUANTITY, SYSTEM, VALUE, per_patient
+from diffufuse.report.scored import IMAGE, SCORED, of_images
 
 TOLERANCE = 1e-9
 RUN = [name for name in VALUE if name != "metric"]
@@ -20,7 +20,7 @@ SCOPED = ["dataset", "condition", "trained_on", "model", "region"]
 def require_sound(evidence: Evidence) -> None:
     """Check every row of a study's frames.
 
-    Every value lies in its metric's range and has its unit; Dice and IoU of one mask are D / (2 - D) and the mean IoU
+    Every value lies in its metric's range and has its unit, and is of a region or of a fused image; Dice and IoU of one mask are D / (2 - D) and the mean IoU
     lies between that of the mean Dice and the mean Dice; a region that was lost in resampling is not scored; intervals
     are ordered and lie within the values; each patient is either defined or counted as undefined, and statistics are of
     the defined ones; forecasts have a positive number of voxels at valid levels, and the voxels near a region are a
@@ -40,14 +40,16 @@ Violations = Iterator[tuple[Any, str]]
 def _values(evidence: Evidence) -> Violations:
     metrics = evidence.metrics
     for name, group in metrics.groupby("metric", sort=False):
-        metric = METRICS.get(str(name))
+        metric = SCORED.get(str(name))
         if metric is None:
-            yield _named(group.iloc[0], VALUE), "a metric of METRICS"
+            yield _named(group.iloc[0], VALUE), "a known metric"
             continue
         low, high = metric.range
         outside = group[(group["value"] < low - TOLERANCE) | (group["value"] > high + TOLERANCE)]
         yield from _violations(outside, VALUE, f"a value in {low}..{high}", value="value")
         yield from _violations(group[group["unit"] != metric.unit], VALUE, f"the unit {metric.unit}", value="unit")
+        misplaced = group[(group["region"] == IMAGE) != of_images(str(name))]
+        yield from _violations(misplaced, VALUE, f"the region {IMAGE} for fused images alone", value="region")
 
 
 def _once(evidence: Evidence) -> Violations:
@@ -72,7 +74,7 @@ def _not_scored(evidence: Evidence) -> Violations:
 
 def _summary(evidence: Evidence) -> Violations:
     for row in evidence.summary.to_dict("records"):
-        metric = METRICS.get(row["metric"])
+        metric = SCORED.get(row["metric"])
         low, high = metric.range if metric else (-math.inf, math.inf)
         statistics = [row[name] for name in ("mean", "mean_low", "mean_high", "median", "minimum", "maximum")]
         if any(not low - TOLERANCE <= value <= high + TOLERANCE for value in statistics if not math.isnan(value)):

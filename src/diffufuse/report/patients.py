@@ -8,6 +8,7 @@ import pandas as pd
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.records import none_if_nan
 from diffufuse.metrics.catalogue import METRICS as CATALOGUE
+from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
 from diffufuse.report.schemas import SUMMARY
 from diffufuse.report.statistics import bootstrap_interval
 from diffufuse.seeds import seed_of
@@ -15,11 +16,12 @@ from diffufuse.seeds import seed_of
 SYSTEM = ["dataset", "condition", "trained_on", "model", "region"]
 QUANTITY = [*SYSTEM, "metric", "unit"]
 CLEAN = "clean"
-HEADLINE = ("dice", "hd95", "ece")
+HEADLINE = ("dice", "hd95", "ece", "psnr", "ssim", "qabf")
 PROBABILITIES_IN_GIT = ("ece", "brier", "nll")
 METRICS_IN_GIT = (
     *(name for name, metric in CATALOGUE.items() if metric.reads in ("mask", "surface")),
     *PROBABILITIES_IN_GIT,
+    *FUSION_METRICS,
 )
 PATIENT_VALUES = [
     "dataset",
@@ -84,7 +86,7 @@ def patient_statistics(metrics: pd.DataFrame, patients: Mapping[str, str], *, st
         | _statistics(group["value"], seed_of(study_seed, "bootstrap", *map(str, key)))
         for key, group in per_patient(metrics, patients).groupby(QUANTITY, sort=False, observed=True)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else [name for name in SUMMARY.names if name != "excluded"])
 
 
 def summarize(
@@ -124,7 +126,7 @@ def headline(summary: pd.DataFrame) -> dict[str, float | None]:
 
 
 def patient_values(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
-    """Per-case values of the mask metrics and of probabilities near the region, for Git.
+    """Per-case values of the metrics of masks, of probabilities near the region and of fused images, for Git.
 
     Args:
         metrics: a frame in the schema `METRICS`.
