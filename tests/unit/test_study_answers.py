@@ -58,6 +58,7 @@ def cohort(letter, *roles):
 def dataset(*modalities, **block):
     kinds = {name: {"kind": name if name in ("ct", "pet") else "mr"} for name in modalities}
     return {
+        "format": "nifti",
         "modalities": kinds,
         "lesion": "mass",
         "regions": {"edema": [2], "mass": [1]},
@@ -96,12 +97,13 @@ def small(**asked):
         },
         "models": {
             "net": {
+                "task": "segment",
                 "architecture": "unet2d",
                 "training": {"regimen": "supervised", "corruption": {"conditions": ["noise"]}},
             },
-            "net_variant": {"weights_of": "net", "settings": {"gates": 0}, "samples": 8},
-            "net_scaled": {"predictions_of": "net_variant", "scaling": "temperature"},
-            "other_scaled": {"predictions_of": "net"},
+            "net_variant": {"task": "segment", "weights_of": "net", "settings": {"gates": 0}, "samples": 8},
+            "net_scaled": {"task": "segment", "predictions_of": "net_variant", "scaling": "temperature"},
+            "other_scaled": {"task": "segment", "predictions_of": "net"},
         },
     }
     for block in config["datasets"].values():

@@ -9,7 +9,7 @@ from diffufuse.study.forms import check_form
 
 ROOT = Path(__file__).parents[2]
 CODE = Code(ROOT / "src", ROOT / "workflow" / "scripts")
-UNET = {"architecture": "unet2d", "settings": {"channels": [8, 16]}}
+UNET = {"task": "segment", "architecture": "unet2d", "settings": {"channels": [8, 16]}, "output": "regions"}
 Z = {"method": "zscore"}
 CT, PET, T1 = ({"kind": kind, "normalization": Z} for kind in ("ct", "pet", "mr"))
 HEADER = "case\tpatient\tfold\tvalidates\tsite\texcluded\n"
@@ -48,13 +48,14 @@ def config(tmp_path):
             "poisson": {"corruption": "poisson_noise", "settings": {"noise_sd": 0.3}, "kinds": ["pet"]},
         },
         "models": {
-            "unet": UNET | {"training": {"corruption": {"conditions": ["gauss"]}}},
-            "greedy": UNET | {"training": {"corruption": {"conditions": ["gauss", "gauss-7"]}}},
-            "harmless": UNET | {"training": {"corruption": {"conditions": ["clean"]}}},
-            "variant": {"weights_of": "unet", "settings": {}},
-            "orphan": {"weights_of": "unett", "settings": {}},
-            "second_hand": {"weights_of": "variant", "settings": {}},
-            "greedy_variant": {"weights_of": "greedy", "settings": {}},
+            "unet": UNET | {"training": {"regimen": "supervised", "corruption": {"conditions": ["gauss"]}}},
+            "greedy": UNET
+            | {"training": {"regimen": "supervised", "corruption": {"conditions": ["gauss", "gauss-7"]}}},
+            "harmless": UNET | {"training": {"regimen": "supervised", "corruption": {"conditions": ["clean"]}}},
+            "variant": {"task": "segment", "weights_of": "unet", "settings": {}},
+            "orphan": {"task": "segment", "weights_of": "unett", "settings": {}},
+            "second_hand": {"task": "segment", "weights_of": "variant", "settings": {}},
+            "greedy_variant": {"task": "segment", "weights_of": "greedy", "settings": {}},
         },
     }
 

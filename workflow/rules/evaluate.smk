@@ -18,9 +18,7 @@ rule fit_calibration:
             "results/predict/{{dataset}}/validation/clean/{{dataset}}/{run}",
             run=STUDY.scaled_run,
         ),
-        cases=collect(
-            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_in
-        ),
+        cases=STUDY.prepared.in_part,
     output:
         "results/evaluate/{dataset}/validation/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
     log:
@@ -38,10 +36,11 @@ rule fit_calibration:
 rule evaluate_predictions:
     input:
         predictions="results/predict/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}",
-        calibration="results/evaluate/{trained_on}/validation/clean/{trained_on}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
-        cases=collect(
-            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_in
+        calibration=collect(
+            "results/evaluate/{{trained_on}}/validation/clean/{{trained_on}}/{run}/calibration.parquet",
+            run=STUDY.calibrated_run,
         ),
+        cases=STUDY.prepared.in_part,
     output:
         metrics="results/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}/metrics.parquet",
         forecasts="results/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}/forecasts.parquet",
@@ -51,6 +50,8 @@ rule evaluate_predictions:
         "results/benchmarks/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
     params:
         regions=STUDY.parameters.regions_tested,
+        cases=STUDY.cases_in,
+        sources=STUDY.parameters.sources,
         lesion=lookup("{trained_on}/lesion", within=config["datasets"], default=None),
         code=STUDY.code_of("evaluate_predictions.py"),
     message:

@@ -20,9 +20,7 @@ rule predict_cases:
     input:
         plan=collect("results/train/{run}/plan.json", run=STUDY.trained_run),
         weights=collect("results/train/{run}/weights", run=STUDY.trained_run),
-        cases=collect(
-            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_in
-        ),
+        cases=STUDY.prepared.read_in_part,
     output:
         directory(
             "results/predict/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}"
@@ -33,7 +31,8 @@ rule predict_cases:
         "results/benchmarks/predict/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
     params:
         study_seed=STUDY.seed,
-        condition=lookup("{condition}", within=config["conditions"]),
+        cases=STUDY.cases_in,
+        condition=STUDY.parameters.condition,
         model=STUDY.parameters.test_settings,
         transfer=STUDY.parameters.transfer_settings,
         code=STUDY.code_of("predict_cases.py"),

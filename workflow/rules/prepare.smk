@@ -46,13 +46,13 @@ rule prepare_case:
 
 rule index_slices:
     input:
-        collect("results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.cases_of),
+        STUDY.prepared.all,
     output:
         "results/prepare/{dataset}/patches.parquet",
     log:
         "results/logs/prepare/{dataset}/patches.log",
     params:
-        regions=lookup("{dataset}/regions", within=config["datasets"]),
+        regions=lookup("{dataset}/regions", within=config["datasets"], default={}),
         code=STUDY.code_of("index_slices.py"),
     message:
         "Index the slices of {wildcards.dataset}."

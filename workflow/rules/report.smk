@@ -9,11 +9,11 @@ JOINED = dict(
     ),
     forecasts=STUDY.runs(
         "results/evaluate/{dataset}/test/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/forecasts.parquet",
-        STUDY.models,
+        STUDY.segmenting,
     ),
     calibrations=STUDY.runs(
         "results/evaluate/{dataset}/validation/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
-        STUDY.models,
+        STUDY.segmenting,
     ),
     efficiency=STUDY.first_runs(
         "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/efficiency.parquet"
@@ -157,9 +157,7 @@ rule draw_figure:
 
 rule draw_picture:
     input:
-        cases=collect(
-            "results/prepare/{{dataset}}/{case}/{case}.json", case=STUDY.pictures.cases
-        ),
+        cases=STUDY.prepared.pictured,
         predictions=collect(
             "results/predict/{{dataset}}/test/{run}", run=STUDY.pictures.tests
         ),
@@ -197,7 +195,7 @@ rule map_uncertainty:
     log:
         "results/logs/report/{study}/uncertainty/{dataset}/{model}/{case}.map.log",
     params:
-        regions=lookup("{dataset}/regions", within=config["datasets"]),
+        regions=lookup("{dataset}/regions", within=config["datasets"], default={}),
         code=STUDY.code_of("map_uncertainty.py"),
     message:
         "Map where {wildcards.model} is uncertain about {wildcards.case}."

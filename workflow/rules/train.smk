@@ -1,4 +1,5 @@
-# One run per dataset, model, fold and seed. A model with `weights_of` is another one, trained as it is.
+# One run per dataset, model, fold and seed. A model with `weights_of` is another one, trained as it is; one with
+# `input.fuser` learns from the images that its fuser, of the same fold, makes of the training and validation cases.
 
 
 rule train:
@@ -10,16 +11,14 @@ rule train:
 
 rule fit_normalization:
     input:
-        collect(
-            "results/prepare/{{dataset}}/{case}/{case}.json",
-            case=STUDY.cases_trained_on,
-        ),
+        STUDY.prepared.trained_on,
     output:
         "results/train/{dataset}/normalization/fold-{fold}.json",
     log:
         "results/logs/train/{dataset}/normalization/fold-{fold}.log",
     params:
         modalities=STUDY.parameters.appearance,
+        cases=STUDY.cases_trained_on,
         code=STUDY.code_of("fit_normalization.py"),
     message:
         "Measure the training cases of {wildcards.dataset}, fold {wildcards.fold}, for normalization."
@@ -31,10 +30,7 @@ rule train_model:
     input:
         cohort="config/cohorts/{dataset}.tsv",
         index="results/prepare/{dataset}/patches.parquet",
-        cases=collect(
-            "results/prepare/{{dataset}}/{case}/{case}.json",
-            case=STUDY.cases_learned_from,
-        ),
+        cases=STUDY.prepared.learned_from,
         constants="results/train/{dataset}/normalization/fold-{fold}.json",
     output:
         weights=directory(
@@ -50,8 +46,8 @@ rule train_model:
     params:
         study_seed=STUDY.seed,
         model=lookup("{model}", within=config["models"]),
-        modalities=STUDY.parameters.appearance,
-        regions=lookup("{dataset}/regions", within=config["datasets"]),
+        modalities=STUDY.parameters.read,
+        regions=STUDY.parameters.learned,
         conditions=STUDY.parameters.conditions_learned,
         store=STUDY.parameters.store,
         checkpoints="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/checkpoints",

@@ -6,5 +6,6 @@ from diffufuse.plan.constants import fit_constants
 from diffufuse.store.case import read_all_prepared
 
 with job_log(snakemake.log[0]):
-    cases = read_all_prepared(snakemake.input)
-    write_record(fit_constants(cases.values(), modalities=snakemake.params.modalities), snakemake.output[0])
+    cases, params = read_all_prepared(snakemake.input), snakemake.params
+    training = [cases[name] for name in params.cases]
+    write_record(fit_constants(training, modalities=params.modalities), snakemake.output[0])

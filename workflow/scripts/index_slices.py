@@ -2,11 +2,11 @@
 
 from diffufuse.files.tables import write_table
 from diffufuse.logs import job_log
-from diffufuse.store.case import read_prepared
+from diffufuse.store.case import read_all_prepared
 from diffufuse.store.index import PATCHES, index_slices
 
 with job_log(snakemake.log[0]):
-    cases = (read_prepared(record) for record in snakemake.input)
+    cases = read_all_prepared(snakemake.input).values()
     index = index_slices(
         ((case.name, case.slices) for case in cases),
         dataset=snakemake.wildcards.dataset,

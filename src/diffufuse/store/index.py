@@ -22,6 +22,9 @@ PATCHES = pa.schema(
 )
 
 
+NO_REGION: Mapping[str, list[int]] = {"": []}
+
+
 def index_slices(
     cases: Iterable[tuple[str, StoredCase]], *, dataset: str, regions: Mapping[str, list[int]]
 ) -> pd.DataFrame:
@@ -30,7 +33,7 @@ def index_slices(
     Args:
         cases: name and stored case; consumed one at a time.
         dataset: name of the dataset.
-        regions: region to the label values that it combines.
+        regions: region to the label values that it combines; without any, a slice has one row of the region "".
 
     Returns:
         One row per case, region and slice, columns as in `PATCHES`.
@@ -39,7 +42,7 @@ def index_slices(
     for name, case in cases:
         masks = case._masks((slice(None), slice(None), slice(None)))
         labels, body = labels_of(masks), np.count_nonzero(body_of(masks), axis=(1, 2))
-        for region, values in regions.items():
+        for region, values in (regions or NO_REGION).items():
             counts = np.count_nonzero(np.isin(labels, values), axis=(1, 2))
             parts.append((name, region, body.astype(np.int32), counts.astype(np.int32)))
     lengths = [len(body) for _, _, body, _ in parts]

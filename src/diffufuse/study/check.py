@@ -9,10 +9,12 @@ from typing import Any
 from diffufuse.conditions.apply import corrupts, withheld
 from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
+from diffufuse.study.check_fusion import check_reading, check_task
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort, patients_of, read_cohort
 from diffufuse.study.condition_settings import check_condition_settings
 from diffufuse.study.dataset_values import check_dataset
+from diffufuse.study.inputs import needed_fusers
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
 from diffufuse.study.settings import check_loss, check_settings
 from diffufuse.study.study_names import check_names
@@ -63,6 +65,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
         check_condition_settings(name, config["conditions"][name], code)
     for name in study["models"]:
         check_model(name, config, code)
+    check_reading(_trained(config), study["datasets"], config)
     read = {name: _read_sheet(name, cohorts) for name in study["datasets"]}
     for name, cohort in read.items():
         for fold in study["folds"]:
@@ -76,6 +79,14 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
     read |= _read_transfers(config, read, cohorts)
     patients_of(read)
     return read
+
+
+def _trained(config: Mapping[str, Any]) -> list[str]:
+    """The models of a study that are trained, or whose weights or predictions are used; with their fusers."""
+    models = config["models"]
+    names = [models[name].get("predictions_of", name) for name in config["study"]["models"]]
+    names = [models[name].get("weights_of", name) for name in names]
+    return list(dict.fromkeys([*needed_fusers(names, models), *names]))
 
 
 def _read_sheet(name: str, cohorts: Path) -> Cohort:
@@ -93,13 +104,16 @@ def _read_sheet(name: str, cohorts: Path) -> Cohort:
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
     """Cohorts of the transfer datasets that can be scored."""
     blocks, tested = config["datasets"], {}
+    tasks = {config["models"][name]["task"] for name in config["study"]["models"]}
     for name in config["study"].get("transfers", ()):
         if name in trained:
             raise BadInput(
                 f"study.transfers: {name} is a dataset of the study, whose models test it fold by fold; leave it out."
             )
         for training_name in [
-            training_name for training_name in trained if refusal(blocks[training_name], blocks[name]) is None
+            training_name
+            for training_name in trained
+            if any(refusal(blocks[training_name], blocks[name], task=task) is None for task in tasks)
         ]:
             tested[name] = _read_sheet(name, cohorts)
             _require_disjoint_patients(name, tested[name], training_name, trained[training_name])
@@ -129,6 +143,7 @@ def check_model(name: str, config: Mapping[str, Any], code: Code) -> None:
         BadInput: another model, a condition, an architecture or a setting does not exist, or a value has no effect.
     """
     _check_sources(name, config, code)
+    check_task(name, config["models"], code)
     _check_settings(name, config, code)
     _check_sampling(name, config["models"])
 

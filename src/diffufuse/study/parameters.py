@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffufuse.errors import BadInput
+from diffufuse.study.inputs import fuser_of, fuses, input_modalities, input_names
+
 if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
@@ -46,8 +49,20 @@ class Parameters:
         return self.modalities(wildcards.dataset, GEOMETRY)
 
     def appearance(self, wildcards: Any) -> dict[str, Any]:
-        """How a dataset's modalities are normalized."""
-        return self.modalities(wildcards.dataset, APPEARANCE)
+        """How a dataset's modalities are normalized; those of pairs are gray levels."""
+        blocks = self.modalities(wildcards.dataset, (*APPEARANCE, "display"))
+        scales = {name: {"method": "display", **block.pop("display", {})} for name, block in blocks.items()}
+        return {name: {"normalization": scales[name], **block} for name, block in blocks.items()}
+
+    def read(self, wildcards: Any) -> dict[str, Any]:
+        """The images that a model is trained on, and how they are normalized."""
+        block, dataset = self.study.config["models"][wildcards.model], wildcards.dataset
+        return input_modalities(wildcards.model, block, dataset, self.study.config["datasets"][dataset])
+
+    def learned(self, wildcards: Any) -> dict[str, list[int]]:
+        """The regions that a model is trained on; a fuser learns none."""
+        regions: dict[str, list[int]] = self.study.config["datasets"][wildcards.dataset].get("regions", {})
+        return regions if self.study.task_of(wildcards.model) == "segment" else {}
 
     def contrast(self, wildcards: Any) -> dict[str, Any]:
         """Which modality of another dataset a dataset's modalities can stand for."""
@@ -70,20 +85,54 @@ class Parameters:
         block = self.study.config["models"][wildcards.model]
         return {"settings": block.get("settings", {}), "samples": block.get("samples", 1)}
 
+    def condition(self, wildcards: Any) -> dict[str, Any]:
+        """The condition that a prediction applies; none where a fuser has applied it already."""
+        model = self.study.config["models"][self.study.trained_as(wildcards.model)]
+        block: dict[str, Any] = self.study.config["conditions"][wildcards.condition]
+        return {} if fuser_of(model) else block
+
+    def sources(self, wildcards: Any) -> dict[str, Any] | None:
+        """The images with which a model's fused image is compared; None for a model that makes none."""
+        block = self.study.config["models"][self.study.trained_as(wildcards.model)]
+        if not fuses(block):
+            return None
+        if wildcards.trained_on != wildcards.dataset:
+            return self._fused_elsewhere(wildcards) if self.study.task_of(wildcards.model) == "fuse" else None
+        dataset = self.study.config["datasets"][wildcards.dataset]
+        return input_modalities(wildcards.model, block, wildcards.dataset, dataset)
+
     def transfer_settings(self, wildcards: Any) -> dict[str, Any] | None:
         """How a case of another dataset is shown to a model; None for a case of its own."""
         if wildcards.trained_on == wildcards.dataset:
             return None
+        if self.study.task_of(wildcards.model) == "fuse":
+            return {"modalities": self._fused_elsewhere(wildcards)}
         trained, tested = (self.study.config["datasets"][name] for name in (wildcards.trained_on, wildcards.dataset))
         regions = {"learned": trained["lesion"], "lesion": tested["lesion"]}
         return {"modalities": self.contrast(wildcards), "spacing_mm": trained["spacing_mm"], **regions}
 
     def regions_tested(self, wildcards: Any) -> dict[str, list[int]]:
         """All regions of a dataset; of one that the model was not trained on, the lesion."""
+        if self.study.task_of(wildcards.model) == "fuse":
+            return {}
         block = self.study.config["datasets"][wildcards.dataset]
         regions: dict[str, list[int]] = block["regions"]
         own = wildcards.get("trained_on", wildcards.dataset) == wildcards.dataset
         return regions if own else {block["lesion"]: regions[block["lesion"]]}
+
+    def _fused_elsewhere(self, wildcards: Any) -> dict[str, Any]:
+        """The images of a pair on which a fuser was not trained, in its channel order."""
+        datasets, block = self.study.config["datasets"], self.study.config["models"][wildcards.model]
+        trained_on, tested = datasets[wildcards.trained_on], datasets[wildcards.dataset]
+        names = input_names(wildcards.model, block, wildcards.trained_on, trained_on)
+        roles = {name: role for role, name in trained_on["pair"].items()}
+        if not set(names) <= set(roles):
+            raise BadInput(
+                f"{wildcards.model}: expected to fuse {' and '.join(roles)}, the pair of {wildcards.trained_on}, to be "
+                f"tested on {wildcards.dataset}, got {' and '.join(names)}; leave it out of a study with transfers."
+            )
+        asked = {"modalities": [roles[name] for name in names], "values": "display"}
+        return input_modalities(wildcards.model, {**block, "input": asked}, wildcards.dataset, tested)
 
     @property
     def joining(self) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Any
 from diffufuse.errors import BadInput
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort
+from diffufuse.study.inputs import fuses, needed_fusers
 from diffufuse.study.members import members_of
 from diffufuse.study.parameters import Parameters
 from diffufuse.study.pictures import Pictures
+from diffufuse.study.prepared import Prepared
 from diffufuse.study.transfer import refusal
 
 CLEAN = "clean"
@@ -53,8 +55,23 @@ class Study:
 
     @property
     def trained(self) -> list[str]:
-        """The models that are trained for it, sorted; others use their weights."""
-        return sorted({self.trained_as(name) for name in self.models})
+        """The models that are trained for it, sorted: others use their weights, or read their fused images."""
+        own = {self.trained_as(name) for name in self.models}
+        return sorted(own | set(needed_fusers(own, self.config["models"])))
+
+    @property
+    def segmenting(self) -> list[str]:
+        """Its models that predict regions."""
+        return [name for name in self.models if self.task_of(name) == "segment"]
+
+    @property
+    def fusing(self) -> list[str]:
+        """Its models that make a fused image, alone or on their way to regions."""
+        return [name for name in self.predicting if fuses(self.config["models"][self.trained_as(name)])]
+
+    def task_of(self, model: str) -> str:
+        """What a model predicts: `segment` for regions, `fuse` for an image."""
+        return str(self.config["models"][model]["task"])
 
     @property
     def predicting(self) -> list[str]:
@@ -106,6 +123,11 @@ class Study:
         return [(dataset, case) for dataset, cohort in self.cohorts.items() for case in cohort.names]
 
     @property
+    def prepared(self) -> Prepared:
+        """Where its cases lie."""
+        return Prepared(self)
+
+    @property
     def parameters(self) -> Parameters:
         """Parts of its configuration, for the parameters of rules."""
         return Parameters(self)
@@ -139,15 +161,16 @@ class Study:
         """
         part, trained_on = wildcards.get("part", "validation"), wildcards.get("trained_on", wildcards.dataset)
         if trained_on != wildcards.dataset:
-            self._require_transferable(trained_on, wildcards.dataset, part, wildcards.get("condition", CLEAN))
+            self._require_transferable(wildcards, trained_on, part)
             return self.cohorts[wildcards.dataset].names
         cohort = self.cohorts[wildcards.dataset]
         cases = {"test": cohort.test, "validation": cohort.validation, "training": cohort.training}
         return cases[part](int(wildcards.fold))
 
-    def _require_transferable(self, trained_on: str, dataset: str, part: str, condition: str) -> None:
-        blocks = self.config["datasets"]
-        reason = refusal(blocks[trained_on], blocks[dataset])
+    def _require_transferable(self, wildcards: Any, trained_on: str, part: str) -> None:
+        dataset, condition = wildcards.dataset, wildcards.get("condition", CLEAN)
+        task = self.task_of(wildcards.model) if "model" in dict(wildcards.items()) else "segment"
+        reason = refusal(self.config["datasets"][trained_on], self.config["datasets"][dataset], task=task)
         if part != "test":
             reason = f"All of its cases are test cases; ask for the part test, not {part}."
         if "after" in self.config["conditions"][condition]:
@@ -207,8 +230,8 @@ class Study:
             pattern.format(dataset=tested, trained_on=trained_on, model=model, fold=fold, seed=seed)
             for trained_on in self.datasets
             for tested in self.transfers
-            if refusal(blocks[trained_on], blocks[tested]) is None
             for model in self.models
+            if refusal(blocks[trained_on], blocks[tested], task=self.task_of(model)) is None
             if model not in self._asked.get("only", {})
             for fold in self.folds
             for seed in self.seeds
@@ -219,6 +242,11 @@ class Study:
         trained_on = wildcards.get("trained_on", wildcards.dataset)
         model = self.trained_as(wildcards.model)
         return f"{trained_on}/{model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+
+    def calibrated_run(self, wildcards: Any) -> list[str]:
+        """The run whose calibration a model's evaluation reads; none for a fuser, which has no probabilities."""
+        segments = self.task_of(wildcards.model) == "segment"
+        return [f"{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"] if segments else []
 
     def scaled_run(self, wildcards: Any) -> str:
         """The model and run whose predictions a model scales."""

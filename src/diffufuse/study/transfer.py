@@ -6,19 +6,26 @@ from typing import Any, TypeAlias
 Blocks: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
-def refusal(trained_block: Mapping[str, Any], tested_block: Mapping[str, Any]) -> str | None:
+def refusal(trained_block: Mapping[str, Any], tested_block: Mapping[str, Any], *, task: str = "segment") -> str | None:
     """The reason why a model trained on one dataset cannot be tested on another.
 
-    A transfer needs one binary region, the lesion, and at least one modality that both datasets have. A score of a
-    sarcoma model on thirteen organs, or of a CT model on MR alone, would be meaningless.
+    A transfer of a segmenter needs one binary region, the lesion, and at least one modality that both datasets have. A
+    score of a sarcoma model on thirteen organs, or of a CT model on MR alone, would be meaningless. A fuser needs two
+    images, of which both datasets say which is the structure and which the function.
 
     Args:
-        trained_block: of `config/datasets.yaml`; `lesion` or `no_lesion`, and `modalities` are read.
+        trained_block: of `config/datasets.yaml`; `lesion` or `no_lesion`, `modalities` and `pair` are read.
         tested_block: likewise.
+        task: of the model, `segment` or `fuse`.
 
     Returns:
         A note for a table; None if the pair can be scored.
     """
+    if task == "fuse":
+        both = "pair" in trained_block and "pair" in tested_block
+        return None if both else "No pair: a fuser needs a structure and a function in both."
+    if "regions" not in tested_block or "regions" not in trained_block:
+        return "No labels: pairs of images are fused, not segmented."
     if "no_lesion" in tested_block:
         return str(tested_block["no_lesion"])
     if "no_lesion" in trained_block:
