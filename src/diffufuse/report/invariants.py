@@ -20,11 +20,11 @@ SCOPED = ["dataset", "condition", "trained_on", "model", "region"]
 def require_sound(evidence: Evidence) -> None:
     """Check every row of a study's frames.
 
-    Every value lies in its metric's range and has its unit, and is of a region or of a fused image; Dice and IoU of one mask are D / (2 - D) and the mean IoU
-    lies between that of the mean Dice and the mean Dice; a region that was lost in resampling is not scored; intervals
-    are ordered and lie within the values; each patient is either defined or counted as undefined, and statistics are of
-    the defined ones; forecasts have a positive number of voxels at valid levels, and the voxels near a region are a
-    subset of those of the body.
+    Every value lies in its metric's range and has its unit; metrics of fused images have the region `image`, and no
+    others; Dice and IoU of one mask are D / (2 - D) and the mean IoU lies between that of the mean Dice and the mean
+    Dice; a region that was lost in resampling is not scored; intervals are ordered and lie within the values; each
+    patient is either defined or counted as undefined, and statistics are of the defined ones; forecasts have a positive
+    number of voxels at valid levels, and the voxels near a region are a subset of those of the body.
 
     Raises:
         ValueError: an invariant is violated; the message names the row and the rule.

@@ -118,9 +118,9 @@ TABLES = {
         fusion_ablation,
         "Under `clean`: mean over n patients [95 % bootstrap interval], and the paired difference of the mean Dice to "
         "the full game in points (hundredths), negative where the row has less, with Wilcoxon's p, not adjusted. What "
-        "a row is follows from its settings: inner steps are those of the follower for one of the leader, the others are "
-        "weights of the fusion loss. The disjoint baseline has the same leader, trained by the same terms without "
-        "masks. Two channels and single modalities are controls: what the bottleneck of one fused image costs, and "
-        "what the second modality brings.",
+        "a row is follows from its settings: inner steps are those of the follower for one of the leader, the other "
+        "numbers are weights of the fusion loss. The disjoint baseline has the same leader, trained by the same terms "
+        "without masks. Two channels and single modalities are controls: what the bottleneck of one fused image costs, "
+        "and what the second modality brings.",
     ),
 }
