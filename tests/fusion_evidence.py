@@ -9,10 +9,10 @@ import pandas as pd
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS
 from diffufuse.metrics.overlap import COUNTED
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize
 from diffufuse.report.schemas import CURVES, RUNS
-from diffufuse.report.scored import SCORED, of_images
 
 MASKS, IMAGES = ("dice", "iou", "hd95"), ("en", "sd", "psnr", "sf", "ssim", "qabf", "nabf", "vif")
 BOTH = {"modalities": ["structure", "function"], "values": "display"}
@@ -155,7 +155,7 @@ def _evidence(
 
 
 def _rows(run: dict[str, Any], values: dict[str, float]) -> list[dict[str, Any]]:
-    return [{**run, "metric": name, "value": value, "unit": SCORED[name].unit} for name, value in values.items()]
+    return [{**run, "metric": name, "value": value, "unit": ALL_METRICS[name].unit} for name, value in values.items()]
 
 
 def _masks(dice: float) -> dict[str, float]:
@@ -165,7 +165,7 @@ def _masks(dice: float) -> dict[str, float]:
 def _images(quality: float) -> dict[str, float]:
     values = {"en": 4 + quality, "sd": 60 + 30 * quality, "psnr": 12 + 6 * quality, "sf": 15 + 15 * quality}
     values |= {"ssim": 0.4 + 0.3 * quality, "qabf": quality, "nabf": 0.1 * (1 - quality), "vif": 0.3 + 0.5 * quality}
-    assert all(of_images(name) for name in values)
+    assert set(values) == set(IMAGES)
     return values
 
 

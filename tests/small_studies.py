@@ -5,11 +5,11 @@ import pandas as pd
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
 from diffufuse.files.records import write_record
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize
 from diffufuse.report.runs import collect_runs
 from diffufuse.report.schemas import CURVES, RUNS, SUMMARY
-from diffufuse.report.scored import SCORED
 
 SCHEMAS = {
     "metrics": METRICS,
@@ -77,7 +77,7 @@ def frame_of(*records, **run):
         for name, value in values.items()
     ]
     frame = pd.DataFrame(rows)
-    return frame.assign(unit=[SCORED[name].unit for name in frame["metric"]])[METRICS.names]
+    return frame.assign(unit=[ALL_METRICS[name].unit for name in frame["metric"]])[METRICS.names]
 
 
 def empty(name):

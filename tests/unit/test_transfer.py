@@ -224,7 +224,8 @@ def test_a_prediction_without_a_voxel_on_the_cases_grid_is_told(caplog, monkeypa
     plan = {"modalities": [{"name": name, **block} for name, block in TRAINED.items()]}
     transfer = {"modalities": TESTED, "spacing_mm": (1.0, 1.0, 1.0), "lesion": "wt", "learned": "mass"}
     case = SimpleNamespace(name="B-1", scan=scan, affine=here.affine)
-    settings = {"study_seed": 1, "spacing_mm": (4.0, 4.0, 4.0), "names": ("brats", "B-1", "clean")}
-    probabilities, _ = cases._predict_other(cases.Prediction(None, plan, 1, transfer), case, {}, **settings)
+    settings = {"spacing_mm": (4.0, 4.0, 4.0), "names": ("brats", "B-1", "clean")}
+    prediction = cases.Prediction(None, plan, 1, transfer)
+    probabilities, _ = cases._predict_other(prediction, case, lambda scan: scan, **settings)
     assert not (probabilities["wt"] >= 0.5).any()
     assert "B-1: of the predicted wt no voxel is left" in caplog.text

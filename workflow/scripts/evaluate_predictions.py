@@ -1,15 +1,20 @@
-"""Evaluate the predictions of one fold."""
+"""Evaluate the predictions of one fold: masks and probabilities by region, and fused images."""
+
+import pandas as pd
 
 from diffufuse.evaluate.fold import evaluate_fold, thresholds_of
+from diffufuse.evaluate.fused import evaluate_fused
 from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
-from diffufuse.files.tables import read_table, write_table
+from diffufuse.files.tables import read_tables, write_table
 from diffufuse.logs import job_log
 
 with job_log(snakemake.log[0]):
-    source, params = snakemake.input, snakemake.params
+    source, params, names = snakemake.input, snakemake.params, dict(snakemake.wildcards)
     predicted = Predicted(source.predictions, source.cases, params.regions)
-    thresholds = thresholds_of(read_table(source.calibration, CALIBRATIONS), params.regions, lesion=params.lesion)
-    values, forecasts = evaluate_fold(predicted, thresholds=thresholds, names=dict(snakemake.wildcards))
-    write_table(values, snakemake.output.metrics, METRICS)
+    calibration = read_tables(source.calibration, CALIBRATIONS)
+    thresholds = thresholds_of(calibration, params.regions, lesion=params.lesion)
+    of_regions, forecasts = evaluate_fold(predicted, thresholds=thresholds, names=names)
+    of_images = evaluate_fused(source.predictions, source.cases, names=names)
+    write_table(pd.concat([of_regions, of_images], ignore_index=True), snakemake.output.metrics, METRICS)
     write_table(forecasts, snakemake.output.forecasts, FORECASTS)

@@ -26,7 +26,7 @@ from diffufuse.models import is_slicewise
 from diffufuse.plan.plans import WEIGHTS, load_model
 
 if TYPE_CHECKING:  # its code has no influence on the cost of a forward pass
-    from diffufuse.predict.inference import Precision
+    from diffufuse.predict.machine import Precision
 
 PRECISIONS: tuple["Precision", ...] = ("32-true", "bf16-mixed")
 BATCHES = (1, 8)

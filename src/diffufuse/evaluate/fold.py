@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from diffufuse.evaluate.predicted import Predicted
-from diffufuse.evaluate.schemas import FORECASTS
-from diffufuse.evaluate.schemas import METRICS as METRICS_TABLE
+from diffufuse.evaluate.schemas import FORECASTS, metrics_frame
 from diffufuse.metrics.catalogue import METRICS, evaluate
 from diffufuse.metrics.forecast import Forecast, pooled
 
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 def evaluate_fold(
     predicted: Predicted, *, thresholds: Mapping[str, float], names: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every metric of every case and region, and the forecasts summed over all cases.
+    """Every metric of every case and region, and the forecasts summed over all cases; of a fuser, nothing.
 
     Args:
         predicted: the predictions.
@@ -48,8 +47,7 @@ def evaluate_fold(
             earlier = [forecasts[region, scope]] if (region, scope) in forecasts else []
             added = [] if comparison.lost else [getattr(comparison, scope)]
             forecasts[region, scope] = pooled([*earlier, *added])
-    values = pd.DataFrame(rows, columns=METRICS_TABLE.names).astype({"fold": "int8", "seed": "int16"})
-    return values, forecast_table(forecasts, names=names)
+    return metrics_frame(rows), forecast_table(forecasts, names=names)
 
 
 def thresholds_of(calibration: pd.DataFrame, regions: Iterable[str], *, lesion: str | None) -> dict[str, float]:
@@ -65,7 +63,9 @@ def thresholds_of(calibration: pd.DataFrame, regions: Iterable[str], *, lesion: 
 
 
 def forecast_table(forecasts: Mapping[tuple[str, str], Forecast], *, names: Mapping[str, Any]) -> pd.DataFrame:
-    """Forecasts by region and scope as a frame in the schema `FORECASTS`."""
+    """Forecasts by region and scope as a frame in the schema `FORECASTS`; without any, one without rows."""
+    if not forecasts:
+        return FORECASTS.empty_table().to_pandas()
     frames = [
         pd.DataFrame({"level": forecast.level, "inside": forecast.inside, "outside": forecast.outside}).assign(
             **{**names, "region": region, "scope": scope}

@@ -37,7 +37,7 @@ class Predicted:
         Raises:
             BadInput: a prediction or body is missing or does not lie on its reference's grid.
         """
-        for record in self.cases:
+        for record in self.cases if self.regions else ():
             case, labels = Path(record).stem, read_volume(beside(record, "_labels.nii.gz"))
             labels_ml = read_label_volumes(record)
             body = _on_grid(beside(record, "_body.nii.gz"), labels, case).array > 0

@@ -1,5 +1,9 @@
 """Schemas of the tables that evaluation writes."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 import pyarrow as pa
 
 _RUN = [
@@ -16,6 +20,14 @@ _RUN = [
 METRICS = pa.schema(
     [*_RUN, ("region", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
 )
+
+
+def metrics_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows with all columns of `METRICS` as a frame with its types; further columns are left out."""
+    if not rows:
+        return METRICS.empty_table().to_pandas()
+    return pd.DataFrame(rows, columns=METRICS.names).astype({"fold": "int8", "seed": "int16"})
+
 
 # Predicted probabilities by true class of the voxels `near` the region or in the whole `body` of all test cases: one
 # row per level, a probability in steps of 1/65535, with the number of voxels inside and outside the reference.

@@ -52,7 +52,7 @@ def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
 
 
 def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> pd.DataFrame:
-    """Read tables of one schema and concatenate them in the given order; without any, a table without rows."""
+    """Read tables of one schema and concatenate them in the given order; of none, a frame without rows."""
     if not paths:
         return schema.empty_table().to_pandas()
     return pd.concat([read_table(path, schema) for path in paths], ignore_index=True)

@@ -1,8 +1,13 @@
-"""Predict cases under a condition: a model's own dataset, or another one by the modalities that both share."""
+"""Predict cases under a condition: a model's own dataset, or another one by what both share.
+
+There are three kinds of networks. A segmenter predicts masks. A fuser makes a fused image. A network with `fuse` does
+both: it makes the fused image, and its part `follower` predicts the masks from that image as it is saved, so that they
+follow from what a reader sees.
+"""
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,18 +16,22 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import nn
 
-from diffufuse.conditions.apply import Stage, apply_condition
+from diffufuse.conditions.apply import Stage, apply_condition, corrupts
 from diffufuse.plan.plans import load_model, plan_modalities
+from diffufuse.predict.fused_pictures import PICTURE, write_fused_picture
+from diffufuse.predict.fusing import follower_plan, fuse_scan, fuses, only_fuses
 from diffufuse.predict.inference import HALF, write_prediction
 from diffufuse.predict.samples import write_samples
 from diffufuse.predict.sampling import predict_sampled
 from diffufuse.predict.transfer import in_trained_space, on_own_grid
 from diffufuse.space.volumes import Volume
 from diffufuse.store.case import PreparedCase
+from diffufuse.store.fused import write_fused
 from diffufuse.store.scan import Scan
 
 Probabilities: TypeAlias = dict[str, np.ndarray]
 Volumes: TypeAlias = dict[str, list[float]]
+Condition: TypeAlias = Callable[..., Scan]
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +46,8 @@ class Prediction:
         samples: number of samples per prediction.
         transfer: None for the dataset that it was trained on. For another one: `modalities`, name to its block, with
             `kind` and `like`; `spacing_mm` of the training; `learned`, the region that the model was trained on,
-            and `lesion`, its name in the other dataset.
+            and `lesion`, its name in the other dataset. For a fuser `modalities` alone: the images of the same roles,
+            in its channel order, with `kind` and `normalization`.
     """
 
     network: nn.Module
@@ -58,6 +68,11 @@ class Prediction:
         """Load a model; `settings` override those of its architecture at test time."""
         return cls(load_model(plan, weights, settings=settings), plan, samples, transfer)
 
+    @property
+    def modalities(self) -> Mapping[str, Mapping[str, Any]]:
+        """The images that are read of a case, in order."""
+        return plan_modalities(self.plan) if self.transfer is None else self.transfer["modalities"]
+
 
 def predict_cases(
     prediction: Prediction,
@@ -68,37 +83,71 @@ def predict_cases(
     study_seed: int,
     names: tuple[str, str],
 ) -> None:
-    """Write masks, probabilities and sample volumes of every case.
+    """Write the fused image, and the masks, probabilities and sample volumes of every case, as its network has them.
 
     Args:
         prediction: the model and its settings.
-        cases: name to prepared case.
-        folder: receives the files, see `write_prediction` and `write_samples`.
-        condition: a block of `config/conditions.yaml`.
+        cases: name to prepared case; of its images, those of the model are read.
+        folder: receives the files, see `write_fused`, `write_fused_picture`, `write_prediction` and `write_samples`.
+        condition: a block of `config/conditions.yaml`; empty for fused images, whose sources were under it.
         study_seed: the study's one seed.
         names: dataset and condition, which with the case determine the random numbers.
 
     Raises:
-        BadInput: a case has none of the modalities of the model.
+        BadInput: a case has none of the modalities of the model, or was prepared without one of them.
     """
     dataset, condition_name = names
-    predict = _predict_own if prediction.transfer is None else _predict_other
     for case in cases.values():
+        seen = case.selected(prediction.modalities)
         case_settings = {"spacing_mm": case.spacing_mm, "names": (dataset, case.name, condition_name)}
-        probabilities, volumes_ml = predict(prediction, case, condition, study_seed=study_seed, **case_settings)
+        apply = _condition(condition, prediction.modalities, study_seed=study_seed, **case_settings)
+        if only_fuses(prediction.plan):
+            _fuse(prediction, seen, apply, folder)
+            continue
+        if prediction.transfer is not None:
+            predicted = _predict_other(prediction, seen, apply, **case_settings)
+        elif fuses(prediction.network):
+            fused = _fuse(prediction, seen, apply, folder)
+            predicted = _predict_fused(prediction, fused, **case_settings)
+        else:
+            predicted = _predict_own(prediction, seen, apply, **case_settings)
+        probabilities, volumes_ml = predicted
         write_prediction(probabilities, case, folder)
         write_samples(volumes_ml, case.name, folder)
 
 
-def _predict_own(
-    prediction: Prediction, case: PreparedCase, condition: Mapping[str, Any], *, study_seed: int, **case_settings: Any
-) -> tuple[Probabilities, Volumes]:
-    modalities = plan_modalities(prediction.plan)
+def _condition(condition: Mapping[str, Any], modalities: Mapping[str, Mapping[str, Any]], **settings: Any) -> Condition:
+    """Apply a condition to the images that a model reads; one that corrupts only others leaves them as they are."""
+    if not any(corrupts(condition, name, block["kind"]) for name, block in modalities.items()):
+        condition = {name: value for name, value in condition.items() if name != "corruption"}
 
     def apply(scan: Scan, after: Stage = "acquisition") -> Scan:
-        settings = {"modalities": modalities, "study_seed": study_seed, **case_settings}
-        return apply_condition(scan, condition, after=after, **settings)
+        return apply_condition(scan, condition, after=after, modalities=modalities, **settings)
 
+    return apply
+
+
+def _fuse(prediction: Prediction, case: PreparedCase, apply: Condition, folder: Path) -> PreparedCase:
+    """Write the fused image of a case; returns it as it is read back."""
+    sources = prediction.modalities
+    plan = {**prediction.plan, "modalities": [{"name": name, **block} for name, block in sources.items()]}
+    later = partial(apply, after="normalization")
+    image, present = fuse_scan(prediction.network, apply(case.scan), plan, after_normalization=later)
+    fused = write_fused(image, present, case, folder, sources=sources)
+    of_pair = all(block["kind"] == PICTURE for block in sources.values())
+    write_fused_picture(fused, folder, of_pair=of_pair)
+    return fused
+
+
+def _predict_fused(prediction: Prediction, fused: PreparedCase, **case_settings: Any) -> tuple[Probabilities, Volumes]:
+    follower: Any = prediction.network.follower
+    plan = follower_plan(prediction.plan)
+    return predict_sampled(follower, fused.scan, plan, samples=prediction.samples, **case_settings)
+
+
+def _predict_own(
+    prediction: Prediction, case: PreparedCase, apply: Condition, **case_settings: Any
+) -> tuple[Probabilities, Volumes]:
     return predict_sampled(
         prediction.network,
         apply(case.scan),
@@ -110,14 +159,15 @@ def _predict_own(
 
 
 def _predict_other(
-    prediction: Prediction, case: PreparedCase, condition: Mapping[str, Any], *, study_seed: int, **case_settings: Any
+    prediction: Prediction, case: PreparedCase, apply: Condition, **case_settings: Any
 ) -> tuple[Probabilities, Volumes]:
     transfer = prediction.transfer or {}
     acquired, test_modalities = case.scan, transfer["modalities"]
-    scan = apply_condition(acquired, condition, modalities=test_modalities, study_seed=study_seed, **case_settings)
     case_grid = Volume(acquired.body, case.affine)
     training_space = {"trained": plan_modalities(prediction.plan), "spacing_mm": transfer["spacing_mm"]}
-    model_input, grid = in_trained_space(scan, case_grid, case=case.name, tested=test_modalities, **training_space)
+    model_input, grid = in_trained_space(
+        apply(acquired), case_grid, case=case.name, tested=test_modalities, **training_space
+    )
     settings = {"samples": prediction.samples, "spacing_mm": grid.spacing_mm, "names": case_settings["names"]}
     probabilities, volumes_ml = predict_sampled(prediction.network, model_input, prediction.plan, **settings)
     lesion, learned = transfer["lesion"], transfer["learned"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from diffufuse.plan.outputs import Outputs
 from diffufuse.plan.plans import plan_modalities, plan_outputs
+from diffufuse.predict.fusing import as_scan, follower_plan, fuse_scan, fuses
+from diffufuse.predict.machine import Precision, device_of, mixed
 from diffufuse.predict.windows import Voxel, blended, windows_over
 from diffufuse.space.volumes import Volume, write_probability, write_volume
 from diffufuse.store.case import PreparedCase
@@ -20,8 +22,6 @@ from diffufuse.store.scan import Scan
 SLICES_AT_ONCE = 16
 BOXES_AT_ONCE = 2
 HALF = 0.5
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 
 def predict(
@@ -100,8 +100,7 @@ def body_logits(
     images, presence = (
         torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (scan.images, scan.presence)
     )
-    mixed_precision = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16-mixed")
-    with torch.inference_mode(), mixed_precision:
+    with torch.inference_mode(), mixed(device, precision):
         return blended(
             network,
             images,
@@ -122,8 +121,12 @@ def predict_case(
 ) -> dict[str, np.ndarray]:
     """Probability of every region of a plan, (X, Y, Z) float32; its mask has one half or more.
 
-    `after_normalization` as for `predict`.
+    A network that fuses predicts from its fused image. `after_normalization` as for `predict`.
     """
+    if fuses(network):
+        image, present = fuse_scan(network, scan, plan, after_normalization=after_normalization)
+        follower: Any = network.follower
+        return predict_case(follower, as_scan(image, present, scan.body), follower_plan(plan))
     outputs = plan_outputs(plan)
     x, y, z = plan["block"]["training"]["patch"]
     probabilities = predict(
@@ -132,7 +135,7 @@ def predict_case(
         modalities=plan_modalities(plan),
         patch=(x, y, z),
         outputs=outputs,
-        device=next(network.parameters()).device,
+        device=device_of(network),
         after_normalization=after_normalization,
     )
     return dict(zip(outputs.regions, probabilities, strict=True))

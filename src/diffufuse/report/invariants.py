@@ -8,9 +8,9 @@ import pandas as pd
 
 from diffufuse.metrics.forecast import STEPS
 from diffufuse.metrics.overlap import lost
+from diffufuse.metrics.registry import ALL_METRICS, IMAGE
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import QUANTITY, SYSTEM, VALUE, per_patient
-from diffufuse.report.scored import IMAGE, SCORED, of_images
 
 TOLERANCE = 1e-9
 RUN = [name for name in VALUE if name != "metric"]
@@ -40,15 +40,15 @@ Violations = Iterator[tuple[Any, str]]
 def _values(evidence: Evidence) -> Violations:
     metrics = evidence.metrics
     for name, group in metrics.groupby("metric", sort=False):
-        metric = SCORED.get(str(name))
+        metric = ALL_METRICS.get(str(name))
         if metric is None:
-            yield _named(group.iloc[0], VALUE), "a known metric"
+            yield _named(group.iloc[0], VALUE), "a metric of ALL_METRICS"
             continue
         low, high = metric.range
         outside = group[(group["value"] < low - TOLERANCE) | (group["value"] > high + TOLERANCE)]
         yield from _violations(outside, VALUE, f"a value in {low}..{high}", value="value")
         yield from _violations(group[group["unit"] != metric.unit], VALUE, f"the unit {metric.unit}", value="unit")
-        misplaced = group[(group["region"] == IMAGE) != of_images(str(name))]
+        misplaced = group[(group["region"] == IMAGE) != (metric.reads == IMAGE)]
         yield from _violations(misplaced, VALUE, f"the region {IMAGE} for fused images alone", value="region")
 
 
@@ -74,7 +74,7 @@ def _not_scored(evidence: Evidence) -> Violations:
 
 def _summary(evidence: Evidence) -> Violations:
     for row in evidence.summary.to_dict("records"):
-        metric = SCORED.get(row["metric"])
+        metric = ALL_METRICS.get(row["metric"])
         low, high = metric.range if metric else (-math.inf, math.inf)
         statistics = [row[name] for name in ("mean", "mean_low", "mean_high", "median", "minimum", "maximum")]
         if any(not low - TOLERANCE <= value <= high + TOLERANCE for value in statistics if not math.isnan(value)):

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from diffufuse.metrics.registry import IMAGE
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence, Table
 from diffufuse.report.lost import lost_note
+from diffufuse.report.nouns import PAIRS, noun_of
 from diffufuse.report.reported import beside, titled
-from diffufuse.report.scored import IMAGE, PAIRS, noun_of
 from diffufuse.report.tables.calibration import validation_patients
 from diffufuse.report.tables.comparison import FAMILY, compare
 from diffufuse.report.writing import markdown

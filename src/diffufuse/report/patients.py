@@ -7,8 +7,7 @@ import pandas as pd
 
 from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.records import none_if_nan
-from diffufuse.metrics.catalogue import METRICS as CATALOGUE
-from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
+from diffufuse.metrics.registry import ALL_METRICS, CORE_OF_IMAGES, of_masks
 from diffufuse.report.schemas import SUMMARY
 from diffufuse.report.statistics import bootstrap_interval
 from diffufuse.seeds import seed_of
@@ -19,9 +18,9 @@ CLEAN = "clean"
 HEADLINE = ("dice", "hd95", "ece", "psnr", "ssim", "qabf")
 PROBABILITIES_IN_GIT = ("ece", "brier", "nll")
 METRICS_IN_GIT = (
-    *(name for name, metric in CATALOGUE.items() if metric.reads in ("mask", "surface")),
+    *filter(of_masks, ALL_METRICS),
     *PROBABILITIES_IN_GIT,
-    *FUSION_METRICS,
+    *CORE_OF_IMAGES,
 )
 PATIENT_VALUES = [
     "dataset",

@@ -4,11 +4,11 @@ import ast
 
 from diffufuse.study.code_digest import Code
 
-CATALOGUE = "diffufuse.metrics.catalogue"
+CATALOGUES = ("diffufuse.metrics.catalogue", "diffufuse.metrics.fusion.catalogue")
 
 
 def metric_names(code: Code) -> list[str]:
-    """The keys of `metrics.catalogue.METRICS`, in order.
+    """The keys of `metrics.registry.ALL_METRICS`, in order.
 
     Args:
         code: of the library.
@@ -16,15 +16,19 @@ def metric_names(code: Code) -> list[str]:
     Raises:
         ValueError: a row is written in another way than all others.
     """
-    tree = ast.parse(code.path(CATALOGUE).read_text())
+    return [name for catalogue in CATALOGUES for row in _rows(code, catalogue) for name in _names(row, catalogue)]
+
+
+def _rows(code: Code, catalogue: str) -> list[ast.expr]:
+    tree = ast.parse(code.path(catalogue).read_text())
     rows = next(node.value for node in tree.body if isinstance(node, ast.Assign) and _named(node.targets[0], "ROWS"))
-    return [name for row in getattr(rows, "elts", []) for name in _names(row)]
+    return getattr(rows, "elts", [])
 
 
-def _names(row: ast.expr) -> list[str]:
+def _names(row: ast.expr, catalogue: str) -> list[str]:
     call = row.value if isinstance(row, ast.Starred) else row
     if not isinstance(call, ast.Call) or not isinstance(call.args[0], ast.Attribute):
-        raise ValueError(f"{CATALOGUE}: expected a call with a function first, got {ast.unparse(row)}")
+        raise ValueError(f"{catalogue}: expected a call with a function first, got {ast.unparse(row)}")
     name = call.args[0].attr
     if _named(call.func, "_of_forecast"):
         return [name, f"{name}_body"]

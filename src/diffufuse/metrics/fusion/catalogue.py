@@ -70,6 +70,11 @@ class FusionMetric:
         """The function's name, which is also the key and the table entry."""
         return self.function.__name__
 
+    @property
+    def reads(self) -> Literal["image"]:
+        """A fused image and its sources, where others read masks or probabilities."""
+        return "image"
+
     def of(self, images: Fusion) -> float:
         """The metric's value; NaN where it is undefined."""
         return self.function(images)

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from diffufuse.metrics.calibration import brier, ece, nll
-from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.forecast import Forecast
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.selection import asked_of, in_domain_statistics
@@ -87,7 +87,7 @@ def _scaling(evidence: Evidence, dataset: str, region: str, model: str) -> dict[
 
 
 def _heading(name: str) -> str:
-    return cells.heading(name.removesuffix("_body"), METRICS[name].unit)
+    return cells.heading(name.removesuffix("_body"), ALL_METRICS[name].unit)
 
 
 def _of(name: str, forecast: Forecast | None) -> str:

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from diffufuse.metrics.registry import of_masks
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
+from diffufuse.report.nouns import noun_of
 from diffufuse.report.patients import per_patient
-from diffufuse.report.scored import noun_of, of_masks
 from diffufuse.report.selection import asked_of, with_own_masks
 from diffufuse.report.statistics import (
     bootstrap_interval,

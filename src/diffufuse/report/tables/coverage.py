@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from diffufuse.metrics.catalogue import METRICS
 from diffufuse.metrics.conformal import LEVEL, patients_for_a_guarantee
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.selection import asked_of, in_domain_statistics, in_domain_values
@@ -72,7 +72,7 @@ def _volume(row: cells.Row | None) -> str:
 
 
 def _heading(name: str) -> str:
-    return cells.heading(name.removesuffix("_body"), METRICS[name].unit)
+    return cells.heading(name.removesuffix("_body"), ALL_METRICS[name].unit)
 
 
 def _ranking(evidence: Evidence) -> dict[tuple[str, str, str], str]:

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
+from diffufuse.metrics.registry import ALL_METRICS, IMAGE
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
-from diffufuse.report.scored import IMAGE, of_images
 
 NOTHING = "No image was fused in this study, or no metric of fused images was asked for."
 
@@ -17,7 +16,7 @@ def fusion(evidence: Evidence) -> pd.DataFrame:
         Text: the mean of every metric of fused images that the study reports; n counts patients or pairs. A dataset's
         own models come first, then those that were trained on others. A one-row note if nothing was fused.
     """
-    asked = [name for name in evidence.asked if of_images(name)]
+    asked = [name for name in evidence.asked if ALL_METRICS[name].reads == IMAGE]
     summary = evidence.summary
     rows = summary[(summary["region"] == IMAGE) & (summary["condition"] == CLEAN) & summary["metric"].isin(asked)]
     if rows.empty:
@@ -39,7 +38,7 @@ def fusion(evidence: Evidence) -> pd.DataFrame:
 
 def heading(name: str) -> str:
     """Column heading of a metric of fused images; higher is better unless it says otherwise."""
-    metric = FUSION_METRICS[name]
+    metric = ALL_METRICS[name]
     lower = "; lower is better" if metric.better == "lower" else ""
     if metric.unit == "1":
         return f"{name} ({lower.removeprefix('; ')})" if lower else name

@@ -4,7 +4,7 @@ import pandas as pd
 
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
-from diffufuse.report.scored import noun_of
+from diffufuse.report.nouns import noun_of
 from diffufuse.report.selection import asked_of, with_own_masks
 from diffufuse.report.statistics import spread
 from diffufuse.report.tables.comparison import OF_IMAGES

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from diffufuse.metrics.overlap import COUNTED
+from diffufuse.metrics.registry import IMAGE, of_masks
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import SYSTEM
-from diffufuse.report.scored import IMAGE, of_masks
 from diffufuse.report.selection import in_domain_rows, with_own_masks
 
 PARAMETERS, MACS, STEPS, SECONDS = COSTS = ("parameters (M)", "GMACs per million voxels", "steps", "training (s)")

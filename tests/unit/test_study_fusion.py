@@ -1,0 +1,231 @@
+"""Fusers in a study: what models read, where that lies, and what is refused."""
+
+import copy
+import re
+
+import pytest
+from study_jobs import job
+
+from diffufuse.errors import BadInput
+from diffufuse.study.check_fusion import check_reading, check_task
+from diffufuse.study.cohorts import Case, Cohort
+from diffufuse.study.inputs import fuses, input_modalities, needed_fusers
+from diffufuse.study.study import Study
+
+DISPLAY = {"black": 0, "white_sd": 4}
+LEGS = {
+    "format": "nifti",
+    "modalities": {
+        "pet": {"kind": "pet", "normalization": {"method": "cohort"}, "display": {"black": 0, "white": 15}},
+        "ct": {"kind": "ct", "normalization": {"method": "cohort"}},
+        "t1": {"kind": "mr", "normalization": {"method": "zscore"}, "display": DISPLAY},
+    },
+    "pair": {"structure": "t1", "function": "pet"},
+    "regions": {"mass": [1]},
+    "lesion": "mass",
+    "spacing_mm": [2, 2, 3],
+}
+ATLAS = {
+    "format": "pairs",
+    "modalities": {name: {"kind": "picture", "display": {"black": 0, "white": 1}} for name in ("mri", "spect")},
+    "pair": {"structure": "mri", "function": "spect"},
+}
+BOTH = {"modalities": ["structure", "function"], "values": "display"}
+
+
+def trained(task, architecture, regimen, **block):
+    output = {"segment": "regions", "fuse": "image"}[task]
+    training = {"regimen": regimen, "corruption": {"conditions": []}}
+    return {"task": task, "architecture": architecture, "output": output, "training": training} | block
+
+
+MODELS = {
+    "plain": trained("segment", "convnext_unet", "supervised"),
+    "game": trained("segment", "fuse4seg", "bilevel", input=BOTH),
+    "mean": trained("fuse", "average", "fixed", input=BOTH),
+    "leader": trained("fuse", "fuse4seg_leader", "label_free", input=BOTH),
+    "mean_follower": trained("segment", "convnext_unet", "supervised", input={"fuser": "mean"}),
+    "mean_follower_scaled": {"task": "segment", "predictions_of": "mean_follower", "scaling": "temperature"},
+    "two": trained("segment", "convnext_unet", "supervised", input=BOTH),
+}
+RUN = {"fold": "0", "seed": "3"}
+
+
+def study(*models, datasets=("legs",), transfers=("atlas",)):
+    config = {
+        "seed": 1,
+        "study": {
+            "name": "fusion",
+            "datasets": list(datasets),
+            "transfers": list(transfers),
+            "conditions": ["clean", "no-pet"],
+            "models": list(models),
+            "folds": [0],
+            "seeds": [3],
+            "metrics": ["dice"],
+        },
+        "datasets": {"legs": LEGS, "atlas": ATLAS},
+        "conditions": {"clean": {}, "no-pet": {"absent": ["pet"]}},
+        "models": MODELS,
+    }
+    sheets = {
+        "legs": Cohort(
+            tuple(Case(f"L-{n}", f"L{n}", *role, site="") for n, role in enumerate([(0, None), (1, 0), (2, 1)]))
+        ),
+        "atlas": Cohort(tuple(Case(f"A-{n}", f"A{n}", 0, None, site="") for n in range(2))),
+    }
+    return Study(config, sheets, code=None)
+
+
+# What a model reads.
+
+
+def test_a_role_is_the_modality_that_the_dataset_names_in_the_model_s_order():
+    block = {"input": {"modalities": ["function", "structure", "ct"]}}
+    assert list(input_modalities("m", block, "legs", LEGS)) == ["pet", "t1", "ct"]
+    assert list(
+        input_modalities(
+            "m",
+            {"input": {"modalities": ["function"]}},
+            "atlas",
+            ATLAS | {"modalities": {"spect": {"kind": "picture", "normalization": {"method": "log"}}}},
+        )
+    ) == ["spect"]
+
+
+def test_without_an_input_all_modalities_are_read_as_they_are_normalized():
+    read = input_modalities("m", {}, "legs", LEGS)
+    assert {name: block["normalization"]["method"] for name, block in read.items()} == {
+        "pet": "cohort",
+        "ct": "cohort",
+        "t1": "zscore",
+    }
+
+
+def test_on_the_display_scale_black_and_white_are_the_dataset_s():
+    read = input_modalities("m", {"input": BOTH}, "legs", LEGS)
+    assert read["t1"] == {"kind": "mr", "normalization": {"method": "display", **DISPLAY}}
+    assert read["pet"]["normalization"] == {"method": "display", "black": 0, "white": 15}
+
+
+def test_a_fused_image_is_one_modality_whatever_the_dataset():
+    ((name, block),) = input_modalities("m", {"input": {"fuser": "mean"}}, "legs", LEGS).items()
+    assert (name, block["kind"], block["normalization"]["white"]) == ("fused", "fused", 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "dataset", "told"),
+    [
+        (
+            {"modalities": ["flair"]},
+            LEGS,
+            "'flair' is not a modality of legs; known are: pet, ct, t1, structure, function",
+        ),
+        ({"modalities": ["structure"]}, {**LEGS, "pair": {}}, "names its structure, but legs has no `pair`"),
+        ({"modalities": ["t1", "structure"]}, LEGS, "expected each modality of legs once, got t1, t1"),
+        ({"modalities": ["ct", "t1"], "values": "display"}, LEGS, "but ct has none; add it"),
+        ({"modalities": ["structure"]}, ATLAS, "expected display, as mri of legs is read in gray levels alone"),
+    ],
+)
+def test_what_a_dataset_does_not_have_is_refused(asked, dataset, told):
+    with pytest.raises(BadInput, match=re.escape(told)):
+        input_modalities("m", {"input": asked}, "legs", dataset)
+
+
+def test_a_game_and_a_fuser_fuse_and_a_segmenter_of_fused_images_does_not():
+    assert {name for name, block in MODELS.items() if fuses(block)} == {"game", "mean", "leader"}
+    assert needed_fusers(["mean_follower", "two", "mean_follower"], MODELS) == ["mean"]
+
+
+# Where it lies.
+
+
+def test_a_fuser_is_trained_for_the_segmenter_that_reads_its_images():
+    assert study("mean_follower_scaled").trained == ["mean", "mean_follower"]
+    assert study("two", "game").trained == ["game", "two"]
+
+
+def test_a_segmenter_of_fused_images_reads_what_the_fuser_of_its_own_fold_and_seed_made():
+    prepared = study("mean_follower").prepared
+    learned = prepared.learned_from(job(dataset="legs", model="mean_follower", **RUN))
+    folder = "results/predict/legs/{}/clean/legs/mean/fold-0_seed-3"
+    assert learned == [folder.format("training"), folder.format("validation")]
+    tested = job(dataset="legs", trained_on="legs", part="test", condition="no-pet", model="mean_follower", **RUN)
+    assert prepared.read_in_part(tested) == ["results/predict/legs/test/no-pet/legs/mean/fold-0_seed-3"]
+    assert prepared.in_part(tested) == ["results/prepare/legs/L-0/L-0.json"]
+
+
+def test_no_fused_image_that_is_learned_from_is_of_a_case_that_the_fuser_or_the_segmenter_is_tested_on():
+    asked = study("mean_follower")
+    parts = {
+        part: set(asked.cases_in(job(dataset="legs", part=part, model="mean", **RUN)))
+        for part in ("training", "validation", "test")
+    }
+    assert not parts["test"] & (parts["training"] | parts["validation"])
+    assert asked.cases_trained_on(job(dataset="legs", **RUN)) == sorted(parts["training"])
+
+
+def test_the_condition_is_applied_once_by_the_fuser():
+    parameters = study("mean_follower", "two").parameters
+    assert parameters.condition(job(condition="no-pet", model="mean_follower")) == {}
+    assert parameters.condition(job(condition="no-pet", model="mean")) == {"absent": ["pet"]}
+    assert parameters.condition(job(condition="no-pet", model="two")) == {"absent": ["pet"]}
+
+
+def test_a_set_of_pairs_has_one_record_for_all_its_cases():
+    prepared = study("mean", datasets=["atlas"], transfers=[]).prepared
+    assert prepared.all(job(dataset="atlas")) == ["results/prepare/atlas/pairs.json"]
+
+
+def test_a_fuser_is_tested_on_another_pair_role_by_role_and_a_segmenter_is_not():
+    asked = study("mean", "two")
+    assert asked.transfer_tests("{dataset} {trained_on} {model}") == ["atlas legs mean"]
+    elsewhere = job(dataset="atlas", trained_on="legs", part="test", condition="clean", model="mean", **RUN)
+    assert asked.cases_in(elsewhere) == ["A-0", "A-1"]
+    settings = asked.parameters.transfer_settings(elsewhere)
+    assert list(settings["modalities"]) == ["mri", "spect"]
+    assert asked.parameters.sources(elsewhere) == settings["modalities"]
+    with pytest.raises(BadInput, match="No labels: pairs of images are fused"):
+        asked.cases_in(job(**{**dict(elsewhere.items()), "model": "two"}))
+
+
+def test_a_fuser_has_no_regions_and_no_calibration():
+    asked, one = study("mean", "two"), {"dataset": "legs", "trained_on": "legs", **RUN}
+    assert asked.parameters.learned(job(model="mean", **one)) == {}
+    assert asked.parameters.regions_tested(job(model="mean", **one)) == {}
+    assert asked.calibrated_run(job(model="mean", **one)) == []
+    assert asked.calibrated_run(job(model="two", **one)) == ["two/fold-0_seed-3"]
+    assert (asked.segmenting, asked.fusing) == (["two"], ["mean"])
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "told"),
+    [
+        ("mean_follower", {"input": {"fuser": "means"}}, "got 'means' for mean_follower, did you mean 'mean'?"),
+        ("mean_follower", {"input": {"fuser": "two"}}, "expected a segmenter that reads the image of a trained fuser"),
+        ("mean", {"input": {"fuser": "leader"}}, "expected a segmenter that reads the image of a trained fuser"),
+        ("mean", {"output": "regions"}, "models.mean.output: expected image with `task: fuse`, got regions"),
+        ("two", {"output": "image"}, "models.two.output: expected regions or labels with `task: segment`"),
+        ("mean_follower_scaled", {"task": "fuse"}, "expected segment, as its source has, got fuse"),
+        ("game", {"input": {"modalities": ["t1", "pet"]}}, "expected two modalities with `values: display` to fuse"),
+        ("leader", {"input": {**BOTH, "modalities": ["t1"]}}, "expected two modalities with `values: display` to fuse"),
+    ],
+)
+def test_a_model_that_is_not_what_it_says_is_refused(model, changes, told, monkeypatch):
+    monkeypatch.setattr("diffufuse.study.check_fusion._check_architecture", lambda *_: None)
+    models = copy.deepcopy(MODELS)
+    models[model] |= changes
+    check_task("two", MODELS, code=None)
+    with pytest.raises(BadInput, match=re.escape(told)):
+        check_task(model, models, code=None)
+
+
+def test_a_segmenter_on_pairs_without_labels_is_refused():
+    config = {"datasets": {"legs": LEGS, "atlas": ATLAS}, "models": MODELS}
+    check_reading(["mean", "game"], ["legs"], config)
+    check_reading(["mean", "leader"], ["atlas"], config)
+    with pytest.raises(BadInput, match="two learns regions, but atlas is a set of pairs without labels"):
+        check_reading(["mean", "two"], ["atlas"], config)
