@@ -36,10 +36,18 @@ CONDITIONS = {
     "bias": {"corruption": "bias_field", "settings": {}},
 }
 DATASETS = {
-    "sts": {"lesion": "tumor", "modalities": {"pet": {"kind": "pet"}, "ct": {"kind": "ct"}, "t1": {"kind": "mr"}}},
-    "brats": {"lesion": "wt", "modalities": {"t1": {"kind": "mr"}, "t2": {"kind": "mr"}}},
-    "lits": {"lesion": "tumor", "modalities": {"us": {"kind": "us"}}},
-    "btcv": {"no_lesion": "Thirteen organs are labeled, and no lesion.", "modalities": {"ct": {"kind": "ct"}}},
+    "sts": {
+        "lesion": "tumor",
+        "regions": {"tumor": [1]},
+        "modalities": {"pet": {"kind": "pet"}, "ct": {"kind": "ct"}, "t1": {"kind": "mr"}},
+    },
+    "brats": {"lesion": "wt", "regions": {"wt": [1]}, "modalities": {"t1": {"kind": "mr"}, "t2": {"kind": "mr"}}},
+    "lits": {"lesion": "tumor", "regions": {"tumor": [1]}, "modalities": {"us": {"kind": "us"}}},
+    "btcv": {
+        "no_lesion": "Thirteen organs are labeled, and no lesion.",
+        "regions": {"liver": [6]},
+        "modalities": {"ct": {"kind": "ct"}},
+    },
 }
 TRAINING = {"patch": [80, 80, 1], "modality_dropout": 0.5, "corruption": {"probability": 0.25}}
 PLAN = {

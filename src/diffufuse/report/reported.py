@@ -199,7 +199,7 @@ def least_iou(values: pd.DataFrame) -> dict[str, float]:
     shares = {
         row["column"]: (float(row["value"]), 0.5 * 10.0 ** -len(row["value"].partition(".")[2]))
         for row in values.to_dict("records")
-        if row["unit"] == "1" and not row["column"].endswith(" p")
+        if row["unit"] == "1" and row["column"].split(" ")[-1] in ("dice", "iou")
     }
     bounds = {}
     for column, (iou, rounding) in shares.items():
