@@ -34,7 +34,7 @@ from diffufuse.store.case import read_all_prepared
 from diffufuse.store.index import index_slices
 from diffufuse.study.cohorts import Case, Cohort
 from diffufuse.train.batches import sampler_of
-from diffufuse.train.run import validation_dice
+from diffufuse.train.validation import validation_dice
 
 MODALITIES = {"t1": {"kind": "mr", "bias_correction": "none", "normalization": {"method": "zscore"}}}
 BLOCK = {

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from diffufuse.errors import BadInput
-from diffufuse.metrics.catalogue import METRICS
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.models import MODELS
 from diffufuse.study.code_digest import Code
 from diffufuse.study.metric_names import metric_names
@@ -58,4 +58,4 @@ def test_an_unknown_architecture_is_refused_with_the_near_name():
 
 
 def test_metrics_read_from_source_are_those_of_the_catalogue():
-    assert metric_names(CODE) == list(METRICS)
+    assert metric_names(CODE) == list(ALL_METRICS)

@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def validate(network):
     batch = draw(8, np.random.default_rng(99))
     with torch.no_grad():
         guess = network.eval()(batch.images, batch.presence) > 0
-    return {"mass": (guess == batch.reference.bool()).float().mean().item()}
+    return {"validation_dice_mass": (guess == batch.reference.bool()).float().mean().item()}
 
 
 def train(folder, *, network=None, objective=objective, augment=augment, follow=lambda step, values: None, **changes):
@@ -102,9 +103,8 @@ def train(folder, *, network=None, objective=objective, augment=augment, follow=
     torch.manual_seed(0)
     network, history, settings = network or Small(), History(follow), SETTINGS | changes
     fabric = fabric_for_this_machine(settings["precision"])
-    regimen = supervised.Supervised(
-        network, draw, augment, objective, validate, settings=settings, seed=5, fabric=fabric
-    )
+    plan, own = {"block": {"training": settings}}, {"objective": objective, "augment": augment}
+    regimen = supervised.Supervised(network, plan, SimpleNamespace(draw=draw), validate, seed=5, fabric=fabric, **own)
     trained = fit(
         regimen,
         settings=settings,

@@ -19,7 +19,7 @@ from diffufuse.study.cohorts import Case, Cohort
 from diffufuse.train.augmentation import augment
 from diffufuse.train.batches import Batch, PatchSampler
 from diffufuse.train.history import HISTORY
-from diffufuse.train.regimens.supervised import rate_factor
+from diffufuse.train.player import rate_factor
 from diffufuse.train.run import train_run, write_run
 
 SHAPE = (40, 36, 8)

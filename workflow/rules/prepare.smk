@@ -44,6 +44,24 @@ rule prepare_case:
         "../scripts/prepare_case.py"
 
 
+rule prepare_pairs:
+    input:
+        manifest="data/raw/{dataset}.manifest.tsv",
+    output:
+        folder=directory("results/prepare/{dataset}/pairs"),
+        record="results/prepare/{dataset}/pairs.json",
+    log:
+        "results/logs/prepare/{dataset}/pairs.log",
+    params:
+        block=STUDY.parameters.reading,
+        parts=STUDY.parameters.parts,
+        code=STUDY.code_of("prepare_pairs.py"),
+    message:
+        "Read and store the pairs of {wildcards.dataset}."
+    script:
+        "../scripts/prepare_pairs.py"
+
+
 rule index_slices:
     input:
         STUDY.prepared.all,

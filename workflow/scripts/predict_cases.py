@@ -12,6 +12,6 @@ with job_log(snakemake.log[0]), atomic_folder(snakemake.output[0]) as folder:
     plan = read_record(source.plan[0])
     prediction = Prediction.of(plan, source.weights[0], **params.model, transfer=params.transfer)
     prepared = read_all_prepared(records_in(source.cases))
-    cases = {name: prepared[name] for name in params.get("cases", prepared)}
+    cases = {name: prepared[name] for name in params.cases}
     randomness = {"study_seed": params.study_seed, "names": (names.dataset, names.condition)}
     predict_cases(prediction, cases, folder, condition=params.condition, **randomness)

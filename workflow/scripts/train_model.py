@@ -6,8 +6,10 @@ from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
 from diffufuse.logs import job_log
 from diffufuse.plan.plans import make_plan
+from diffufuse.predict.fusing import fuse_scan
 from diffufuse.predict.inference import predict_case
 from diffufuse.store.case import read_all_prepared
+from diffufuse.store.fused import records_in
 from diffufuse.store.index import PATCHES
 from diffufuse.study.cohorts import read_cohort
 from diffufuse.track.live import follow_live
@@ -15,16 +17,11 @@ from diffufuse.train.run import train_run, write_run
 
 with job_log(snakemake.log[0]):
     source, params, started = snakemake.input, snakemake.params, time()
-    data = {"modalities": params.modalities, "regions": params.regions, "conditions": params.conditions}
-    plan = make_plan(
-        read_cohort(source.cohort),
-        **snakemake.wildcards,
-        study_seed=params.study_seed,
-        block=params.model,
-        constants=read_record(source.constants),
-        **data,
-    )
-    cases, index = read_all_prepared(source.cases), read_table(source.index, PATCHES)
+    data = {name: params[name] for name in ("modalities", "regions", "conditions", "study_seed")}
+    known = {"block": params.model, "constants": read_record(source.constants)}
+    plan = make_plan(read_cohort(source.cohort), **snakemake.wildcards, **known, **data)
+    cases, index = read_all_prepared(records_in(source.cases)), read_table(source.index, PATCHES)
     follow = follow_live(params.store, plan, started_unix_s=started)
-    run_settings = {"checkpoints": params.checkpoints, "code": params.code, "started_unix_s": started}
-    write_run(train_run(plan, cases, index, predict=predict_case, follow=follow, **run_settings), **snakemake.output)
+    settings = {"checkpoints": params.checkpoints, "code": params.code, "started_unix_s": started}
+    run = train_run(plan, cases, index, predict=predict_case, fuse=fuse_scan, follow=follow, **settings)
+    write_run(run, **snakemake.output)

@@ -88,21 +88,25 @@ def sizes_of(network: nn.Module, plan: Mapping[str, Any]) -> dict[str, int]:
 
 
 def sample_of(plan: Mapping[str, Any], batch: int = 1) -> Float[Tensor, "batch modality x y z"]:
-    """Images of a plan's modalities and patch, from a fixed seed."""
+    """Images of a plan's modalities and patch, from a fixed seed; gray levels in 0..1 as well as any others."""
     shape = (batch, len(plan["modalities"]), *plan["block"]["training"]["patch"])
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 def macs_of(network: nn.Module, images: Float[Tensor, "batch modality x y z"]) -> int:
-    """Multiply-accumulates of a batch's logits, counted as in `budget.estimate`, on the meta device.
+    """Multiply-accumulates of a batch's logits or fused images, counted as in `budget.estimate`, on the meta device.
 
-    Half of what `torch.utils.flop_counter` counts: matrix products, convolutions and attention.
+    Half of what `torch.utils.flop_counter` counts: matrix products, convolutions and attention. A rule without
+    parameters is run for real, as it may compute outside of torch, where nothing is counted.
 
     Args:
         network: is not changed.
         images: (B, M, X, Y, Z); their shape alone matters.
     """
-    shape_only, meta_images = deepcopy(network).to("meta"), images.to("meta")
+    if next(network.parameters(), None) is None:
+        shape_only, meta_images = network, images
+    else:
+        shape_only, meta_images = deepcopy(network).to("meta"), images.to("meta")
     # on the meta device attention is unfused; the counter does not see into the fused kernels of a CPU
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shape_only(meta_images, torch.ones_like(meta_images, dtype=torch.bool))

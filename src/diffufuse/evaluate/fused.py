@@ -13,17 +13,24 @@ from diffufuse.evaluate.schemas import metrics_frame
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS, evaluate
 from diffufuse.metrics.fusion.images import Fusion
 from diffufuse.metrics.registry import IMAGE
+from diffufuse.pixels.orientation import as_picture
 from diffufuse.store.case import PreparedCase, read_all_prepared, read_prepared
-from diffufuse.store.fused import fused_records, read_sources
+from diffufuse.store.fused import fused_records, gray_levels
 from diffufuse.store.normalization import normalized
 
 # Neighboring slices are alike: the mean over all 59 of a thigh differs from that over these by less than 1 %.
-MOST_SLICES = 16
+MOST_SLICES = 32
 
 Plane = Float[np.ndarray, "x y"]
 
 
-def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, names: Mapping[str, Any]) -> pd.DataFrame:
+def evaluate_fused(
+    predictions: str | Path,
+    cases: Sequence[str | Path],
+    *,
+    sources: Mapping[str, Mapping[str, Any]] | None,
+    names: Mapping[str, Any],
+) -> pd.DataFrame:
     """Every metric of every fused image in a folder of predictions, with the region `image`.
 
     The sources are those that were acquired, on the display scale, also under a condition: a fused image is to show
@@ -33,6 +40,7 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
     Args:
         predictions: the folder; none of its files need be a fused image.
         cases: records of the prepared cases, at least of those that were fused; none is read without a fused image.
+        sources: name to block of both images that were fused, `normalization` is read; None if none were.
         names: dataset, condition, trained_on, model, fold, seed of the predictions.
 
     Returns:
@@ -41,7 +49,7 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
     Raises:
         BadInput: a fused image is damaged, or of a case that is not there or has another shape.
     """
-    records = fused_records(predictions)
+    records = fused_records(predictions) if sources else []
     prepared = read_all_prepared(cases) if records else {}
     rows: list[dict[str, Any]] = []
     for record in records:
@@ -51,7 +59,7 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
         rows += [
             {**names, "case": fused.name, "region": IMAGE, "metric": name, "value": value}
             | {"unit": FUSION_METRICS[name].unit}
-            for name, value in scores(fused, prepared[fused.name], sources=read_sources(record)).items()
+            for name, value in scores(fused, prepared[fused.name], sources=sources or {}).items()
         ]
     return metrics_frame(rows)
 
@@ -59,8 +67,8 @@ def evaluate_fused(predictions: str | Path, cases: Sequence[str | Path], *, name
 def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Every metric of a fused image: its mean over axial slices; of a pair, which has one slice, its value.
 
-    The slices are those that hold body and of which both sources were acquired; of more than 16, 16 at even steps from
-    the first to the last. A slice is scored as it is drawn, whole.
+    The slices are those that hold body and of which both sources were acquired; of more than 32, 32 at even steps from
+    the first to the last. A slice is scored whole, and as it is drawn: some metrics differ for a transposed image.
 
     Args:
         fused: the fused image.
@@ -72,9 +80,9 @@ def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Map
     """
     shown = normalized(case.selected(sources).scan, modalities=sources)
     acquired = shown.presence.any(axis=(1, 2)).all(axis=0) & shown.body.any(axis=(0, 1))
-    image = fused.slices.images(slice(None))[:, 0]
+    stacks = [*shown.images, gray_levels(fused)]
     chosen = evenly_spread(np.flatnonzero(acquired), most=MOST_SLICES)
-    return mean_scores([*(_drawn(source[..., z]) for source in shown.images), _drawn(image[z])] for z in chosen)
+    return mean_scores([as_picture(stack[..., z]) for stack in stacks] for z in chosen)
 
 
 def mean_scores(slices: Iterable[Sequence[Plane]]) -> dict[str, float]:
@@ -89,8 +97,3 @@ def evenly_spread(indices: np.ndarray, *, most: int) -> np.ndarray:
     if len(indices) <= most:
         return indices
     return indices[np.rint(np.linspace(0, len(indices) - 1, most)).astype(int)]
-
-
-def _drawn(plane: Plane) -> Plane:
-    """A slice as it is drawn, in rows from the top: some metrics differ for a transposed image."""
-    return np.ascontiguousarray(plane.T[::-1, ::-1])

@@ -29,6 +29,7 @@ from diffufuse.space.volumes import read_volume, write_probability
 
 COLDEST, HOTTEST = 0.05, 20.0
 PROBABILITY = "_probability.nii.gz"
+FUSED_VOLUME = "_fused.nii.gz"
 
 
 def scaled(probability: Float[np.ndarray, "*shape"], temperature: float) -> Float[np.ndarray, "*shape"]:
@@ -108,7 +109,7 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
 
     Args:
         predictions: folder written by `inference.write_prediction`.
-        folder: where to write; masks and samples are copied.
+        folder: where to write; masks and samples are copied. Fused images stay with the unscaled run.
         calibration: of the run, in the schema `CALIBRATIONS`.
         lesion: the run's region that corresponds to the lesion of another dataset.
 
@@ -116,7 +117,8 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
         BadInput: the fold had no validation patients, so that there is no temperature.
     """
     temperatures: dict[str, float] = dict(zip(calibration["region"], calibration["temperature"], strict=True))
-    for path in sorted(Path(predictions).iterdir()):
+    files = [path for path in Path(predictions).iterdir() if path.is_file()]
+    for path in sorted(path for path in files if not path.name.endswith(FUSED_VOLUME)):
         if path.name.endswith(PROBABILITY):
             region = path.name.removesuffix(PROBABILITY).rpartition("_")[2]
             temperature = temperatures.get(region, temperatures.get(lesion or "", math.nan))

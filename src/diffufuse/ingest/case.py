@@ -44,8 +44,9 @@ def ingest_case(
 
 
 def _write_case(format: Format, manifest: str | Path, case: str, block: Mapping[str, Any], folder: Path) -> None:
-    raw, reference = fetched_folder_of(manifest), block["reference"]
+    raw = fetched_folder_of(manifest)
     raw_case = format.open_case(raw, case, block)
+    reference = block["reference"]
     require_unchanged(manifest, raw_case.files, owns=raw_case.owns)
     for modality in block["modalities"]:
         image = raw_case.read_image(modality)

@@ -6,7 +6,10 @@ from typing import Any
 from torch import nn
 
 from diffufuse.models.attention_unet import AttentionUNet
+from diffufuse.models.convnext_unet import ConvNeXtUNet
 from diffufuse.models.diffufusemed import DiffuFuseMed
+from diffufuse.models.fuse4seg import Fuse4Seg, Fuse4SegLeader
+from diffufuse.models.fusers import Average, LaplacianPyramid, Maximum, Wavelet
 from diffufuse.models.multi_encoder import MultiEncoderCNN
 from diffufuse.models.transbts import TransBTS
 from diffufuse.models.unet2d import UNet2D
@@ -19,6 +22,13 @@ MODELS = {
     "multi_encoder": MultiEncoderCNN,
     "transbts": TransBTS,
     "diffufusemed": DiffuFuseMed,
+    "convnext_unet": ConvNeXtUNet,
+    "fuse4seg": Fuse4Seg,
+    "fuse4seg_leader": Fuse4SegLeader,
+    "average": Average,
+    "maximum": Maximum,
+    "laplacian_pyramid": LaplacianPyramid,
+    "wavelet": Wavelet,
 }
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from diffufuse.conditions.apply import Stage, apply_condition, corrupts
 from diffufuse.plan.plans import load_model, plan_modalities
-from diffufuse.predict.fused_pictures import PICTURE, write_fused_picture
+from diffufuse.predict.fused_pictures import write_fused_pair, write_fused_volume
 from diffufuse.predict.fusing import follower_plan, fuse_scan, fuses, only_fuses
 from diffufuse.predict.inference import HALF, write_prediction
 from diffufuse.predict.samples import write_samples
@@ -32,6 +32,8 @@ from diffufuse.store.scan import Scan
 Probabilities: TypeAlias = dict[str, np.ndarray]
 Volumes: TypeAlias = dict[str, list[float]]
 Condition: TypeAlias = Callable[..., Scan]
+
+PICTURE = "picture"
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,8 @@ def predict_cases(
     Args:
         prediction: the model and its settings.
         cases: name to prepared case; of its images, those of the model are read.
-        folder: receives the files, see `write_fused`, `write_fused_picture`, `write_prediction` and `write_samples`.
+        folder: receives the files, see `write_fused`, `write_fused_volume`, `write_fused_pair`, `write_prediction` and
+            `write_samples`.
         condition: a block of `config/conditions.yaml`; empty for fused images, whose sources were under it.
         study_seed: the study's one seed.
         names: dataset and condition, which with the case determine the random numbers.
@@ -132,10 +135,14 @@ def _fuse(prediction: Prediction, case: PreparedCase, apply: Condition, folder: 
     sources = prediction.modalities
     plan = {**prediction.plan, "modalities": [{"name": name, **block} for name, block in sources.items()]}
     later = partial(apply, after="normalization")
-    image, present = fuse_scan(prediction.network, apply(case.scan), plan, after_normalization=later)
-    fused = write_fused(image, present, case, folder, sources=sources)
-    of_pair = all(block["kind"] == PICTURE for block in sources.values())
-    write_fused_picture(fused, folder, of_pair=of_pair)
+    scan = apply(case.scan)
+    image, present = fuse_scan(prediction.network, scan, plan, after_normalization=later)
+    fused = write_fused(image, present, case, folder)
+    if any(block["kind"] != PICTURE for block in sources.values()):
+        write_fused_volume(fused, folder)
+    else:
+        function = list(sources)[-1] if scan.presence[-1].any() else None
+        write_fused_pair(fused, case, folder, colored_by=function)
     return fused
 
 

@@ -16,9 +16,9 @@ from torch.nn import functional
 from diffufuse.plan.outputs import Outputs
 from diffufuse.plan.plans import plan_modalities, plan_outputs
 from diffufuse.predict.machine import Precision, device_of, mixed
-from diffufuse.store.fused import FUSED, FUSED_BLOCK
 from diffufuse.store.normalization import normalized
 from diffufuse.store.scan import Scan
+from diffufuse.study.inputs import FUSED, FUSED_BLOCK
 from diffufuse.types import Mask
 
 # Whole slices are several times as large as a training's patches.
@@ -107,18 +107,6 @@ def _fused(
         raise ValueError(f"image: expected a fused image of the shape {expected}, got {tuple(answer.shape)}")
     IMAGE.require_logits(answer.flatten(1))
     return answer[:, 0, missing_x // 2 : missing_x // 2 + x, missing_y // 2 : missing_y // 2 + y, 0]
-
-
-def fuse_case(
-    network: nn.Module,
-    scan: Scan,
-    plan: Mapping[str, Any],
-    *,
-    after_normalization: Callable[[Scan], Scan] | None = None,
-) -> Float32[np.ndarray, "x y z"]:
-    """The fused image of a scan alone, see `fuse_scan`: gray levels in 0..1, 0 where no source is present."""
-    image, _ = fuse_scan(network, scan, plan, after_normalization=after_normalization)
-    return image
 
 
 def as_scan(image: Float32[np.ndarray, "x y z"], present: Mask, body: Mask) -> Scan:

@@ -76,7 +76,10 @@ def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
     Raises:
         BadInput: the record or the slice store is missing or damaged.
     """
-    facts: dict[str, Any] = read_record(record)
+    return _prepared(record, read_record(record))
+
+
+def _prepared(record: str | os.PathLike[str], facts: Mapping[str, Any]) -> PreparedCase:
     try:
         name, sha256, statistics = facts["case"], facts["slices_sha256"], facts["statistics"]
         affine, labels_ml = np.array(facts["affine"], float).reshape(4, 4), _labels_ml(facts)
@@ -109,9 +112,33 @@ def _other_record(record: str | os.PathLike[str]) -> BadInput:
 
 
 def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, PreparedCase]:
-    """Open several prepared cases; returns name to case."""
-    cases = [read_prepared(record) for record in records]
-    return {case.name: case for case in cases}
+    """Open several prepared cases; returns name to case.
+
+    Args:
+        records: of cases, or of whole sets of picture pairs, which give a case for each pair.
+
+    Raises:
+        BadInput: a record or a slice store is missing or damaged.
+    """
+    cases: dict[str, PreparedCase] = {}
+    for record in records:
+        facts = read_record(record)
+        opened = _pairs(record, facts["pairs"]) if "pairs" in facts else [_prepared(record, facts)]
+        cases |= {case.name: case for case in opened}
+    return cases
+
+
+def _pairs(record: str | os.PathLike[str], pairs: Mapping[str, Mapping[str, Any]]) -> list[PreparedCase]:
+    """The pairs of a set, whose stores lie in the folder `pairs` beside `pairs.json`, on a grid without a place."""
+    try:
+        stored = [(name, facts["slices_sha256"], facts["statistics"]) for name, facts in pairs.items()]
+    except UNLIKE_A_RECORD as error:
+        raise BadInput(f"{record}: expected the record of a set of pairs; prepare the set again.") from error
+    folder = Path(record).with_suffix("")
+    return [
+        PreparedCase(name, open_slices(folder / f"{name}_slices.b2nd", sha256=sha256), statistics, np.eye(4))
+        for name, sha256, statistics in stored
+    ]
 
 
 def beside(record: str | os.PathLike[str], ending: str) -> Path:

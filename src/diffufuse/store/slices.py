@@ -200,7 +200,7 @@ def write_slices(
     presence: Mapping[str, np.ndarray],
     body: np.ndarray,
     labels: np.ndarray,
-    outliers: bool = False,
+    bounded: bool = False,
 ) -> str:
     """Store a prepared case.
 
@@ -213,8 +213,8 @@ def write_slices(
         presence: modality to (X, Y, Z) boolean, False throughout for an absent modality.
         body: (X, Y, Z) boolean.
         labels: (X, Y, Z) uint8.
-        outliers: whether images are stored whose outliers make the steps coarse for all other values: right for values
-            of a fixed range, such as gray levels.
+        bounded: whether the values are gray levels or chroma, whose range is known: few bright pixels on black are no
+            outliers then.
 
     Returns:
         SHA-256 of the file, to be passed to `open_slices`.
@@ -229,7 +229,7 @@ def write_slices(
         masked = np.where(presence[name], image, 0)
         require_finite(masked, path, name)
         steps.append(step_of(masked))
-        if not outliers:
+        if not bounded:
             require_fine_steps(masked[presence[name]], steps[-1], path, name)
         encode(masked, steps[-1], codes)
     array[-1] = pack_masks([presence[name] for name in images], body, labels).transpose(2, 0, 1)

@@ -16,7 +16,8 @@ from diffufuse.files.texts import odd_character
 # What DICOM writes as Modality for each kind, and for contours.
 CODES = {"pet": ("PT",), "ct": ("CT",), "mr": ("MR",), "annotation": ("RTSTRUCT", "SEG")}
 NO_TAGS = ("sequence", "without")
-IMAGE_SUFFIXES = (".nii", ".nii.gz")
+IMAGE_SUFFIXES = {"pairs": (".png", ".jpg", ".jpeg", ".bmp")}
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
 NO_TEXT = ("SQ", "OB", "OW", "OD", "OF", "OL", "OV", "UN")
 
 
@@ -71,9 +72,10 @@ def check_files(place: str, block: Mapping[str, Any]) -> None:
     """
     parts = {f"modalities.{name}": settings for name, settings in block["modalities"].items()}
     owners: dict[str, dict[int | None, str]] = defaultdict(dict)
-    for part, settings in {**parts, "annotation": block["annotation"]}.items():
+    endings = IMAGE_SUFFIXES.get(block.get("format", ""), VOLUME_SUFFIXES)
+    for part, settings in {**parts, "annotation": block.get("annotation", {})}.items():
         for number, pattern in enumerate(settings.get("file", ())):
-            _check_path(f"{place}.{part}.file.{number}", pattern)
+            _check_path(f"{place}.{part}.file.{number}", pattern, endings)
             others, channel = owners[pattern], settings.get("channel")
             # Without a channel a file is one image, so no other image lies in it.
             same = [owner for key, owner in others.items() if None in (channel, key) or key == channel]
@@ -172,8 +174,8 @@ def _check_pattern(place: str, pattern: str) -> None:
         raise BadInput(f"{place}: expected a regular expression, got {pattern!r}: {error}.") from None
 
 
-def _check_path(place: str, pattern: str) -> None:
-    fault = _leaves(pattern) or _never(pattern)
+def _check_path(place: str, pattern: str, endings: tuple[str, ...]) -> None:
+    fault = _leaves(pattern) or _never(pattern, endings)
     if fault:
         raise BadInput(f"{place}: expected a path below the raw folder, got {fault}; correct it.")
 
@@ -194,7 +196,7 @@ def _leaves(name: str) -> str | None:
     return "a path with an empty name or `.` in it" if {"", "."} & set(steps) else None
 
 
-def _never(pattern: str) -> str | None:
+def _never(pattern: str, endings: tuple[str, ...]) -> str | None:
     """Why a pattern of a path can match no image, in words; None if it can."""
     rest = pattern.replace("{case}", "")
     if rest == pattern:
@@ -204,6 +206,6 @@ def _never(pattern: str) -> str | None:
         return f"`{wrong}`, which is taken as it is; only {{case}} and * stand for other text"
     if "**" in rest:
         return "`**`; write one * for each folder"
-    if not pattern.endswith(IMAGE_SUFFIXES):
-        return f"another ending than {' or '.join(IMAGE_SUFFIXES)}"
+    if not pattern.endswith(endings):
+        return f"another ending than {' or '.join(endings)}"
     return None

@@ -6,15 +6,15 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
+from diffufuse.study.dataset_display import check_display, check_pair_keys, check_patterns_of_pair
 from diffufuse.study.dataset_frames import check_frames
 from diffufuse.study.dataset_patterns import check_files, check_rois, check_series, check_source
 
 # Names of files beside the images of a case.
 RESERVED = ("labels", "body")
-# Key of a modality or of the annotation to the one format that reads it.
+# Key of a modality or of the annotation to the one format that reads it; `file` is read by all but DICOM.
 FORMAT_OF_KEY = {
-    "modalities": dict.fromkeys(("series", "fill_gaps", "aligned", "partial"), "dicom")
-    | dict.fromkeys(("file", "channel"), "nifti"),
+    "modalities": dict.fromkeys(("series", "fill_gaps", "aligned", "partial"), "dicom") | {"channel": "nifti"},
     "annotation": dict.fromkeys(("series", "drawn_on", "rois", "optional", "other_study"), "dicom")
     | dict.fromkeys(("file", "values"), "nifti"),
 }
@@ -39,6 +39,13 @@ def check_dataset(name: str, block: Mapping[str, Any]) -> None:
             place.
     """
     place = f"datasets.{name}"
+    check_display(place, block)
+    if block.get("format") == "pairs":
+        check_pair_keys(place, block)
+        check_files(place, block)
+        check_patterns_of_pair(place, block)
+        check_source(place, block.get("source", {}))
+        return
     _check_numbers(place, block)
     _check_labels(place, block)
     _check_values(place, block)
@@ -92,6 +99,8 @@ def _check_keys(place: str, block: Mapping[str, Any]) -> None:
     for part, settings in (*parts.items(), ("annotation", block["annotation"])):
         for key in settings:
             wanted = FORMAT_OF_KEY[part.partition(".")[0]].get(key, block["format"])
+            if key == "file" and block["format"] == "dicom":
+                wanted = "nifti"
             if wanted != block["format"]:
                 raise BadInput(
                     f"{place}.{part}.{key}: expected a key that is read with format {block['format']}, got one that is "

@@ -15,6 +15,7 @@ READING = ("kind", "series", "file", "channel", "fill_gaps", "partial", "follows
 GEOMETRY = ("kind", "follows", "bias_correction")
 APPEARANCE = ("kind", "normalization")
 CONTRAST = ("kind", "like")
+PAIRS = "pairs"
 # What is written about a dataset and decides no number.
 DESCRIPTION = ("title", "license", "terms", "citation", "source")
 
@@ -39,10 +40,20 @@ class Parameters:
         return {name: {key: block[key] for key in keys if key in block} for name, block in blocks.items()}
 
     def reading(self, wildcards: Any) -> dict[str, Any]:
-        """What ingest reads of a dataset's block: where images and labels are, and what the labels mean."""
+        """What is read of a dataset's block to find images and labels, and what the labels or the pictures mean."""
         block = self.study.config["datasets"][wildcards.dataset]
-        named = {key: block[key] for key in ("format", "reference", "annotation", "labels")}
-        return {"modalities": self.modalities(wildcards.dataset, READING), **named}
+        keys = ("format", "pair") if block["format"] == PAIRS else ("format", "reference", "annotation", "labels")
+        return {"modalities": self.modalities(wildcards.dataset, READING), **{key: block[key] for key in keys}}
+
+    def parts(self, wildcards: Any) -> dict[str, list[int | None]]:
+        """The pairs of a set that take part: in which fold each is tested, and in which it validates.
+
+        Raises:
+            BadInput: the dataset is no set of pairs.
+        """
+        if self.study.config["datasets"][wildcards.dataset]["format"] != PAIRS:
+            raise BadInput(f"{wildcards.dataset}: expected a dataset of format {PAIRS}, got one of cases; name a case.")
+        return {case.name: [case.fold, case.validates] for case in self.study.cohorts[wildcards.dataset].cases}
 
     def geometry(self, wildcards: Any) -> dict[str, Any]:
         """How a dataset's modalities lie on each other."""

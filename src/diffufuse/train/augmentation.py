@@ -1,7 +1,10 @@
 """Data augmentation of training patches, batch-wise."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -9,7 +12,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from diffufuse.plan.plans import plan_modalities
 from diffufuse.train.batches import Batch
+
+Augment: TypeAlias = Callable[..., Batch]
 
 ROTATION_DEG = 15.0
 SCALE = 0.15
@@ -19,7 +25,13 @@ GAMMA = 0.2
 NOISE_SD = 0.05
 
 
-def augment(batch: Batch, *, generator: torch.Generator) -> Batch:
+def augmentation_of(plan: Mapping[str, Any]) -> Augment:
+    """The augmentation of a plan: that of gray levels where all of its images have the `display` normalization."""
+    methods = {block["normalization"]["method"] for block in plan_modalities(plan).values()}
+    return partial(augment, gray_levels=methods == {"display"})
+
+
+def augment(batch: Batch, *, generator: torch.Generator, gray_levels: bool = False) -> Batch:
     """Random flip, rotation and scaling in the axial plane, brightness, gamma and Gaussian noise.
 
     The spatial transform is drawn per patch and shared by images, presence and reference. Brightness, gamma and noise
@@ -29,22 +41,27 @@ def augment(batch: Batch, *, generator: torch.Generator) -> Batch:
     Args:
         batch: normalized values.
         generator: the only source of randomness, on the CPU.
+        gray_levels: the values are gray levels in 0..1 and remain so: gain and gamma alone, clipped at white, which
+            leave black as it is. There is no noise, because the edges of the images are what a fused image has to
+            show, and the edges of noise would be among them.
     """
     count, modalities = batch.images.shape[:2]
     field = _random_field(count, batch.images.shape[2:4], generator).to(batch.images.device)
     mirrored = torch.rand(count, generator=generator) < 0.5
     presence = _moved(batch.presence.to(batch.images.dtype), field, "nearest", mirrored) > 0.5
     reference = _moved(batch.reference, field, "nearest", mirrored)
-    gain, shift, gamma = (part.to(batch.images.device) for part in _random_brightness(count, modalities, generator))
-    clean = _bright(_moved(batch.clean, field, "bilinear", mirrored), gain, shift, gamma)
+    drawn = [part.to(batch.images.device) for part in _random_brightness(count, modalities, generator)]
+    brightened = partial(_bright_gray if gray_levels else _bright, gain=drawn[0], shift=drawn[1], gamma=drawn[2])
+    clean = brightened(_moved(batch.clean, field, "bilinear", mirrored))
     images = clean
     if batch.images is not batch.clean:
-        images = _bright(_moved(batch.images, field, "bilinear", mirrored), gain, shift, gamma)
-    noise_sd = torch.rand(gain.shape, generator=generator) * NOISE_SD
-    noise = (torch.randn(images.shape, generator=generator) * noise_sd).to(images.device)
+        images = brightened(_moved(batch.images, field, "bilinear", mirrored))
+    if not gray_levels:
+        noise_sd = torch.rand(drawn[0].shape, generator=generator) * NOISE_SD
+        images = images + (torch.randn(images.shape, generator=generator) * noise_sd).to(images.device)
     return replace(
         batch,
-        images=torch.where(presence, images + noise, 0.0),
+        images=torch.where(presence, images, 0.0),
         clean=torch.where(presence, clean, 0.0),
         presence=presence,
         reference=reference,
@@ -65,6 +82,11 @@ def _bright(values: Tensor, gain: Tensor, shift: Tensor, gamma: Tensor) -> Tenso
     """Gamma about zero, sign(v) |v|^gamma, then gain and shift; gamma 1 changes nothing."""
     adjusted = torch.sign(values) * (values.abs() + 1e-6) ** gamma
     return adjusted * gain + shift
+
+
+def _bright_gray(values: Tensor, gain: Tensor, shift: Tensor, gamma: Tensor) -> Tensor:
+    """Gamma, then gain, of gray levels: 0 stays 0, and nothing is brighter than 1."""
+    return (values.clamp(0, 1) ** gamma * gain).clamp(max=1)
 
 
 def _random_field(count: int, plane: torch.Size, generator: torch.Generator) -> Float[Tensor, "batch x y 2"]:

@@ -1,7 +1,7 @@
 """Training batches: patches sampled from slice stores, with random corruptions and modality dropout."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -54,6 +54,8 @@ class Batch:
 class PatchSampler:
     """Samples batches of patches, a share of them around a region, with equal frequency of the regions.
 
+    Without regions, for a network whose output is an image, all patches are drawn around a voxel of the body.
+
     Attributes:
         cases: name to prepared case.
         index: rows of `PATCHES` of these cases.
@@ -98,6 +100,20 @@ class PatchSampler:
         batch = Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True)))
         return batch if self.paired else replace(batch, clean=batch.images)
 
+    def restricted(self, cases: Collection[str]) -> "PatchSampler":
+        """The sampler of some of the cases, with the same settings."""
+        kept = {name: case for name, case in self.cases.items() if name in cases}
+        return replace(self, cases=kept, index=self.index[self.index["case"].isin(kept)])
+
+    def holders(self, region: str) -> set[str]:
+        """The cases that have a slice with a region."""
+        return {name for name, _ in self._slices[0].get(region, ())}
+
+    @property
+    def slices_in_body(self) -> int:
+        """Number of slices with body."""
+        return len(self._slices[1])
+
     @cached_property
     def _slices(self) -> tuple[dict[str, list[tuple[str, int]]], list[tuple[str, int]]]:
         """(Case, slice) of every slice with a region, by region, and of every slice with body."""
@@ -113,7 +129,8 @@ class PatchSampler:
         self, name: str, z: int, around: Sequence[int], generator: np.random.Generator
     ) -> tuple[np.ndarray, ...]:
         case = self.cases[name]
-        x, y = _corner(np.isin(case.slices.labels(z), around), self.patch[:2], generator)
+        target = np.isin(case.slices.labels(z), around) if self.outputs.regions else case.slices.body(z)
+        x, y = _corner(target, self.patch[:2], generator)
         patch = case.slices.patch((x, y, self._first_slice(z, case, generator)), self.patch)
         acquired, available, labels = patch.images, patch.presence, patch.labels
         images, quality = self._corrupted(acquired, available & patch.body, case, generator)

@@ -1,6 +1,7 @@
 """Cost of a training: estimate before the first step, throughput while it runs, and a message when out of memory."""
 
 import copy
+import math
 import resource
 import sys
 import time
@@ -69,9 +70,7 @@ def estimate(
     device = batch.images.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         trial = copy.deepcopy(network)
-        # unfused attention: the counter does not see into the fused kernels of a CPU
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            trial.train()(batch.images, batch.presence)
+        macs = _macs(trial.train(), batch)
         for _ in range(2):  # the first pass takes longer
             began = time.monotonic()
             terms = objective(trial.train(), batch, progress=0.0, generator=torch.Generator().manual_seed(0))
@@ -81,12 +80,36 @@ def estimate(
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Budget(
         parameters=parameters,
-        macs_per_sample=counter.get_total_flops() // 2 // len(batch.images),
-        voxels_per_sample=batch.reference[0, 0].numel(),
+        macs_per_sample=macs // len(batch.images),
+        voxels_per_sample=math.prod(batch.reference.shape[2:]),
         seconds_per_step=seconds,
         seconds=seconds * settings["steps"],
         memory_mb=memory_mb + ADAM_BYTES * parameters / 1e6,
     )
+
+
+def estimate_of_forward(network: nn.Module, batch: "Batch") -> Budget:
+    """The cost of a network that is not trained: that of its logits, or its image, alone.
+
+    Args:
+        network: on the device of the batch.
+        batch: a batch of the training cases.
+    """
+    return Budget(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        macs_per_sample=_macs(network, batch) // len(batch.images),
+        voxels_per_sample=math.prod(batch.reference.shape[2:]),
+        seconds_per_step=0.0,
+        seconds=0.0,
+        memory_mb=peak_memory_mb(batch.images.device),
+    )
+
+
+def _macs(network: nn.Module, batch: "Batch") -> int:
+    # unfused attention: the counter does not see into the fused kernels of a CPU
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network(batch.images, batch.presence)
+    return int(counter.get_total_flops() // 2)
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -34,15 +34,15 @@ class Watch:
         title: name of this training in messages.
         evidence: file for that batch, with tensors but no case names.
         warmup_steps: number of steps in which the loss only has to be finite.
-        losses: of the last regular steps after the warm-up.
-        lost: number of consecutive steps with a loss far above their median.
+        losses: name of a loss → its values in the last regular steps after the warm-up.
+        lost: name of a loss → number of consecutive steps in which it is far above their median.
     """
 
     title: str
     evidence: Path
     warmup_steps: int
-    losses: deque[float] = field(default_factory=lambda: deque(maxlen=MEDIAN_OF_STEPS))
-    lost: int = 0
+    losses: dict[str, deque[float]] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
 
     def finite(self, step: int, value: Tensor, terms: Mapping[str, Tensor], batch: "Batch") -> None:
         """Stop unless a value is finite; the message names its first term that is not.
@@ -56,24 +56,31 @@ class Watch:
         name = not_finite[0] if not_finite else "loss"
         self._stop(f"{name} is {terms[name].item()} at step {step}", batch)
 
-    def steady(self, step: int, loss: float, batch: "Batch") -> None:
-        """Stop when the loss stays far above its running median; the first steps after the warm-up are not checked.
+    def steady(self, step: int, loss: float, batch: "Batch", *, name: str = "loss") -> None:
+        """Stop when a loss stays far above its running median; the first steps after the warm-up are not checked.
+
+        Args:
+            step: number of the step.
+            loss: its value.
+            batch: its batch.
+            name: of the loss, where a training has several.
 
         Raises:
             Diverged: for `LOST_AFTER_STEPS` consecutive steps.
         """
         if step <= self.warmup_steps:
             return
-        median = float(np.median(self.losses)) if len(self.losses) >= LOST_AFTER_STEPS else math.inf
+        losses = self.losses.setdefault(name, deque(maxlen=MEDIAN_OF_STEPS))
+        median = float(np.median(losses)) if len(losses) >= LOST_AFTER_STEPS else math.inf
         if not 0 < LOST_AT * median < loss:
-            self.losses.append(loss)
-            self.lost = 0
+            losses.append(loss)
+            self.lost[name] = 0
             return
-        self.lost += 1
-        if self.lost == LOST_AFTER_STEPS:
+        self.lost[name] += 1
+        if self.lost[name] == LOST_AFTER_STEPS:
             self._stop(
-                f"loss is {loss:.3g} at step {step} and was more than {LOST_AT:g} times its median, {median:.3g}, for "
-                f"{LOST_AFTER_STEPS} steps",
+                f"{name} is {loss:.3g} at step {step} and was more than {LOST_AT:g} times its median, {median:.3g}, "
+                f"for {LOST_AFTER_STEPS} steps",
                 batch,
             )
 
@@ -85,9 +92,9 @@ class Watch:
 
     def state_dict(self) -> dict[str, Any]:
         """The losses so far."""
-        return {"losses": list(self.losses), "lost": self.lost}
+        return {"losses": {name: list(values) for name, values in self.losses.items()}, "lost": dict(self.lost)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the losses."""
-        self.losses.extend(state_dict["losses"])
-        self.lost = state_dict["lost"]
+        self.losses = {name: deque(values, maxlen=MEDIAN_OF_STEPS) for name, values in state_dict["losses"].items()}
+        self.lost = dict(state_dict["lost"])

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 # One row per step and quantity.
 HISTORY = pa.schema([("step", pa.int32()), ("quantity", pa.string()), ("value", pa.float64()), ("unit", pa.string())])
+CURVE_EVERY_STEPS = 10
 
 
 @dataclass

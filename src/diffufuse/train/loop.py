@@ -12,13 +12,11 @@ from diffufuse.logs import PROGRESS, Progress
 from diffufuse.train.budget import Pace, memory_explained, peak_memory_mb
 from diffufuse.train.checkpoints import Checkpoints, received_signals
 from diffufuse.train.divergence import Watch
-from diffufuse.train.history import History
+from diffufuse.train.history import CURVE_EVERY_STEPS, History
 from diffufuse.train.random_state import seeded
 
 if TYPE_CHECKING:
     from diffufuse.train.regimens import Regimen
-
-CURVE_EVERY_STEPS = 10
 
 
 def fabric_for_this_machine(precision: str) -> lightning_fabric.Fabric:
@@ -42,7 +40,7 @@ def fit(
 
     Args:
         regimen: the training step.
-        settings: `steps`, `warmup_steps`, `validate_every`.
+        settings: `warmup_steps`, `validate_every`.
         seed: of augmentation, dropout and the random draws of the objective.
         device: of the training.
         history: receives the regimen's curves, speed, memory and validation.
@@ -58,7 +56,7 @@ def fit(
         Interrupted: a SIGTERM was received and the state is saved.
         BadInput: a batch does not fit into memory.
     """
-    steps, pace = settings["steps"], Pace()
+    steps, pace = regimen.steps, Pace()
     watch = Watch(title, checkpoints.with_name("offending_batch.safetensors"), settings["warmup_steps"])
     with received_signals() as signals, memory_explained(title, settings), seeded(seed, device) as random_state:
         budget = regimen.estimate()
@@ -76,15 +74,21 @@ def fit(
             pace.end()
 
             if step % CURVE_EVERY_STEPS == 0 or step == steps:
-                curves = {name: (value.item(), "1") for name, value in values.items()}
+                curves = _unitless({name: value.item() for name, value in values.items()})
                 curves |= pace.curves(regimen.samples_per_step, regimen.sample)
                 history.add(step, curves | {"memory": (peak_memory_mb(device), "MB")})
             if step % settings["validate_every"] == 0 or step == steps:
-                history.add(step, {name: (value, "1") for name, value in regimen.validate().items()})
+                history.add(step, _unitless(regimen.validate()))
             state.keep(step, signals)
             progress.step(step, f"loss {values['loss'].item():.3f}")
+        if not steps:
+            history.add(0, _unitless(regimen.validate()))
 
     history.facts |= {"parameters": budget.parameters, "macs_per_sample": budget.macs_per_sample}
     history.facts |= {"voxels_per_sample": budget.voxels_per_sample}
-    history.facts |= {"steps": steps, "seconds_per_step": pace.seconds / steps}
+    history.facts |= {"steps": steps, "seconds_per_step": pace.seconds / max(steps, 1)}
     return regimen.trained()
+
+
+def _unitless(values: Mapping[str, float]) -> dict[str, tuple[float, str]]:
+    return {name: (value, "1") for name, value in values.items()}

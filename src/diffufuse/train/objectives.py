@@ -62,17 +62,18 @@ def objective_of(plan: Mapping[str, Any]) -> Objective:
         pass_with_trace = getattr(network, "trace", None)
         if pass_with_trace is None:
             logits = network(batch.images, batch.presence)
-            return _with_sum(_segmentation(logits, batch, weights, outputs, progress), {})
+            return summed(segmentation_terms(logits, batch, weights, outputs, progress), {})
         logits, trace = pass_with_trace(batch.images, batch.presence, clean=batch.clean, generator=generator)
-        weighed = _segmentation(logits, batch, weights, outputs, progress) | _fusion(trace, batch, weights)
-        return _with_sum(weighed, _health(trace, batch))
+        weighed = segmentation_terms(logits, batch, weights, outputs, progress) | _fusion(trace, batch, weights)
+        return summed(weighed, _health(trace, batch))
 
     return objective
 
 
-def _segmentation(
+def segmentation_terms(
     logits: Tensor, batch: Batch, weights: Weights, outputs: Outputs, progress: float
 ) -> dict[str, tuple[float, Tensor]]:
+    """Cross-entropy, Dice of the foreground, and boundary distance: name → weight and term."""
     logits = logits.float()
     probability = outputs.probabilities(logits)
     softmax = outputs.kind == "labels"
@@ -110,7 +111,8 @@ def _fusion(trace: Any, batch: Batch, weights: Weights) -> dict[str, tuple[float
     return terms
 
 
-def _with_sum(weighed: Mapping[str, tuple[float, Tensor]], shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def summed(weighed: Mapping[str, tuple[float, Tensor]], shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`loss`, the weighted sum with gradient; each term and what is shown besides, without."""
     total = torch.stack([weight * term for weight, term in weighed.values()]).sum()
     return {"loss": total, **{f"loss_{name}": term.detach() for name, (_, term) in weighed.items()}, **shown}
 

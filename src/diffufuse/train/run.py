@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save_file
@@ -19,20 +17,15 @@ from torch import nn
 from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.records import none_if_nan, write_record
 from diffufuse.files.tables import write_table
-from diffufuse.metrics.confusion import confusion
-from diffufuse.plan.plans import WEIGHTS, network_of, plan_regions, run_seed
+from diffufuse.plan.plans import WEIGHTS, network_of, plan_modalities, run_seed
 from diffufuse.store.case import PreparedCase
-from diffufuse.store.scan import Scan
 from diffufuse.study.provenance import commit, versions
-from diffufuse.train.augmentation import augment
 from diffufuse.train.batches import sampler_of
 from diffufuse.train.checkpoints import remove_checkpoints
 from diffufuse.train.history import HISTORY, History
 from diffufuse.train.loop import fabric_for_this_machine, fit
-from diffufuse.train.objectives import objective_of
 from diffufuse.train.regimens import REGIMENS
-
-Predict: TypeAlias = Callable[[nn.Module, Scan, Mapping[str, Any]], Mapping[str, np.ndarray]]
+from diffufuse.train.validation import Fuse, Predict, validation
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ class Run:
         plan: from `make_plan`.
         network: the trained network.
         history: the curves, columns of `HISTORY`.
-        record: the content of `run.json`: digest of the plan, commit, versions, device, cost, validation Dice.
+        record: the content of `run.json`: digest of the plan, commit, versions, device, cost, last validation.
         checkpoints: folder of the checkpoints of the training.
     """
 
@@ -62,6 +55,7 @@ def train_run(
     checkpoints: str | os.PathLike[str],
     predict: Predict,
     follow: Callable[[int, dict[str, float]], None],
+    fuse: Fuse | None = None,
     started_unix_s: float,
     code: str = "",
 ) -> Run:
@@ -69,24 +63,25 @@ def train_run(
 
     Args:
         plan: from `make_plan`.
-        cases: the plan's training and validation cases.
+        cases: the plan's training and validation cases; only the images of the plan are read.
         index: rows of `PATCHES` of at least these cases.
         checkpoints: folder for checkpoints; `write_run` removes it.
         predict: network, scan and plan → probability of every region; for validation.
         follow: callback for live curves.
+        fuse: network, scan and plan → fused image, (X, Y, Z) gray levels in 0..1, and where it is; for validation of a
+            network that fuses. Without, no image is scored.
         started_unix_s: when the run started or resumed.
         code: digest of the training code.
     """
     settings, history = plan["block"]["training"], History(follow)
     fabric = fabric_for_this_machine(settings["precision"])
+    cases = {name: case.selected(plan_modalities(plan)) for name, case in cases.items()}
     validation_cases = [cases[name] for name in plan["validation_cases"]]
     regimen = REGIMENS[settings["regimen"]](
         network_of(plan),
-        sampler_of(plan, cases, index).draw,
-        augment,
-        objective_of(plan),
-        lambda network: validation_dice(network, validation_cases, plan, predict=predict),
-        settings=settings,
+        plan,
+        sampler_of(plan, cases, index),
+        lambda network: validation(network, validation_cases, plan, predict=predict, fuse=fuse),
         seed=run_seed(plan),
         fabric=fabric,
     )
@@ -119,33 +114,6 @@ def write_run(
     write_table(run.history, history, HISTORY)
     write_record(dict(run.record), record)
     remove_checkpoints(run.checkpoints)
-
-
-def validation_dice(
-    network: nn.Module, cases: Sequence[PreparedCase], plan: Mapping[str, Any], *, predict: Predict
-) -> dict[str, float]:
-    """Mean over cases of the Dice of each region in 3-D; NaN without cases that have it, be it empty.
-
-    A case of which the region was lost in resampling is left out.
-    """
-    regions = plan_regions(plan)
-    if not cases:
-        return dict.fromkeys(regions, float("nan"))
-    network.eval()
-    per_case = []
-    for case in cases:
-        labels = case.slices.labels(slice(None)).transpose(1, 2, 0)
-        probability = predict(network, case.scan, plan)
-        truth = {name: np.isin(labels, values) for name, values in regions.items()}
-        per_case.append(
-            [
-                math.nan if case.lost(values) else confusion(probability[name] >= 0.5, truth[name]).dice
-                for name, values in regions.items()
-            ]
-        )
-    scored = np.count_nonzero(~np.isnan(per_case), axis=0)
-    means = np.divide(np.nansum(per_case, axis=0), scored, out=np.full(len(regions), math.nan), where=scored > 0)
-    return dict(zip(regions, means.tolist(), strict=True))
 
 
 def _identity(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], code: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from diffufuse.ingest.formats import dicom, nifti
+from diffufuse.ingest.formats import dicom, nifti, pairs
 from diffufuse.ingest.formats.listing import Listing
 from diffufuse.space.volumes import Volume
 
@@ -49,4 +49,4 @@ class Format(Protocol):
         """Return the case of whose images a path below the raw folder is one, None for other files."""
 
 
-FORMATS: dict[str, Format] = {"dicom": dicom, "nifti": nifti}
+FORMATS: dict[str, Format] = {"dicom": dicom, "nifti": nifti, "pairs": pairs}

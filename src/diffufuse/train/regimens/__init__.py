@@ -9,20 +9,29 @@ from diffufuse.train.budget import Budget, Pace
 from diffufuse.train.checkpoints import Stateful
 from diffufuse.train.divergence import Watch
 from diffufuse.train.random_state import RandomState
+from diffufuse.train.regimens.bilevel import Bilevel
+from diffufuse.train.regimens.fixed import Fixed
+from diffufuse.train.regimens.joint import Joint
+from diffufuse.train.regimens.label_free import LabelFree
 from diffufuse.train.regimens.supervised import Supervised
 
 
 class Regimen(Protocol):
     """The networks of a training and its training step; `loop.fit` is common to all regimens.
 
+    It is called with the untrained network, its plan, the sampler of the training cases, a function that validates a
+    network (quantity → value), the run's `seed`, and `fabric`, for device and precision.
+
     Attributes:
         sample: unit of a batch (slice, volume) in messages.
-        samples_per_step: number of samples per optimizer step.
+        samples_per_step: number of samples per step.
+        steps: number of steps.
         parts: name → stateful object: networks, optimizers, averages, batches.
     """
 
     sample: str
     samples_per_step: int
+    steps: int
     parts: Mapping[str, Stateful]
 
     def estimate(self) -> Budget:
@@ -54,4 +63,10 @@ class Regimen(Protocol):
         """The final network, on the CPU, in evaluation mode."""
 
 
-REGIMENS: dict[str, Callable[..., Regimen]] = {"supervised": Supervised}
+REGIMENS: dict[str, Callable[..., Regimen]] = {
+    "supervised": Supervised,
+    "bilevel": Bilevel,
+    "joint": Joint,
+    "label_free": LabelFree,
+    "fixed": Fixed,
+}

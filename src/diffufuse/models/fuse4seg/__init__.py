@@ -1,0 +1,11 @@
+"""Fuse4Seg: a fusion network, the leader, and a segmentation network, the follower, of one readable image.
+
+`leader` is the path from images to the fused image, `blocks`, `coupling` and `haar` its parts, `head` what bounds the
+fused image, `network` leader and follower together. Fuse4Seg, arXiv 2409.10328; what it leaves open follows CDDFuse,
+arXiv 2211.14461; docs/method.md lists the decisions.
+"""
+
+from diffufuse.models.fuse4seg.leader import Fuse4SegLeader, Fusion
+from diffufuse.models.fuse4seg.network import Fuse4Seg
+
+__all__ = ["Fuse4Seg", "Fuse4SegLeader", "Fusion"]

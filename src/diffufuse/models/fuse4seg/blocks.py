@@ -1,0 +1,38 @@
+"""Restormer's transformer block: attention between channels, and a gated feed-forward layer.
+
+Zamir et al.: Restormer: Efficient Transformer for High-Resolution Image Restoration, CVPR 2022 (arXiv 2111.09881),
+through MONAI's implementation of its two parts.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from diffufuse.models.convnext_unet import PixelNorm
+
+
+class AttentionBlock(nn.Module):
+    """Attention between channels and a gated feed-forward layer, each added to its input.
+
+    Normalization is per pixel, as published; MONAI's own block has instance normalization, which would remove what is
+    constant over an image, and whose statistics depend on how much background is in the field of view.
+    """
+
+    def __init__(self, width: int, *, heads: int, feed_forward: float) -> None:
+        """Build the block.
+
+        Args:
+            width: number of channels, a multiple of `heads`.
+            heads: number of attention heads.
+            feed_forward: hidden channels of the feed-forward layer in units of `width`.
+        """
+        from monai.networks.blocks.cablock import CABlock, FeedForward  # imported here, as MONAI loads slowly
+
+        super().__init__()
+        self.before_attention, self.before_feed_forward = PixelNorm(width), PixelNorm(width)
+        self.attention = CABlock(2, width, heads, bias=False)
+        self.feed_forward = FeedForward(2, width, feed_forward, bias=False)
+
+    def forward(self, features: Float[Tensor, "batch width x y"]) -> Float[Tensor, "batch width x y"]:
+        """Return the features after both layers."""
+        features = features + self.attention(self.before_attention(features))
+        return features + self.feed_forward(self.before_feed_forward(features))

@@ -1,0 +1,147 @@
+"""The leader of Fuse4Seg: the network that fuses.
+
+Guo et al.: Fuse4Seg, arXiv 2409.10328; widths, numbers of blocks and whatever else it leaves open follow Zhao et al.:
+CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for Multi-Modality Image Fusion, CVPR 2023 (arXiv
+2211.14461), implemented from its description.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diffufuse.models.fuse4seg.blocks import AttentionBlock
+from diffufuse.models.fuse4seg.coupling import Coupling
+from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
+from diffufuse.models.fuse4seg.head import Head, gray_levels, mean_of_present
+
+Squeeze = Literal["haar", "none"]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A fused image and what it was made of.
+
+    Attributes:
+        fused: gray levels in 0..1, 0 where no modality is present.
+        base: features of every modality that should agree; those of an absent one are 0.
+        detail: features of every modality that should differ; those of an absent one are 0.
+        present: where the features are those of an image.
+    """
+
+    fused: Float[Tensor, "batch 1 x y 1"]
+    base: Float[Tensor, "batch modality width fx fy"]
+    detail: Float[Tensor, "batch modality width fx fy"]
+    present: Bool[Tensor, "batch modality 1 fx fy"]
+
+
+class Fuse4SegLeader(nn.Module):
+    """Shared encoder, a base and a detail branch, fusion units of both, and a decoder to one channel.
+
+    The encoder and both branches are those of all modalities; a learned constant per modality tells them apart, without
+    which the sum of their features, and so the fused image, would be the same with the modalities exchanged.
+    """
+
+    dims = 2
+
+    def __init__(
+        self,
+        *,
+        modalities: int,
+        outputs: int = 1,
+        width: int = 64,
+        blocks: int = 4,
+        heads: int = 8,
+        feed_forward: float = 2.0,
+        nodes: int = 3,
+        squeeze: Squeeze = "none",
+        head: Head = "sigmoid",
+    ) -> None:
+        """Build the network; the defaults are the sizes of CDDFuse.
+
+        Args:
+            modalities: number of input images M.
+            outputs: 1, the fused image.
+            width: number of channels, even and a multiple of `heads`.
+            blocks: number of attention blocks of the encoder, and again of the decoder.
+            heads: number of attention heads.
+            feed_forward: hidden channels of their feed-forward layers in units of `width`; 1 in the base branch.
+            nodes: number of coupling nodes of the detail branch; its fusion unit has one.
+            squeeze: `haar` works on the four bands of an orthonormal Haar transform, at half the size.
+            head: what bounds the fused image.
+        """
+        super().__init__()
+        self.squeeze, self.head = squeeze, head
+        self.stride = (2, 2, 1) if squeeze == "haar" else (1, 1, 1)
+        bands = 4 if squeeze == "haar" else 1
+        self.stem = nn.Conv2d(bands, width, 3, padding=1)
+        self.modality = nn.Parameter(0.02 * torch.randn(modalities, width))
+        self.encoder = _attention(width, blocks, heads, feed_forward)
+        self.base_branch, self.base_fusion = (AttentionBlock(width, heads=heads, feed_forward=1.0) for _ in range(2))
+        self.detail_branch, self.detail_fusion = Coupling(width, nodes=nodes), Coupling(width, nodes=1)
+        self.merge = nn.Conv2d(2 * width, width, 1, bias=False)
+        self.decoder = _attention(width, blocks, heads, feed_forward)
+        last = nn.Conv2d(width // 2, bands, 3, padding=1)
+        # The untrained leader gives the mean, on which the follower was trained in stage 1.
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.correction = nn.Sequential(nn.Conv2d(width, width // 2, 3, padding=1), nn.LeakyReLU(), last)
+
+    def forward(
+        self, images: Float[Tensor, "batch modality x y 1"], presence: Bool[Tensor, "batch modality x y 1"]
+    ) -> Float[Tensor, "batch 1 x y 1"]:
+        """Return the fused image.
+
+        Args:
+            images: (B, M, X, Y, 1) on a display scale of 0 to 1; X and Y are multiples of `stride`.
+            presence: (B, M, X, Y, 1); where it is False the image is ignored.
+        """
+        return self.decomposed(images, presence).fused
+
+    def decomposed(
+        self, images: Float[Tensor, "batch modality x y 1"], presence: Bool[Tensor, "batch modality x y 1"]
+    ) -> Fusion:
+        """Return the fused image with the base and detail features of every modality; arguments as for `forward`."""
+        masked, presence = torch.where(presence, images, 0.0)[..., 0], presence[..., 0]
+        base, detail, present = self._features(masked, presence)
+        correction = self._decoded(base.sum(dim=1), detail.sum(dim=1))
+        inside = presence.any(dim=1, keepdim=True)
+        fused = gray_levels(mean_of_present(masked, presence), correction, inside, head=self.head)
+        return Fusion(fused[..., None], base, detail, present)
+
+    def prior(
+        self, images: Float[Tensor, "batch modality x y 1"], presence: Bool[Tensor, "batch modality x y 1"]
+    ) -> Float[Tensor, "batch 1 x y 1"]:
+        """Return the image of stage 1: the mean of the present modalities behind the same bounds."""
+        mean = mean_of_present(images[..., 0], presence[..., 0])
+        inside = presence[..., 0].any(dim=1, keepdim=True)
+        return gray_levels(mean, torch.zeros_like(mean), inside, head=self.head)[..., None]
+
+    def _features(self, masked: Tensor, presence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Base and detail features (B, M, W, x, y) of every modality, and where it is present (B, M, 1, x, y)."""
+        modalities = masked.shape[1]
+        each = rearrange(masked, "b m x y -> (b m) 1 x y")
+        present = rearrange(presence, "b m x y -> (b m) 1 x y")
+        if self.squeeze == "haar":
+            each, present = squeezed(each), functional.max_pool2d(present.float(), 2) > 0
+        identity = self.modality.repeat(len(masked), 1)[:, :, None, None]
+        shared = self.encoder(self.stem(each) + identity)
+        base, detail = (
+            torch.where(present, branch(shared), 0.0).unflatten(0, (-1, modalities))
+            for branch in (self.base_branch, self.detail_branch)
+        )
+        return base, detail, present.unflatten(0, (-1, modalities))
+
+    def _decoded(self, base: Tensor, detail: Tensor) -> Tensor:
+        """The correction (B, 1, X, Y) of the features summed over the present modalities."""
+        fused = torch.cat([self.base_fusion(base), self.detail_fusion(detail)], dim=1)
+        correction = self.correction(self.decoder(self.merge(fused)))
+        return unsqueezed(correction) if self.squeeze == "haar" else correction
+
+
+def _attention(width: int, blocks: int, heads: int, feed_forward: float) -> nn.Sequential:
+    return nn.Sequential(*(AttentionBlock(width, heads=heads, feed_forward=feed_forward) for _ in range(blocks)))

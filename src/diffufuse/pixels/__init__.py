@@ -1,0 +1,1 @@
+"""Pictures of two dimensions: their files, their color, and how they lie in a stored case."""

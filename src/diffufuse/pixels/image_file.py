@@ -1,0 +1,162 @@
+"""Read and write pictures: PNG, JPEG and BMP, gray or color, as floating-point gray levels in 0..1.
+
+Values are the numbers of the file, divided by the largest of its depth: gamma and color profiles are not applied, as
+public sets of medical pictures mean their numbers.
+"""
+
+import io
+import os
+import struct
+import tempfile
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from PIL import ExifTags, Image
+
+from diffufuse.errors import BadInput
+from diffufuse.files.atomic import atomic_path
+
+FORMATS = ("PNG", "JPEG", "BMP")
+MOST_PIXELS = 1 << 26
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_DEPTH, PNG_COLOR_TYPE = 24, 25  # bytes of the header
+PNG_RGB, PNG_ALPHA = 2, 4
+UPRIGHT = (None, 0, 1)
+GRAY, COLOR = {"1": 1, "L": 255, "I;16": 65_535}, {"RGB": 255}
+# Whatever a damaged file makes Pillow raise.
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, LookupError, TypeError, AttributeError),
+    *(OverflowError, MemoryError, NotImplementedError, RuntimeError, Image.DecompressionBombError, Warning),
+)
+
+
+def read_picture(path: str | os.PathLike[str]) -> Float[np.ndarray, "*shape"]:
+    """Read a picture.
+
+    Args:
+        path: PNG, JPEG or BMP of 1 to 16 bits, gray, color or with a palette; a PNG's checksums are verified.
+
+    Returns:
+        (rows, columns) gray, or (rows, columns, 3) red, green and blue; first row on top; float64 in 0..1.
+
+    Raises:
+        BadInput: the file is damaged or of another format, has transparent pixels, several pictures or too many
+            pixels, is to be turned for display, or its colors are neither gray nor RGB.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path}: expected a picture, but it cannot be read ({error.strerror}); mend it.") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                _require_size(picture, path)
+                picture.verify()  # of a PNG, all checksums
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                _require_one(picture, path)
+                picture.load()
+                return _levels(picture, content, path)
+        except BadInput:
+            raise
+        except DAMAGED as error:
+            raise BadInput(
+                f"{path}: expected a whole PNG, JPEG or BMP file, got a damaged one or another kind; get it again."
+            ) from error
+
+
+def write_picture(picture: Float[np.ndarray, "*shape"], path: str | os.PathLike[str]) -> None:
+    """Write a picture as a PNG of 8 bits, atomically; a level is rounded to the nearest of 255, half to even.
+
+    Args:
+        picture: (rows, columns) gray, or (rows, columns, 3) red, green and blue; what lies outside 0..1 is clipped.
+        path: ends in `.png`.
+
+    Raises:
+        ValueError: a value is not finite, or the shape is another one.
+    """
+    if not np.isfinite(picture).all():
+        raise ValueError(f"{path}: expected finite gray levels")
+    if picture.ndim != 2 and picture.shape[2:] != (3,):
+        raise ValueError(f"{path}: expected (rows, columns) or (rows, columns, 3), got {picture.shape}")
+    levels = np.rint(np.clip(picture.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+    with atomic_path(path) as partial:
+        Image.fromarray(levels).save(partial, format="PNG")
+
+
+def _require_size(picture: Image.Image, path: Path) -> None:
+    width, height = picture.size
+    if not 0 < width * height <= MOST_PIXELS:
+        raise BadInput(
+            f"{path}: expected a picture of 1 to {MOST_PIXELS} pixels, got one of {width} x {height}; scale it down."
+        )
+
+
+def _require_one(picture: Image.Image, path: Path) -> None:
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 or getattr(picture, "is_animated", False):
+        raise BadInput(f"{path}: expected one picture, got {frames} in one file; save the one that is meant alone.")
+    turned = picture.getexif().get(ExifTags.Base.Orientation)
+    if turned not in UPRIGHT:
+        raise BadInput(
+            f"{path}: expected a picture that is stored upright, got one that its EXIF header has turned for display "
+            f"(orientation {turned}); save it turned, without that header."
+        )
+
+
+def _levels(picture: Image.Image, content: bytes, path: Path) -> np.ndarray:
+    depth, color_type = _png_form(content)
+    if depth == 16 and color_type & PNG_ALPHA:
+        raise BadInput(f"{path}: expected 16 bits without an alpha channel, got one; save the picture without it.")
+    picture = _without_transparency(picture, path)
+    if picture.mode not in GRAY | COLOR:
+        raise BadInput(f"{path}: expected gray or RGB, got colors of the kind {picture.mode}; save it as RGB.")
+    values = np.asarray(picture)
+    if depth == 16 and color_type == PNG_RGB:  # Pillow keeps but the upper eight bits
+        return _sixteen_bit_color(content, upper=values, path=path).astype(np.float64) / 65_535
+    return values.astype(np.float64) / (GRAY | COLOR)[picture.mode]
+
+
+def _png_form(content: bytes) -> tuple[int, int]:
+    """Bits and color type of a PNG; 8 and RGB of other files."""
+    if not content.startswith(PNG_MAGIC):
+        return 8, PNG_RGB
+    return content[PNG_DEPTH], content[PNG_COLOR_TYPE]
+
+
+def _without_transparency(picture: Image.Image, path: Path) -> Image.Image:
+    """The picture without a palette and without an alpha channel, which must be opaque."""
+    has_alpha = "transparency" in picture.info or picture.mode in ("LA", "PA", "RGBA", "La", "RGBa")
+    if has_alpha:
+        transparent = picture.mode.startswith("I") or picture.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+        if transparent:
+            raise BadInput(
+                f"{path}: expected a picture without transparent pixels, got an alpha channel that has some; save it "
+                "on a background, without that channel."
+            )
+    if picture.mode in ("P", "PA") or (has_alpha and picture.mode != "L"):
+        return picture.convert("L" if picture.mode in ("LA", "La") else "RGB")
+    return picture
+
+
+def _sixteen_bit_color(content: bytes, *, upper: np.ndarray, path: Path) -> np.ndarray:
+    """Read a PNG of 16-bit color with ITK.
+
+    Args:
+        content: of the file.
+        upper: the upper eight bits of its values, to which ITK must agree.
+        path: of the file, for the message.
+    """
+    import SimpleITK as sitk  # noqa: N813 - its usual name
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "picture.png"
+        copy.write_bytes(content)
+        values = sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="PNGImageIO"))
+    if values.dtype != np.uint16 or not np.array_equal(values >> 8, upper):
+        raise BadInput(f"{path}: expected 16-bit color that two readers agree on; save it with 8 bits.")
+    return values

@@ -1,0 +1,87 @@
+"""Whether a dataset's block says rightly what image fusion needs: the pair, the gray scales, and sets of pictures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffufuse.errors import BadInput
+from diffufuse.files.names import instead
+
+ROLES = ("structure", "function")
+# What a block of pictures has no use for: they have no place, and nothing is labeled on them.
+OF_VOLUMES = ("reference", "spacing_mm", "registration", "annotation", "labels", "regions", "lesion", "no_lesion")
+OF_PICTURES = ("kind", "file", "display")
+PICTURE = "picture"
+
+
+def check_display(place: str, block: Mapping[str, Any]) -> None:
+    """Check `pair` and the `display` of every modality.
+
+    Args:
+        place: of the dataset.
+        block: of the dataset.
+
+    Raises:
+        BadInput: `pair` names no modality, one twice, or one without `display`; or white is not above black.
+    """
+    for name, settings in block["modalities"].items():
+        display = settings.get("display", {})
+        if "white" in display and not display["white"] > display["black"]:
+            raise BadInput(
+                f"{place}.modalities.{name}.display: expected white above black, got {display['white']} and "
+                f"{display['black']}; correct one."
+            )
+    pair = block.get("pair", {})
+    for role in pair:
+        name = pair[role]
+        if name not in block["modalities"]:
+            raise BadInput(
+                f"{place}.pair.{role}: {name!r} is not in {place}.modalities{instead(name, block['modalities'])}"
+            )
+        if "display" not in block["modalities"][name]:
+            raise BadInput(
+                f"{place}.pair.{role}: expected a modality with a gray scale to be fused on, but {name} has none; give "
+                f"{place}.modalities.{name} its `display`."
+            )
+    if pair and pair["structure"] == pair["function"]:
+        raise BadInput(f"{place}.pair: expected two modalities, got {pair['structure']} twice; correct one.")
+
+
+def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
+    """Check that a set of pairs has no key of volumes.
+
+    Raises:
+        BadInput: it has one, or a modality is not of kind picture or has a key that is read of volumes alone.
+    """
+    for key in OF_VOLUMES:
+        if key in block:
+            raise BadInput(
+                f"{place}.{key}: expected a key that is read with format pairs, got one that is read of volumes alone; "
+                "leave it out, or correct the format."
+            )
+    for name, settings in block["modalities"].items():
+        for key in settings:
+            if key not in OF_PICTURES:
+                raise BadInput(
+                    f"{place}.modalities.{name}.{key}: expected one of {', '.join(OF_PICTURES)}, which are read with "
+                    "format pairs; leave it out, or correct the format."
+                )
+        if settings["kind"] != PICTURE:
+            raise BadInput(
+                f"{place}.modalities.{name}.kind: expected {PICTURE} with format pairs, got {settings['kind']}, whose "
+                "unit no picture has; correct it."
+            )
+
+
+def check_patterns_of_pair(place: str, block: Mapping[str, Any]) -> None:
+    """Check that the patterns of the two modalities go together one by one.
+
+    Raises:
+        BadInput: one has more than the other.
+    """
+    names = [block["pair"][role] for role in ROLES]
+    counts = [len(block["modalities"][name]["file"]) for name in names]
+    if counts[0] != counts[1]:
+        raise BadInput(
+            f"{place}.modalities.{names[1]}.file: expected a pattern for each of the {counts[0]} of {names[0]}, in the "
+            f"same order, as that is where the partners lie, got {counts[1]}; add or remove one."
+        )

@@ -1,0 +1,114 @@
+"""Loss terms of a fused image, which need no labels. Only voxels where a modality is present count.
+
+Where the field of view of a modality ends its image falls to 0. That is no edge of the body, so the gradients there are
+neither a target nor compared.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+# Keeps the decomposition loss finite for a correlation of -1; Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461).
+ABOVE_MINUS_ONE = 1.01
+TINY = 1e-12
+
+
+def decomposition(base: Tensor, detail: Tensor) -> Tensor:
+    """CC_detail² / (1.01 + CC_base): base features of both modalities shall correlate, detail features shall not.
+
+    Args:
+        base: correlation of the base features of both modalities, -1..1, from `correlation`.
+        detail: of the detail features.
+
+    Source: Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461), Eq. 9.
+    """
+    return detail.square() / (ABOVE_MINUS_ONE + base)
+
+
+def correlation(
+    features: Float[Tensor, "batch 2 channel x y *z"], presence: Bool[Tensor, "batch 2 x0 y0 z0"]
+) -> Tensor:
+    """Pearson's correlation of the features of two modalities where both are present, mean over samples and channels.
+
+    Args:
+        features: of both modalities, on the image's grid or a coarser one.
+        presence: where each modality is present. On a coarser grid a position counts where all of it is present.
+
+    Returns:
+        -1..1; 0 if no sample has both modalities.
+    """
+    samples, _, channels, *grid = features.shape
+    both = presence.all(dim=1, keepdim=True).float()
+    size = [*grid, *presence.shape[2 + len(grid) :]]
+    inside = 1 - F.adaptive_max_pool3d(1 - both, size)
+    where = (inside > 0).reshape(samples, 1, -1)
+    first, second = features.float().reshape(samples, 2, channels, -1).unbind(dim=1)
+    count = where.sum(dim=-1).clamp(min=1)
+    first, second = (
+        torch.where(where, part - (torch.where(where, part, 0.0).sum(dim=-1) / count)[..., None], 0.0)
+        for part in (first, second)
+    )
+    lengths = (first.square().sum(dim=-1) * second.square().sum(dim=-1) + TINY).sqrt()
+    of_channels = (first * second).sum(dim=-1) / lengths
+    return _mean_where(of_channels.mean(dim=1), where.any(dim=-1)[:, 0])
+
+
+def gradient(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """Mean of | |∇F| - max(|∇A|, |∇B|) |, with |∇| the sum of the absolute axial Sobel derivatives.
+
+    A voxel counts where, in its 3x3 neighborhood, every modality is present throughout or absent throughout, and one is
+    present; an absent one has no gradient. The outermost voxels of a patch do not count.
+
+    Source: Tang et al., PIAFusion, 2022 (doi:10.1016/j.inffus.2022.03.007), the same in CDDFuse.
+    """
+    present = _slices(presence.float())
+    throughout, somewhere = (_neighborhood(present, part) for part in ("all", "any"))
+    target = torch.where(throughout, _sobel(_slices(images.float())), 0.0).amax(dim=1, keepdim=True)
+    where = (throughout == somewhere).all(dim=1, keepdim=True) & throughout.any(dim=1, keepdim=True)
+    return _mean_where((_sobel(_slices(fused.float())) - target).abs(), where)
+
+
+def anchor(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """Mean squared distance of the fused image from the mean of the present modalities, where one is present."""
+    where = presence.any(dim=1, keepdim=True)
+    return _mean_where((fused.float() - mean_of_present(images, presence)).square(), where)
+
+
+def mean_of_present(
+    images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
+) -> Float[Tensor, "batch 1 x y z"]:
+    """The mean of the modalities that are present, by voxel; 0 where none is."""
+    total = torch.where(presence, images.float(), 0.0).sum(dim=1, keepdim=True)
+    return total / presence.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def _slices(volume: Tensor) -> Tensor:
+    return rearrange(volume, "b c x y z -> (b z) c x y")
+
+
+def _sobel(image: Float[Tensor, "slice channel x y"]) -> Float[Tensor, "slice channel inner_x inner_y"]:
+    smooth, step = image.new_tensor([1.0, 2.0, 1.0]), image.new_tensor([-1.0, 0.0, 1.0])
+    along_x = torch.outer(step, smooth)
+    kernels = torch.stack([along_x, along_x.T])[:, None]
+    flat = image.reshape(-1, 1, *image.shape[2:])
+    return F.conv2d(flat, kernels).abs().sum(dim=1).reshape(*image.shape[:2], image.shape[2] - 2, image.shape[3] - 2)
+
+
+def _neighborhood(present: Tensor, part: str) -> Tensor:
+    """Whether a mask (0 or 1) holds in all, or any, of the 3x3 neighborhood of each inner voxel."""
+    pooled = F.max_pool2d(present, 3, stride=1) if part == "any" else -F.max_pool2d(-present, 3, stride=1)
+    return pooled > 0
+
+
+def _mean_where(values: Tensor, where: Tensor) -> Tensor:
+    return torch.where(where, values, 0.0).sum() / where.sum().clamp(min=1)

@@ -1,0 +1,109 @@
+"""Objectives of a fuser: its physical terms, which need no labels, and those of a fuser that serves a segmenter."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from diffufuse.plan.plans import plan_outputs
+from diffufuse.train import fusion_losses as losses
+from diffufuse.train.batches import Batch
+from diffufuse.train.objectives import Objective, Weights, segmentation_terms, summed
+
+WHITE_LEVEL = 255
+Weighed = dict[str, tuple[float, Tensor]]
+Segmentation = Callable[[Tensor, Batch, float], Weighed]
+
+
+@dataclass(frozen=True)
+class FusionWeights:
+    """Weights of the physical terms; the paper gives no numbers.
+
+    Attributes:
+        decomposition: lambda 1; with `gradient` in the ratio 2 : 10 of CDDFuse, scaled so that the task leads.
+        gradient: lambda 2.
+        anchor: lambda 3.
+    """
+
+    decomposition: float = 0.2
+    gradient: float = 1.0
+    anchor: float = 0.1
+
+
+class Fusion(NamedTuple):
+    """A fused image and the features that it was made of.
+
+    Attributes:
+        fused: (B, 1, X, Y, Z), 0..1.
+        base: (B, 2, C, X, Y), features of both modalities that should agree; None for a fuser without.
+        detail: likewise, features that should differ.
+    """
+
+    fused: Tensor
+    base: Tensor | None
+    detail: Tensor | None
+
+
+def fusion_weights(plan: Mapping[str, Any]) -> FusionWeights:
+    """The weights of a plan's `fusion_loss`."""
+    return FusionWeights(**plan["block"]["training"].get("fusion_loss", {}))
+
+
+def segmentation_of(plan: Mapping[str, Any]) -> Segmentation:
+    """The loss of a plan's segmenter, from logits, batch and progress: that of supervised training."""
+    weights, outputs = Weights(**plan["block"].get("loss", {})), plan_outputs(plan)
+    return lambda logits, batch, progress: segmentation_terms(logits, batch, weights, outputs, progress)
+
+
+def label_free_objective(plan: Mapping[str, Any]) -> Objective:
+    """The physical terms alone; network and batch → `loss`, with gradient, its terms and health."""
+    weights = fusion_weights(plan)
+
+    def objective(
+        network: nn.Module, batch: Batch, *, progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        fusion = fusion_of(network, batch)
+        return summed(physical_terms(fusion, batch, weights), fusion_health(fusion, batch))
+
+    return objective
+
+
+def fusion_of(fuser: nn.Module, batch: Batch) -> Fusion:
+    """The fused images of a batch, with the features that the fuser made them of if it tells (`decomposed`)."""
+    decomposed = getattr(fuser, "decomposed", None)
+    if decomposed is None:
+        return Fusion(fuser(batch.images, batch.presence), None, None)
+    fusion = decomposed(batch.images, batch.presence)
+    return Fusion(fusion.fused, fusion.base, fusion.detail)
+
+
+def physical_terms(fusion: Fusion, batch: Batch, weights: FusionWeights) -> Weighed:
+    """Decomposition (if the fuser has features), gradient and anchor: name → weight and term."""
+    images, presence = batch.images, batch.presence
+    terms: Weighed = {}
+    if fusion.base is not None and fusion.detail is not None:
+        base, detail = (losses.correlation(features, presence) for features in (fusion.base, fusion.detail))
+        terms["decomposition"] = (weights.decomposition, losses.decomposition(base, detail))
+    terms["gradient"] = (weights.gradient, losses.gradient(fusion.fused, images, presence))
+    terms["anchor"] = (weights.anchor, losses.anchor(fusion.fused, images, presence))
+    return terms
+
+
+def fusion_health(fusion: Fusion, batch: Batch) -> dict[str, Tensor]:
+    """Whether a fuser does anything.
+
+    Returns:
+        `base_correlation` and `detail_correlation` of its features, if it has any; `delta_levels`, its mean distance
+        from the mean of the images, in gray levels of 0..255.
+    """
+    with torch.no_grad():
+        shown: dict[str, Tensor] = {}
+        if fusion.base is not None and fusion.detail is not None:
+            shown["base_correlation"] = losses.correlation(fusion.base, batch.presence)
+            shown["detail_correlation"] = losses.correlation(fusion.detail, batch.presence)
+        present = batch.presence.any(dim=1, keepdim=True)
+        delta = (fusion.fused.float() - losses.mean_of_present(batch.images, batch.presence)).abs()
+        shown["delta_levels"] = WHITE_LEVEL * torch.where(present, delta, 0.0).sum() / present.sum().clamp(min=1)
+    return shown

@@ -1,0 +1,154 @@
+"""The players of Fuse4Seg, a leader that fuses and a follower that segments the fused image, and their losses."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffufuse.errors import BadInput
+from diffufuse.train.batches import Batch
+from diffufuse.train.fusion_objectives import (
+    FusionWeights,
+    Segmentation,
+    fusion_health,
+    fusion_of,
+    fusion_weights,
+    physical_terms,
+    segmentation_of,
+)
+from diffufuse.train.objectives import summed
+
+
+@dataclass(frozen=True)
+class Game:
+    """The settings of a game.
+
+    Attributes:
+        warm_up_steps: steps of stage 1, in which the follower alone learns, on the mean of the images.
+        inner_steps: K, updates of the follower for one of the leader.
+        leader_learning_rate: at its peak.
+    """
+
+    warm_up_steps: int
+    inner_steps: int
+    leader_learning_rate: float
+
+    @classmethod
+    def of(cls, plan: Mapping[str, Any]) -> "Game":
+        """The game of a plan's training.
+
+        Raises:
+            BadInput: stage 1 takes all steps.
+        """
+        settings = plan["block"]["training"]
+        game = cls(**settings["game"])
+        if not game.warm_up_steps < settings["steps"]:
+            raise BadInput(
+                f"models.{plan['model']}.training.game: expected fewer warm_up_steps than the "
+                f"{settings['steps']} steps of the training, got {game.warm_up_steps}; without a second stage the "
+                "leader learns nothing."
+            )
+        return game
+
+
+class FusingSegmenter(nn.Module):
+    """What a network of two players has, for type checkers.
+
+    Attributes:
+        leader: images and presence → image; its `decomposed` tells the features, too.
+        follower: image and presence → logits.
+        fuse: images and presence → the leader's image.
+        prior: images and presence → the image of stage 1.
+    """
+
+    leader: nn.Module
+    follower: nn.Module
+    fuse: Callable[[Tensor, Tensor], Tensor]
+    prior: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of both players.
+
+    Attributes:
+        segmentation: of the follower, and the task of the leader.
+        weights: of the physical terms of the leader.
+    """
+
+    segmentation: Segmentation
+    weights: FusionWeights
+
+    @classmethod
+    def of(cls, plan: Mapping[str, Any]) -> "Losses":
+        """The losses of a plan."""
+        return cls(segmentation_of(plan), fusion_weights(plan))
+
+    def follower(self, network: FusingSegmenter, batch: Batch, *, prior: bool, progress: float) -> dict[str, Tensor]:
+        """The follower's loss on fused images that the leader makes without gradient.
+
+        Args:
+            network: of both players.
+            batch: of the follower's patients.
+            prior: whether the images are those of stage 1 instead, in which the leader has no part.
+            progress: completed share of the training, 0..1.
+
+        Returns:
+            `loss`, with gradient, and its terms.
+        """
+        with torch.no_grad():
+            fused = (network.prior if prior else network.fuse)(batch.images, batch.presence)
+        return summed(self.segmentation(segmented(network, fused, batch), batch, progress), {})
+
+    def leader(
+        self, network: FusingSegmenter, batch: Batch, *, progress: float
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The leader's loss: the task through the follower, and the physical terms.
+
+        Args:
+            network: as for `follower`.
+            batch: of the leader's patients.
+            progress: completed share of the training, 0..1.
+
+        Returns:
+            The task and the sum of the weighted physical terms, with gradient; and, without, the terms and the health
+            of the fusion.
+        """
+        fusion = fusion_of(network.leader, batch)
+        task = summed(self.segmentation(segmented(network, fusion.fused, batch), batch, progress), {})
+        physical = summed(physical_terms(fusion, batch, self.weights), {})
+        terms = {"loss_task": task["loss"].detach()}
+        terms |= {name: value for name, value in physical.items() if name != "loss"}
+        return task["loss"], physical["loss"], terms | fusion_health(fusion, batch)
+
+
+def segmented(network: FusingSegmenter, fused: Tensor, batch: Batch) -> Tensor:
+    """The follower's logits of fused images, which are present where any modality is."""
+    logits: Tensor = network.follower(fused, batch.presence.any(dim=1, keepdim=True))
+    return logits
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """The weights get no gradient; the gradient flows through to the input."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+def task_share(task: Tensor, physical: Tensor, module: nn.Module) -> Tensor:
+    """How much of a module's gradient comes from the task: |∇task| / (|∇task| + |∇physical|), norms over all weights.
+
+    With 0 the follower does not reach the leader and there is no game; with 1 there is nothing else.
+    """
+    weights = list(module.parameters())
+    norms = []
+    for loss in (task, physical):
+        gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        norms.append(torch.stack([part.float().norm() for part in gradients if part is not None] or [loss * 0]).norm())
+    return (norms[0] / (norms[0] + norms[1]).clamp(min=torch.finfo(torch.float32).tiny)).detach()
