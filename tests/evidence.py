@@ -10,7 +10,7 @@ from diffufuse.metrics.forecast import forecast_of
 from diffufuse.metrics.overlap import COUNTED
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize
-from diffufuse.report.schemas import RUNS
+from diffufuse.report.schemas import CURVES, RUNS
 
 ASKED = ("dice", "iou", "hd95", "precision", "recall", "ece", "ace", "brier", "nll", "prevalence", "auc", "ap")
 ASKED_TOO = ("coverage", "coverage_inside", "set_size", "uncertainty_body", "volume_covered", "volume_interval_ml")
@@ -81,6 +81,7 @@ def an_evidence(*, patients: int = 12, models: tuple[str, ...] = tuple(MODELS), 
         calibrations=pd.DataFrame([_calibration(model) for model in models])[CALIBRATIONS.names],
         efficiency=pd.DataFrame([_efficiency(model) for model in models])[EFFICIENCY.names],
         latencies=pd.concat([_latencies(number, model) for number, model in enumerate(models)], ignore_index=True),
+        curves=CURVES.empty_table().to_pandas(),
         patients=people,
         conditions=CONDITIONS,
         models={model: MODELS[model] for model in models},

@@ -5,11 +5,11 @@ import pandas as pd
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
 from diffufuse.files.records import write_record
-from diffufuse.metrics.catalogue import METRICS as CATALOGUE
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import summarize
 from diffufuse.report.runs import collect_runs
-from diffufuse.report.schemas import RUNS, SUMMARY
+from diffufuse.report.schemas import CURVES, RUNS, SUMMARY
 
 SCHEMAS = {
     "metrics": METRICS,
@@ -19,6 +19,7 @@ SCHEMAS = {
     "calibrations": CALIBRATIONS,
     "efficiency": EFFICIENCY,
     "latencies": LATENCIES,
+    "curves": CURVES,
 }
 PERFORMANCE = ("dice", "iou", "hd95", "precision", "recall")
 PATIENTS = {"A-1": "A", "A-2": "A", "B-1": "B", "C-1": "C"}
@@ -35,10 +36,18 @@ CONDITIONS = {
     "bias": {"corruption": "bias_field", "settings": {}},
 }
 DATASETS = {
-    "sts": {"lesion": "tumor", "modalities": {"pet": {"kind": "pet"}, "ct": {"kind": "ct"}, "t1": {"kind": "mr"}}},
-    "brats": {"lesion": "wt", "modalities": {"t1": {"kind": "mr"}, "t2": {"kind": "mr"}}},
-    "lits": {"lesion": "tumor", "modalities": {"us": {"kind": "us"}}},
-    "btcv": {"no_lesion": "Thirteen organs are labeled, and no lesion.", "modalities": {"ct": {"kind": "ct"}}},
+    "sts": {
+        "lesion": "tumor",
+        "regions": {"tumor": [1]},
+        "modalities": {"pet": {"kind": "pet"}, "ct": {"kind": "ct"}, "t1": {"kind": "mr"}},
+    },
+    "brats": {"lesion": "wt", "regions": {"wt": [1]}, "modalities": {"t1": {"kind": "mr"}, "t2": {"kind": "mr"}}},
+    "lits": {"lesion": "tumor", "regions": {"tumor": [1]}, "modalities": {"us": {"kind": "us"}}},
+    "btcv": {
+        "no_lesion": "Thirteen organs are labeled, and no lesion.",
+        "regions": {"liver": [6]},
+        "modalities": {"ct": {"kind": "ct"}},
+    },
 }
 TRAINING = {"patch": [80, 80, 1], "modality_dropout": 0.5, "corruption": {"probability": 0.25}}
 PLAN = {
@@ -76,7 +85,7 @@ def frame_of(*records, **run):
         for name, value in values.items()
     ]
     frame = pd.DataFrame(rows)
-    return frame.assign(unit=[CATALOGUE[name].unit for name in frame["metric"]])[METRICS.names]
+    return frame.assign(unit=[ALL_METRICS[name].unit for name in frame["metric"]])[METRICS.names]
 
 
 def empty(name):
@@ -91,7 +100,7 @@ def evidence_of(*records, asked=PERFORMANCE, patients=PATIENTS, models=None, ext
     if external is not None:
         metrics = pd.concat([metrics, external], ignore_index=True)
     excluded = dict.fromkeys(metrics["dataset"], 2)
-    known = {name: empty(name) for name in ("runs", "forecasts", "calibrations", "efficiency", "latencies")}
+    known = {name: empty(name) for name in ("runs", "forecasts", "calibrations", "efficiency", "latencies", "curves")}
     known |= {"conditions": CONDITIONS, "datasets": DATASETS, "transfers": []}
     known |= {"compare_with": "unet2d", "study_seed": 1} | changes
     summary = summarize(metrics, patients, excluded=excluded, study_seed=1)

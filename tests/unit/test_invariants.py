@@ -35,6 +35,7 @@ BROKEN = [
     ("metrics", {"metric": "hd95"}, "value", -1.0, "a value in 0..inf"),
     ("metrics", {"metric": "hd95"}, "unit", "cm", "the unit mm, got cm"),
     ("metrics", {"metric": "dice"}, "metric", "luck", "a metric of ALL_METRICS"),
+    ("metrics", {"metric": "dice"}, "region", "image", "the region image for fused images alone, got image"),
     ("metrics", {"metric": "iou"}, "value", 0.999, "IoU = Dice / (2 - Dice), got 0.999"),
     ("metrics", {"metric": "ece"}, "value", 0.5, "a mean of exactly the defined"),
     ("metrics", {"metric": "ece"}, "value", math.nan, "patients = defined + undefined"),

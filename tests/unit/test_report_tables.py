@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evidence import an_evidence
+from fusion_evidence import a_study_of_fused_patients
 from small_studies import BASE, OTHER, PEOPLE, compared, empty, evidence_of, external_of, frame_of, full, pairs_of
 
 from diffufuse.metrics.calibration import brier, ece, nll
@@ -31,7 +32,8 @@ def with_modalities(evidence):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_is_text_without_gaps(name):
-    table = TABLES[name].build(with_modalities(an_evidence()))
+    found = a_study_of_fused_patients() if name.startswith("fusion") else with_modalities(an_evidence())
+    table = TABLES[name].build(found)
     assert len(table) > 1
     assert all(isinstance(cell, str) for cell in table.to_numpy().ravel())
     assert "nan" not in " ".join(table.to_numpy().ravel()).split()

@@ -18,7 +18,7 @@ from diffufuse.report.style import house_style, write_figure
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report" / "figure.rst"
 FIRST, SCALED = "diffufusemed_small", "diffufusemed_small_scaled"
 KEPT = ["level", "inside", "outside"]
-FRAMES = ("metrics", "summary", "runs", "forecasts", "calibrations", "efficiency", "latencies")
+FRAMES = ("metrics", "summary", "runs", "forecasts", "calibrations", "efficiency", "latencies", "curves")
 ONE = ("unet2d_small",)
 
 

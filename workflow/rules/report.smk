@@ -22,6 +22,9 @@ JOINED = dict(
         "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/latencies.parquet"
     ),
     runs=STUDY.runs("results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json"),
+    curves=STUDY.runs(
+        "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet"
+    ),
 )
 EVIDENCE = dict(
     metrics="results/report/{study}/metrics.parquet",
@@ -31,6 +34,7 @@ EVIDENCE = dict(
     calibrations="results/report/{study}/calibrations.parquet",
     efficiency="results/report/{study}/efficiency.parquet",
     latencies="results/report/{study}/latencies.parquet",
+    curves="results/report/{study}/curves.parquet",
     cohorts=expand("config/cohorts/{dataset}.tsv", dataset=STUDY.cohorts),
 )
 

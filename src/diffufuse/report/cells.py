@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import pandas as pd
 
 Row: TypeAlias = Mapping[Any, Any]
-DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1), "effect": (2, 2)}
+DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1), "effect": (2, 2), "dB": (2, 2), "level": (2, 2)}
 LEAST_P = 0.001
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
 from diffufuse.files.tables import read_table
-from diffufuse.report.schemas import RUNS, SUMMARY
+from diffufuse.report.schemas import CURVES, RUNS, SUMMARY
 from diffufuse.study.cohorts import read_patients
 
 CLEAN = "clean"
@@ -28,6 +28,7 @@ class Evidence:
         calibrations: temperatures and conformal thresholds from validation patients.
         efficiency: inference cost of trained models.
         latencies: inference time, one row per repeat.
+        curves: training curves of the models that learn to fuse.
         patients: case → patient.
         conditions: name → block of `config/conditions.yaml`, of the study, in its order.
         models: name → block of `config/models.yaml`, of the study, in its order.
@@ -45,6 +46,7 @@ class Evidence:
     calibrations: pd.DataFrame
     efficiency: pd.DataFrame
     latencies: pd.DataFrame
+    curves: pd.DataFrame
     patients: Mapping[str, str]
     conditions: Mapping[str, Mapping[str, Any]]
     models: Mapping[str, Mapping[str, Any]]
@@ -87,6 +89,7 @@ def read_evidence(
     calibrations: str | os.PathLike[str],
     efficiency: str | os.PathLike[str],
     latencies: str | os.PathLike[str],
+    curves: str | os.PathLike[str],
     cohorts: Sequence[str | os.PathLike[str]],
     **settings: Any,
 ) -> Evidence:
@@ -100,6 +103,7 @@ def read_evidence(
         calibrations: in the schema `CALIBRATIONS`.
         efficiency: in the schema `EFFICIENCY`.
         latencies: in the schema `LATENCIES`.
+        curves: in the schema `CURVES`.
         cohorts: the cohort sheets of the study's datasets and of its external test datasets.
         settings: the other attributes of `Evidence`, from the study's configuration.
     """
@@ -111,6 +115,7 @@ def read_evidence(
         read_table(calibrations, CALIBRATIONS),
         read_table(efficiency, EFFICIENCY),
         read_table(latencies, LATENCIES),
+        read_table(curves, CURVES),
         patients=read_patients(cohorts),
         **settings,
     )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from diffufuse.metrics.forecast import STEPS
 from diffufuse.metrics.overlap import lost
-from diffufuse.metrics.registry import ALL_METRICS
+from diffufuse.metrics.registry import ALL_METRICS, IMAGE
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import QUANTITY, SYSTEM, VALUE, per_patient
 
@@ -20,11 +20,11 @@ SCOPED = ["dataset", "condition", "trained_on", "model", "region"]
 def require_sound(evidence: Evidence) -> None:
     """Check every row of a study's frames.
 
-    Every value lies in its metric's range and has its unit; Dice and IoU of one mask are D / (2 - D) and the mean IoU
-    lies between that of the mean Dice and the mean Dice; a region that was lost in resampling is not scored; intervals
-    are ordered and lie within the values; each patient is either defined or counted as undefined, and statistics are of
-    the defined ones; forecasts have a positive number of voxels at valid levels, and the voxels near a region are a
-    subset of those of the body.
+    Every value lies in its metric's range and has its unit; metrics of fused images have the region `image`, and no
+    others; Dice and IoU of one mask are D / (2 - D) and the mean IoU lies between that of the mean Dice and the mean
+    Dice; a region that was lost in resampling is not scored; intervals are ordered and lie within the values; each
+    patient is either defined or counted as undefined, and statistics are of the defined ones; forecasts have a positive
+    number of voxels at valid levels, and the voxels near a region are a subset of those of the body.
 
     Raises:
         ValueError: an invariant is violated; the message names the row and the rule.
@@ -48,6 +48,8 @@ def _values(evidence: Evidence) -> Violations:
         outside = group[(group["value"] < low - TOLERANCE) | (group["value"] > high + TOLERANCE)]
         yield from _violations(outside, VALUE, f"a value in {low}..{high}", value="value")
         yield from _violations(group[group["unit"] != metric.unit], VALUE, f"the unit {metric.unit}", value="unit")
+        misplaced = group[(group["region"] == IMAGE) != (metric.reads == IMAGE)]
+        yield from _violations(misplaced, VALUE, f"the region {IMAGE} for fused images alone", value="region")
 
 
 def _once(evidence: Evidence) -> Violations:

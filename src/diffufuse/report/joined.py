@@ -9,10 +9,14 @@ import pyarrow as pa
 
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
+from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table, read_tables
 from diffufuse.metrics.overlap import COUNTED
 from diffufuse.report.runs import collect_runs
-from diffufuse.report.schemas import RUNS
+from diffufuse.report.schemas import CURVES, RUNS
+from diffufuse.train.history import HISTORY
+
+FUSING = ("bilevel", "joint", "label_free")
 
 
 class Joined(NamedTuple):
@@ -36,7 +40,7 @@ def chosen_metrics(paths: Sequence[str], *, metrics: Sequence[str], **_: Any) ->
 def summed_forecasts(paths: Sequence[str], **_: Any) -> pd.DataFrame:
     """Forecasts summed over all folds and seeds of a model."""
     keys = [name for name in FORECASTS.names if name not in ("inside", "outside")]
-    tables = pd.concat([read_table(path, FORECASTS) for path in paths])
+    tables = read_tables(paths, FORECASTS)
     return tables.groupby(keys, sort=False, as_index=False).sum()[FORECASTS.names]
 
 
@@ -60,6 +64,17 @@ def latencies(paths: Sequence[str], **_: Any) -> pd.DataFrame:
     return read_tables(paths, LATENCIES)
 
 
+def curves(paths: Sequence[str], **_: Any) -> pd.DataFrame:
+    """The histories of the runs that learn to fuse, each beside the plan of its run."""
+    tables = [CURVES.empty_table().to_pandas()]
+    for path in paths:
+        plan = read_record(Path(path).parent / "plan.json")
+        if plan["block"]["training"].get("regimen") in FUSING:
+            run = {name: plan[name] for name in ("dataset", "model", "fold", "seed")}
+            tables.append(read_table(path, HISTORY).assign(**run)[CURVES.names])
+    return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
 JOINED = {
     "metrics": Joined(METRICS, chosen_metrics),
     "forecasts": Joined(FORECASTS, summed_forecasts),
@@ -67,4 +82,5 @@ JOINED = {
     "efficiency": Joined(EFFICIENCY, efficiency),
     "latencies": Joined(LATENCIES, latencies),
     "runs": Joined(RUNS, runs),
+    "curves": Joined(CURVES, curves),
 }

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from diffufuse.metrics.registry import IMAGE
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence, Table
 from diffufuse.report.lost import lost_note
-from diffufuse.report.reported import beside
+from diffufuse.report.nouns import PAIRS, noun_of
+from diffufuse.report.reported import beside, titled
 from diffufuse.report.tables.calibration import validation_patients
 from diffufuse.report.tables.comparison import FAMILY, compare
 from diffufuse.report.writing import markdown
@@ -37,11 +39,15 @@ def results_page(evidence: Evidence, tables: Mapping[str, Table], *, study: str,
 
 def introduction(evidence: Evidence, study: str) -> str:
     """Introductory paragraph."""
-    metrics = evidence.metrics
+    metrics, noun = evidence.metrics, noun_of(evidence)
+    regions = dict.fromkeys(metrics.loc[metrics["region"] != IMAGE, "region"])
+    tasks = [f"segmentation of {_listed(regions)}"] if regions else []
+    tasks += ["fusion of images"] if (metrics["region"] == IMAGE).any() else []
+    seen = "it" if noun == PAIRS else "them"
     return (
-        f"Segmentation of {_listed(metrics['region'])} in {_listed(metrics['dataset'])}: "
-        f"{_counted(metrics['model'], 'model')} under {_counted(metrics['condition'], 'condition')}. Every patient is "
-        "tested by models that never saw them, and counts once. Written by "
+        f"{_sentence_case(' and '.join(tasks) or 'nothing measured')} in {_listed(metrics['dataset'])}: "
+        f"{_counted(metrics['model'], 'model')} under {_counted(metrics['condition'], 'condition')}. "
+        f"Every {_one(evidence)} is tested by models that never saw {seen}, and counts once. Written by "
         f"`make results STUDY={study}` from one table of metrics; no number is typed, but those "
         "of the paper in the columns `reported`."
     )
@@ -53,7 +59,7 @@ def provenance(evidence: Evidence) -> str:
     by_patient = metrics.assign(patient=metrics["case"].map(dict(evidence.patients)))
     excluded = dict(zip(evidence.summary["dataset"], evidence.summary["excluded"], strict=True))
     cohorts = [
-        f"{name}: {_counted(group['patient'], 'patient')}, {_plural(excluded[name], 'case')} excluded"
+        f"{name}: {_counted(group['patient'], _one(evidence, [str(name)]))}, {_plural(excluded[name], 'case')} excluded"
         for name, group in by_patient.groupby("dataset", sort=False)
     ]
     machines = {
@@ -61,7 +67,7 @@ def provenance(evidence: Evidence) -> str:
     }
     return "\n".join(
         [
-            f"- Patients: {'; '.join(cohorts)}.",
+            f"- {_sentence_case(noun_of(evidence))}: {'; '.join(cohorts) or 'none'}.",
             f"- Folds {_listed(metrics['fold'])}; seeds {_listed(metrics['seed'])}; study seed {evidence.study_seed}.",
             f"- Calibrated on {_calibrated(evidence.calibrations)}.",
             f"- Code: commit {_listed(map(_short, runs['commit']))}; torch {_listed(runs['torch'])}.",
@@ -93,9 +99,7 @@ def significant_differences(evidence: Evidence) -> list[str]:
 
 def _title(name: str, reported: pd.DataFrame) -> str:
     """Heading of a table, with its number in the paper."""
-    numbers = list(dict.fromkeys(reported.loc[reported["table"] == name, "number"]))
-    title = f"## {name.replace('_', ' ').capitalize()}"
-    return f"{title} (Table {', '.join(numbers)} of the paper)" if numbers else title
+    return f"## {titled(name.replace('_', ' ').capitalize(), name, reported)}"
 
 
 def _calibrated(calibrations: pd.DataFrame) -> str:
@@ -125,6 +129,15 @@ def _verdict(family: pd.DataFrame) -> str:
         "no test": list(untested["model"]),
     }
     return "; ".join(f"{label}: {', '.join(models)}" for label, models in parts.items() if models)
+
+
+def _one(evidence: Evidence, datasets: Iterable[str] | None = None) -> str:
+    """What counts once, as one: `patient`, `pair`, or `pair or patient`."""
+    return noun_of(evidence, datasets).replace("pairs", "pair").replace("patients", "patient")
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _listed(values: Iterable[object]) -> str:

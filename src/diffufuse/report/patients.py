@@ -15,7 +15,7 @@ from diffufuse.seeds import seed_of
 SYSTEM = ["dataset", "condition", "trained_on", "model", "region"]
 QUANTITY = [*SYSTEM, "metric", "unit"]
 CLEAN = "clean"
-HEADLINE = ("dice", "hd95", "ece")
+HEADLINE = ("dice", "hd95", "ece", "psnr", "ssim", "qabf")
 PROBABILITIES_IN_GIT = ("ece", "brier", "nll")
 METRICS_IN_GIT = (
     *filter(of_masks, ALL_METRICS),
@@ -85,7 +85,7 @@ def patient_statistics(metrics: pd.DataFrame, patients: Mapping[str, str], *, st
         | _statistics(group["value"], seed_of(study_seed, "bootstrap", *map(str, key)))
         for key, group in per_patient(metrics, patients).groupby(QUANTITY, sort=False, observed=True)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else [name for name in SUMMARY.names if name != "excluded"])
 
 
 def summarize(
@@ -125,7 +125,7 @@ def headline(summary: pd.DataFrame) -> dict[str, float | None]:
 
 
 def patient_values(metrics: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
-    """Per-case values of the mask metrics, of probabilities near the region and of fused images, for Git.
+    """Per-case values of the metrics of masks, of probabilities near the region and of fused images, for Git.
 
     Args:
         metrics: a frame in the schema `METRICS`.

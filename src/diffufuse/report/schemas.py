@@ -51,3 +51,17 @@ RUNS = pa.schema(
         ("started_unix_s", pa.float64()),
     ]
 )
+
+# Training curves of the runs that learn to fuse, one row per step and quantity, as in their history.
+CURVES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("fold", pa.int8()),
+        ("seed", pa.int16()),
+        ("step", pa.int32()),
+        ("quantity", pa.string()),
+        ("value", pa.float64()),
+        ("unit", pa.string()),
+    ]
+)

@@ -21,6 +21,11 @@ def with_own_masks(evidence: Evidence) -> list[str]:
     return [name for name, block in evidence.models.items() if "predictions_of" not in block]
 
 
+def segmenting(evidence: Evidence) -> list[str]:
+    """Of `with_own_masks`, those that predict masks: a fuser has images alone."""
+    return [name for name in with_own_masks(evidence) if evidence.models[name].get("task") != "fuse"]
+
+
 def in_domain_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """In-domain rows: models on the dataset that they were trained on."""
     return frame[frame["dataset"] == frame["trained_on"]]

@@ -6,6 +6,9 @@ from diffufuse.report.tables.calibration import calibration
 from diffufuse.report.tables.comparison import comparison
 from diffufuse.report.tables.coverage import coverage
 from diffufuse.report.tables.efficiency import efficiency
+from diffufuse.report.tables.fusion import fusion
+from diffufuse.report.tables.fusion_ablation import fusion_ablation
+from diffufuse.report.tables.fusion_segmentation import fusion_segmentation
 from diffufuse.report.tables.missing_modalities import missing_modalities
 from diffufuse.report.tables.robustness import robustness
 from diffufuse.report.tables.seeds import seeds
@@ -92,5 +95,32 @@ TABLES = {
         "Two sources of variation, separately, under `clean`. Between seeds: how far the mean over patients moves if "
         "the model is trained again. Between patients: how much patients differ. The intervals of the other tables "
         "reflect the patients alone.",
+    ),
+    "fusion": Table(
+        fusion,
+        "Fused images under `clean`, on the display scale of the sources: mean over n patients or pairs [95 % "
+        "bootstrap interval]; a volume counts by the mean over its slices with body. Higher is better unless the "
+        "heading says otherwise. A model that was trained on another dataset saw none of these images. The average of "
+        "the sources is close to the largest PSNR by construction, and the pixelwise maximum is hard to beat in MI, "
+        "SSIM and Qabf: a method is worth its training where it beats both. EN and SD rise with noise and with a "
+        "lifted background too.",
+    ),
+    "fusion_segmentation": Table(
+        fusion_segmentation,
+        "Under `clean`: mean over n patients [95 % bootstrap interval]. Every row has the same follower, schedule and "
+        "budget, but reads something else: the fused images of a fuser that knew no masks, the modalities themselves, "
+        "or images that were learned together with the masks. `mean` is the mean over the regions of each patient. "
+        "Points are hundredths of that Dice, of the row minus the best pipeline by its mean (which was chosen on these "
+        "patients, and so is flattered) and minus the follower on two channels, patient by patient, with Wilcoxon's "
+        "p, not adjusted for the number of rows; the table of comparisons has adjusted ones.",
+    ),
+    "fusion_ablation": Table(
+        fusion_ablation,
+        "Under `clean`: mean over n patients [95 % bootstrap interval], and the paired difference of the mean Dice to "
+        "the full game in points (hundredths), negative where the row has less, with Wilcoxon's p, not adjusted. What "
+        "a row is follows from its settings: inner steps are those of the follower for one of the leader, the other "
+        "numbers are weights of the fusion loss. The disjoint baseline has the same leader, trained by the same terms "
+        "without masks. Two channels and single modalities are controls: what the bottleneck of one fused image costs, "
+        "and what the second modality brings.",
     ),
 }

@@ -8,6 +8,7 @@ import pandas as pd
 from diffufuse.metrics.registry import of_masks
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
+from diffufuse.report.nouns import noun_of
 from diffufuse.report.patients import per_patient
 from diffufuse.report.selection import asked_of, with_own_masks
 from diffufuse.report.statistics import (
@@ -22,7 +23,8 @@ from diffufuse.report.statistics import (
 from diffufuse.report.ties import with_ties
 from diffufuse.seeds import seed_of
 
-COMPARED = ("dice", "iou", "hd95", "ece")
+OF_IMAGES = ("psnr", "ssim", "sf", "qabf", "vif")
+COMPARED = ("dice", "iou", "hd95", "ece", *OF_IMAGES)
 ON_CLEAN_ALONE = ("iou",)  # it orders pairs as Dice does, and is reported for comparison with the paper
 FAMILY = ["dataset", "trained_on", "region", "metric", "unit", "condition"]
 NOTHING = f"Nothing to compare: the study has one model, or none of the metrics {', '.join(COMPARED)}."
@@ -44,9 +46,8 @@ def compare(evidence: Evidence) -> pd.DataFrame:
         then model, in the study's order; IoU under `clean` alone. Empty if there is one model or no such metric.
     """
     metrics, metrics_table = asked_of(evidence, COMPARED), evidence.in_domain
-    redundant = metrics_table["metric"].isin(filter(of_masks, metrics)) & ~metrics_table["model"].isin(
-        with_own_masks(evidence)
-    )
+    borrowed = [name for name in metrics if of_masks(name)]
+    redundant = metrics_table["metric"].isin(borrowed) & ~metrics_table["model"].isin(with_own_masks(evidence))
     redundant |= metrics_table["metric"].isin(ON_CLEAN_ALONE) & (metrics_table["condition"] != CLEAN)
     values = per_patient(metrics_table[metrics_table["metric"].isin(metrics) & ~redundant], evidence.patients)
     order = values["metric"].map({name: rank for rank, name in enumerate(metrics)}).argsort(kind="stable")
@@ -62,10 +63,11 @@ def comparison(evidence: Evidence) -> pd.DataFrame:
     comparisons = compare(evidence)
     if comparisons.empty:
         return cells.sentence(NOTHING)
+    noun = noun_of(evidence, comparisons["dataset"])
     rows = [
         {name: row[name] for name in ("dataset", "region", "condition")}
         | {"metric": cells.heading(row["metric"], row["unit"]), "model": row["model"], "against": evidence.compare_with}
-        | {name: str(row[name]) for name in COUNTS}
+        | {noun if name == "patients" else name: str(row[name]) for name in COUNTS}
         | {
             "mean difference": cells.difference(row["difference"], row["unit"], low=row["low"], high=row["high"]),
             "Hodges-Lehmann": cells.difference(row["hodges_lehmann"], row["unit"]),

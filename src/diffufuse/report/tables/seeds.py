@@ -4,10 +4,12 @@ import pandas as pd
 
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
+from diffufuse.report.nouns import noun_of
 from diffufuse.report.selection import asked_of, with_own_masks
 from diffufuse.report.statistics import spread
+from diffufuse.report.tables.comparison import OF_IMAGES
 
-SHOWN = ("dice", "iou", "hd95")
+SHOWN = ("dice", "iou", "hd95", *OF_IMAGES)
 ONE_SEED = "one seed: not known"
 NOTHING = f"None of the metrics {', '.join(SHOWN)} was asked for in this study."
 
@@ -29,23 +31,23 @@ def seeds(evidence: Evidence) -> pd.DataFrame:
     ]
     rows = [
         {"dataset": key[0], "region": key[1], "metric": cells.heading(str(key[2]), str(key[3])), "model": key[4]}
-        | _apart(group, unit=str(key[3]))
+        | _apart(group, unit=str(key[3]), noun=noun_of(evidence, [str(key[0])]))
         for key, group in metrics_table.groupby(
             ["dataset", "region", "metric", "unit", "model"], sort=False, observed=True
         )
     ]
-    return pd.DataFrame(rows) if rows else cells.sentence(NOTHING)
+    return pd.DataFrame(rows).fillna("") if rows else cells.sentence(NOTHING)
 
 
-def _apart(values: pd.DataFrame, *, unit: str) -> dict[str, str]:
+def _apart(values: pd.DataFrame, *, unit: str, noun: str) -> dict[str, str]:
     examinations = values.groupby(["patient", "seed"])["value"]
     by_seed = examinations.mean().where(examinations.count() == examinations.size()).unstack("seed")
     variation, decimals = spread(by_seed.to_numpy(float)), cells.DECIMALS.get(unit, (3, 3))[0]
     return {
         "seeds": str(variation.seeds),
-        "patients": str(variation.patients),
+        noun: str(variation.patients),
         "between seeds (SD of the mean)": cells.plain(variation.between_seeds, decimals)
         if variation.seeds > 1
         else ONE_SEED,
-        "between patients (SD)": cells.plain(variation.between_patients, decimals),
+        f"between {noun} (SD)": cells.plain(variation.between_patients, decimals),
     }

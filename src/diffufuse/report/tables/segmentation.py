@@ -3,13 +3,14 @@
 import pandas as pd
 
 from diffufuse.metrics.overlap import COUNTED
-from diffufuse.metrics.registry import of_masks
+from diffufuse.metrics.registry import IMAGE, of_masks
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.patients import SYSTEM
 from diffufuse.report.selection import in_domain_rows, with_own_masks
 
 PARAMETERS, MACS, STEPS, SECONDS = COSTS = ("parameters (M)", "GMACs per million voxels", "steps", "training (s)")
+NOTHING = "No mask was predicted in this study."
 SAMPLED = ("volume_covered", "volume_interval_ml")
 
 
@@ -21,13 +22,16 @@ def segmentation(evidence: Evidence) -> pd.DataFrame:
     Returns:
         Text. A cell is `mean [interval]`, with `n=` where undefined values were left out, or `undefined`. The column
         excluded counts the cases that the cohort sheet excludes; missed, spurious, both_empty and lost the number of
-        such patients, averaged over the runs of a model; a lost one has no other value.
+        such patients, averaged over the runs of a model; a lost one has no other value. A one-row note if all models
+        only fuse images.
 
     Raises:
         ValueError: a reported or counted metric is not in the summary.
     """
     summary = in_domain_rows(evidence.summary)
-    summary = summary[summary["model"].isin(with_own_masks(evidence))]
+    summary = summary[summary["model"].isin(with_own_masks(evidence)) & (summary["region"] != IMAGE)]
+    if summary.empty:
+        return cells.sentence(NOTHING)
     units = dict(zip(summary["metric"], summary["unit"], strict=True))
     asked = [name for name in evidence.asked if of_masks(name) and name not in SAMPLED]
     missing = [name for name in (*asked, *COUNTED) if name not in units]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
-from diffufuse.report.selection import with_own_masks
+from diffufuse.report.selection import segmenting
 from diffufuse.study.transfer import refusal, shared_modalities
 
 NOTHING = "The models of this study are tested on no other dataset."
@@ -37,7 +37,7 @@ def transfer(evidence: Evidence) -> pd.DataFrame:
         if reason:
             rows.append(names | {"model": "all", "refused": reason})
         else:
-            rows += [names | _scored(evidence, in_domain, external, model) for model in with_own_masks(evidence)]
+            rows += [names | _scored(evidence, in_domain, external, model) for model in segmenting(evidence)]
     return cells.without_empty(pd.DataFrame(rows).fillna(""), "refused")
 
 
