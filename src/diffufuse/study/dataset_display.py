@@ -73,8 +73,7 @@ def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
     """Check that a set of pairs has no key of volumes.
 
     Raises:
-        BadInput: it has one, or a modality is none of the pair, not of kind picture, or has a key that is read of volumes
-            alone.
+        BadInput: it has one, or a modality is none of the pair, is not of kind picture, or has a key of volumes.
     """
     for key in OF_VOLUMES:
         if key in block:
