@@ -23,6 +23,7 @@ TITLES = {
     "workflow": "The workflow at scale",
     "metrics": "Metrics of masks and of probabilities",
     "fusion_metrics": "Metrics of fused images",
+    "fusion_speed": "Fusing a pair, and a step of the game",
     "sweep": "One patient under every condition",
 }
 VERDICTS = {True: "met", False: "**missed**", None: "no goal"}
