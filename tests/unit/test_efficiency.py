@@ -23,6 +23,7 @@ from diffufuse.evaluate.efficiency import (
     one_thread,
     peak_memory_mb,
     sample_of,
+    sizes_of,
     timed_ms,
 )
 from diffufuse.files.tables import read_table, write_table
@@ -185,3 +186,38 @@ def test_memory_of_the_gpu_is_what_torch_allocates():
     own_mb = sum(part.numel() * part.element_size() for part in network.state_dict().values()) / 1e6
     peak_mb = peak_memory_mb(network, torch.zeros(1, 3, 512, 512, 1, device="cuda"), precision="32-true")
     assert own_mb + 8 < peak_mb < own_mb + 200
+
+
+SMALL = {"fuse4seg_leader": {"width": 8, "heads": 2}, "fuse4seg": {"leader_width": 8, "leader_heads": 2}}
+RULES = ("average", "maximum", "laplacian_pyramid", "wavelet")
+UNCOUNTED = ("average", "maximum", "wavelet")  # neither matrix products nor convolutions of torch
+
+
+def plan_of_fusion(architecture):
+    output = "regions" if architecture == "fuse4seg" else "image"
+    block = {"architecture": architecture, "settings": SMALL.get(architecture, {}), "output": output}
+    return plan_of("unet2d_tiny") | {
+        "block": block | {"training": {"patch": [32, 32, 1]}},
+        "modalities": [{"name": "t1"}, {"name": "pet"}],
+        "regions": [{"name": "mass", "labels": [1]}] if output == "regions" else [],
+    }
+
+
+@pytest.mark.parametrize("architecture", [*RULES, *SMALL])
+def test_sizes_of_what_fuses(architecture):
+    plan = plan_of_fusion(architecture)
+    sizes = sizes_of(network_of(plan).eval(), plan)
+    assert sizes["voxels"] == 32 * 32
+    assert (sizes["parameters"] > 0) == (architecture not in RULES)
+    assert (sizes["macs"] > 0) == (architecture not in UNCOUNTED)
+
+
+def test_a_rule_without_parameters_is_measured_as_any_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(efficiency, "REPEATS", 2)
+    plan = plan_of_fusion("wavelet")
+    save_file(network_of(plan).state_dict(), tmp_path / WEIGHTS)
+    costs, latencies = measure(plan, tmp_path)
+    write_table(costs, tmp_path / "costs.parquet", EFFICIENCY)
+    write_table(latencies, tmp_path / "latencies.parquet", LATENCIES)
+    assert not costs["parameters"].any()
+    assert (latencies["milliseconds"] > 0).all()

@@ -3,95 +3,27 @@
 import numpy as np
 import pytest
 import torch
+from fused_cases import AFFINE, PET, PICTURE, SHAPE, SMALL, T1, case_in, displayed, pair_of, plan_of, predicted, scan_of
 from torch import nn
 
 from diffufuse.errors import BadInput
+from diffufuse.evaluate.fused import evaluate_fused
 from diffufuse.files.records import write_record
 from diffufuse.pixels.color import luma_and_chroma
 from diffufuse.pixels.image_file import read_picture
-from diffufuse.pixels.orientation import as_slice
 from diffufuse.plan.plans import network_of
-from diffufuse.predict.cases import Prediction, predict_cases
 from diffufuse.predict.fusing import follower_plan, fuse_scan
 from diffufuse.predict.inference import HALF, predict_case
 from diffufuse.space.volumes import read_volume
-from diffufuse.store.case import PreparedCase, read_all_prepared, read_prepared
+from diffufuse.store.case import read_all_prepared, read_prepared
 from diffufuse.store.fused import FUSED, fused_records, gray_levels, records_in
 from diffufuse.store.scan import Scan
-from diffufuse.store.slices import open_slices, write_slices
 from diffufuse.study import inputs
-
-SHAPE = (37, 22, 6)
-AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
-T1 = {"kind": "mr", "normalization": {"method": "display", "black": 0, "white_sd": 4}}
-PET = {"kind": "pet", "normalization": {"method": "display", "black": 0, "white": 15}}
-PICTURE = {"kind": "picture", "normalization": {"method": "display", "black": 0, "white": 1}}
-SMALL = {
-    "leader_width": 8,
-    "leader_blocks": 1,
-    "leader_heads": 2,
-    "leader_nodes": 1,
-    "follower_widths": [8, 16],
-    "follower_blocks": 1,
-    "follower_layers": 1,
-    "follower_heads": 2,
-}
-
-
-def plan_of(architecture, *, output="image", modalities=None, **settings):
-    return {
-        "study_seed": 1,
-        "dataset": "d",
-        "model": "m",
-        "fold": 0,
-        "seed": 0,
-        "modalities": [{"name": name, **block} for name, block in (modalities or {"t1": T1, "pet": PET}).items()],
-        "regions": [] if output == "image" else [{"name": "mass", "labels": [1]}],
-        "block": {
-            "architecture": architecture,
-            "settings": settings,
-            "output": output,
-            "training": {"patch": [16, 16, 1]},
-        },
-    }
-
-
-def scan_of(shape=SHAPE, seed=0):
-    """T1 and PET, the latter cut off in a corner; no body in the first slice, and nothing acquired in the last."""
-    draw = np.random.default_rng(seed)
-    images = np.stack([draw.normal(100, 20, shape), draw.gamma(2.0, 2.0, shape)]).astype(np.float32)
-    presence, body = np.ones(images.shape, bool), np.ones(shape, bool)
-    presence[1, :9, :5], presence[..., -1], body[..., 0] = False, False, False
-    return Scan(images * presence, presence, body)
 
 
 @pytest.fixture
 def case(tmp_path):
-    """A prepared case with a third image, which no fuser reads."""
-    scan, labels = scan_of(), np.zeros(SHAPE, np.uint8)
-    labels[5:9, 5:9, 2:4] = 1
-    names = ("t1", "ct", "pet")
-    images = dict(zip(names, (scan.images[0], scan.images[0] * 3, scan.images[1]), strict=True))
-    presence = dict(zip(names, (scan.presence[0], scan.presence[0], scan.presence[1]), strict=True))
-    digest = write_slices(tmp_path / "A_slices.b2nd", images=images, presence=presence, body=scan.body, labels=labels)
-    volumes = {"1": {"drawn": 0.4, "resampled": 0.38}}
-    record = {"case": "A", "slices_sha256": digest, "statistics": {}, "affine": AFFINE.tolist(), "labels_ml": volumes}
-    write_record(record, tmp_path / "A.json")
-    return read_prepared(tmp_path / "A.json")
-
-
-def predicted(case, plan, folder, *, network=None, condition=None, transfer=None, name="clean"):
-    folder.mkdir()
-    prediction = Prediction(network or network_of(plan).eval(), plan, 1, transfer)
-    predict_cases(prediction, {case.name: case}, folder, condition=condition or {}, study_seed=1, names=("d", name))
-    return folder
-
-
-def displayed(scan):
-    """T1 and PET on the display scale, by hand."""
-    t1 = scan.images[0][scan.body & scan.presence[0]].astype(float)
-    white = np.reshape([t1.mean() + 4 * t1.std(), 15], (2, 1, 1, 1))
-    return np.clip(scan.images / white, 0, 1) * scan.presence
+    return case_in(tmp_path)
 
 
 class Ramp(nn.Module):
@@ -144,7 +76,7 @@ def test_slices_of_odd_size_are_padded_with_what_is_absent_and_cropped_to_where_
 
 
 def test_a_slice_is_fused_as_a_whole_whatever_the_patch_of_the_training():
-    plan = plan_of("fuse4seg", output="labels", modalities={"t1": T1, "pet": PET}, **SMALL)
+    plan = plan_of("fuse4seg", output="labels", **SMALL)
     network, scan = network_of(plan).eval(), scan_of((32, 48, 3))
     image, present = fuse_scan(network, scan, plan)
     sources = torch.from_numpy(displayed(scan)[..., 1].astype(np.float32))[None, ..., None]
@@ -248,20 +180,6 @@ def test_what_comes_after_normalization_stays_a_gray_level(case, tmp_path):
     assert found.max() == 1
 
 
-def pair_of(folder, *, function="pet", shape=(30, 41)):
-    """A pair of pictures as it is prepared: gray structure, colored function."""
-    draw = np.random.default_rng(3)
-    structure, color = draw.random(shape), 0.2 + 0.6 * draw.random((*shape, 3))
-    luma, *chroma = luma_and_chroma(color)
-    images = {"mri": structure, function: luma, f"{function}_cb": chroma[0], f"{function}_cr": chroma[1]}
-    images = {name: as_slice(image).astype(np.float32) for name, image in images.items()}
-    everywhere = np.ones(as_slice(structure).shape, bool)
-    masks = {"body": everywhere, "labels": np.zeros(everywhere.shape, np.uint8)}
-    path = folder / "P_slices.b2nd"
-    digest = write_slices(path, images=images, presence=dict.fromkeys(images, everywhere), bounded=True, **masks)
-    return PreparedCase("P", open_slices(path, sha256=digest), {}, np.eye(4)), structure, color
-
-
 def test_a_pair_is_kept_as_a_picture_with_the_chroma_of_its_function(tmp_path):
     case, structure, color = pair_of(tmp_path)
     plan = plan_of("average", modalities={"mri": PICTURE, "pet": PICTURE})
@@ -294,6 +212,36 @@ def test_a_fuser_is_tested_on_another_set_by_role(tmp_path):
     scan = case.selected(["gfp", "mri"]).scan
     expected = (scan.images[0] / 2 + scan.images[1]) / 2
     np.testing.assert_allclose(gray_levels(read_prepared(folder / FUSED / "P.json")), expected, atol=1e-4)
+
+
+def test_a_network_that_fuses_on_its_way_to_masks_is_tested_elsewhere_as_a_segmenter(case, tmp_path):
+    """On the grid of its training, so that no fused image of the case's own grid is left."""
+    plan = plan_of("fuse4seg", output="regions", **SMALL)
+    transfer = {
+        "modalities": {name: {"kind": block["kind"]} for name, block in {"t1": T1, "pet": PET}.items()},
+        "spacing_mm": (2.0, 2.0, 3.0),
+        "learned": "mass",
+        "lesion": "wt",
+    }
+    network = network_of(plan).eval()
+    folder = predicted(case, plan, tmp_path / "out", network=network, transfer=transfer)
+    assert sorted(path.name for path in folder.iterdir()) == ["A_wt.nii.gz", "A_wt_probability.nii.gz"]
+    expected = predict_case(network, case.selected(["t1", "pet"]).scan, plan)["mass"]
+    np.testing.assert_allclose(read_volume(folder / "A_wt_probability.nii.gz").array, expected, atol=1e-4)
+
+
+def test_a_set_of_pairs_is_predicted_and_scored_from_its_one_record(tmp_path):
+    case, *_ = pair_of(tmp_path)
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "P_slices.b2nd").rename(tmp_path / "pairs" / "P_slices.b2nd")
+    facts = {"slices_sha256": case.slices.sha256, "statistics": {}}
+    write_record({"pairs": {"P": facts}}, tmp_path / "pairs.json")
+    sources = {"mri": PICTURE, "pet": PICTURE}
+    pairs = read_all_prepared(records_in([tmp_path / "pairs.json"]))
+    folder = predicted(pairs["P"], plan_of("maximum", modalities=sources), tmp_path / "out")
+    names = {"dataset": "d", "condition": "clean", "trained_on": "d", "model": "m", "fold": 0, "seed": 0}
+    table = evaluate_fused(folder, [tmp_path / "pairs.json"], sources=sources, names=names)
+    assert table["case"].unique().tolist() == ["P"]
 
 
 @pytest.mark.parametrize(

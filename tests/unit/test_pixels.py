@@ -6,8 +6,9 @@ from PIL import Image
 
 from diffufuse.errors import BadInput
 from diffufuse.pixels.color import luma_and_chroma, recombined
-from diffufuse.pixels.image_file import read_picture, write_picture
+from diffufuse.pixels.image_file import read_picture
 from diffufuse.pixels.orientation import as_picture, as_slice
+from diffufuse.pixels.png import write_picture
 from diffufuse.store.slices import open_slices, write_slices
 
 LEVELS = np.arange(256)
