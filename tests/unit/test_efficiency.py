@@ -185,3 +185,31 @@ def test_memory_of_the_gpu_is_what_torch_allocates():
     own_mb = sum(part.numel() * part.element_size() for part in network.state_dict().values()) / 1e6
     peak_mb = peak_memory_mb(network, torch.zeros(1, 3, 512, 512, 1, device="cuda"), precision="32-true")
     assert own_mb + 8 < peak_mb < own_mb + 200
+
+
+RULES = {"average": 0, "maximum": 0, "laplacian_pyramid": 1, "wavelet": 0}
+
+
+@pytest.mark.parametrize("architecture", [*RULES, "fuse4seg_leader", "fuse4seg"])
+def test_what_fusing_costs_is_measured_with_and_without_parameters(architecture, tmp_path, monkeypatch):
+    monkeypatch.setattr(efficiency, "REPEATS", 2)
+    monkeypatch.setattr(efficiency, "BATCHES", (1,))
+    output = "regions" if architecture == "fuse4seg" else "image"
+    settings = {"fuse4seg_leader": {"width": 8, "heads": 2}, "fuse4seg": {"leader_width": 8, "leader_heads": 2}}
+    block = {"architecture": architecture, "settings": settings.get(architecture, {}), "output": output}
+    names = {"dataset": "d", "model": architecture, "fold": 0, "seed": 0, "study_seed": 1}
+    plan = names | {
+        "block": block | {"training": {"patch": [32, 32, 1]}},
+        "modalities": [{"name": "t1"}, {"name": "pet"}],
+        "regions": [{"name": "mass", "labels": [1]}] if output == "regions" else [],
+    }
+    network = network_of(plan)
+    save_file(network.state_dict(), tmp_path / WEIGHTS)
+    costs, latencies = measure(plan, tmp_path)
+    write_table(costs, tmp_path / "costs.parquet", EFFICIENCY)
+    write_table(latencies, tmp_path / "latencies.parquet", LATENCIES)
+    assert (costs["voxels"] == 32 * 32).all()
+    assert (costs["parameters"] == sum(part.numel() for part in network.parameters())).all()
+    assert ((costs["parameters"] > 0) == (architecture not in RULES)).all()
+    assert ((costs["macs"] > 0) == bool(RULES.get(architecture, 1))).all()
+    assert (latencies["milliseconds"] > 0).all()

@@ -10,7 +10,8 @@ from diffufuse.models import build_model, is_slicewise
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
 TRAINED = {name: block for name, block in BLOCKS.items() if "architecture" in block}
-QUICK = [name for name in TRAINED if not name.endswith("_paper")]
+SEGMENTERS = {name: block for name, block in TRAINED.items() if block["task"] == "segment"}
+QUICK = [name for name in SEGMENTERS if not name.endswith("_paper")]
 M, C = 3, 2
 
 
@@ -97,12 +98,31 @@ def parameters(name, modalities, outputs):
     return sum(parameter.numel() for parameter in built.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if "_small" in name])
+@pytest.mark.parametrize("name", [name for name in SEGMENTERS if "_small" in name])
 def test_small_models_have_a_million_parameters_for_three_modalities(name):
     assert parameters(name, 3, 1) == pytest.approx(1e6, rel=0.1)
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name.endswith("_small")])
+def updates(name):
+    """How often the segmenter of a block learns; of a game, once a step at first, then K times."""
+    training = BLOCKS[name]["training"]
+    game = training.get("game", {"warm_up_steps": training["steps"], "inner_steps": 1})
+    return game["warm_up_steps"] + game["inner_steps"] * (training["steps"] - game["warm_up_steps"])
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "paper"])
+def test_the_segmenter_of_a_game_learns_as_often_as_one_alone(size):
+    assert updates(f"fuse4seg_{size}") == updates(f"convnext_unet_{size}") == updates(f"unet2d_{size}")
+    game, alone = (BLOCKS[f"{name}_{size}"] for name in ("fuse4seg", "convnext_unet"))
+    for key in ("batch", "patch", "learning_rate", "weight_decay", "modality_dropout", "corruption", "precision"):
+        assert game["training"][key] == alone["training"][key], key
+    followers = {key.removeprefix("follower_"): game["settings"][key] for key in game["settings"] if "follower" in key}
+    assert followers == alone["settings"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SEGMENTERS if name.endswith("_small") and "input" not in SEGMENTERS[name]]
+)
 def test_small_models_have_the_same_budget(name):
     first, other = BLOCKS["diffufusemed_small"]["training"], BLOCKS[name]["training"]
     same = {key for key in first if key not in ("batch", "patch")}

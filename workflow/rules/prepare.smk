@@ -8,6 +8,7 @@ rule prepare:
             f"results/prepare/{dataset}/{case}/{case}_registration.png"
             for dataset, case in STUDY.cases
         ],
+        expand("results/prepare/{dataset}/pairs.json", dataset=STUDY.pair_sets),
         expand("results/prepare/{dataset}/patches.parquet", dataset=STUDY.cohorts),
     message:
         "All cases are prepared."

@@ -57,9 +57,10 @@ class ConvNeXtUNet(nn.Module):
         self.merges = nn.ModuleList(nn.Conv2d(2 * b, b, 1) for _, b in steps)
         self.refinements = nn.ModuleList(_blocks(b, blocks) for _, b in steps)
         self.norm = PixelNorm(widths[0])
-        self.enlarge = nn.ConvTranspose2d(widths[0], widths[0], stem, stem) if stem > 1 else nn.Identity()
+        fine = widths[0] // stem
+        self.enlarge = nn.ConvTranspose2d(widths[0], fine, stem, stem)
         self.head = nn.Sequential(
-            nn.Conv2d(widths[0] + 2 * modalities, widths[0], 3, padding=1), nn.GELU(), nn.Conv2d(widths[0], outputs, 1)
+            nn.Conv2d(fine + 2 * modalities, fine, 3, padding=1), nn.GELU(), nn.Conv2d(fine, outputs, 1)
         )
 
     def forward(

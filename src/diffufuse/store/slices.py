@@ -1,6 +1,6 @@
 """Store of prepared cases: one compressed file per case, with access to single slices and 3-D patches.
 
-Images are quantized to 16 bits; the masks share one more channel as a bit field. A file is verified by its SHA-256 when
+Images are quantized to 16 bits; the masks share one more channel as a bit field. The SHA-256 of a file is verified when
 it is opened, so that damage is detected before training.
 """
 
@@ -213,8 +213,7 @@ def write_slices(
         presence: modality to (X, Y, Z) boolean, False throughout for an absent modality.
         body: (X, Y, Z) boolean.
         labels: (X, Y, Z) uint8.
-        bounded: whether the values are gray levels or chroma, whose range is known: few bright pixels on black are no
-            outliers then.
+        bounded: whether the range of values is known, as of gray levels, so that few bright ones are no outliers.
 
     Returns:
         SHA-256 of the file, to be passed to `open_slices`.

@@ -46,6 +46,19 @@ def check_display(place: str, block: Mapping[str, Any]) -> None:
         raise BadInput(f"{place}.pair: expected two modalities, got {pair['structure']} twice; correct one.")
 
 
+def check_no_prefix(place: str, block: Mapping[str, Any]) -> None:
+    """Check that a dataset of volumes has no `prefix`, which none of its readers reads.
+
+    Raises:
+        BadInput: it has.
+    """
+    if "prefix" in block:
+        raise BadInput(
+            f"{place}.prefix: expected a key that is read with format {block.get('format')}, got one that is read with "
+            "pairs alone; leave it out, or correct the format."
+        )
+
+
 def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
     """Check that a set of pairs has no key of volumes.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
-from diffufuse.study.dataset_display import check_display, check_pair_keys, check_patterns_of_pair
+from diffufuse.study.dataset_display import check_display, check_no_prefix, check_pair_keys, check_patterns_of_pair
 from diffufuse.study.dataset_frames import check_frames
 from diffufuse.study.dataset_patterns import check_files, check_rois, check_series, check_source
 
@@ -46,6 +46,7 @@ def check_dataset(name: str, block: Mapping[str, Any]) -> None:
         check_patterns_of_pair(place, block)
         check_source(place, block.get("source", {}))
         return
+    check_no_prefix(place, block)
     _check_numbers(place, block)
     _check_labels(place, block)
     _check_values(place, block)

@@ -15,6 +15,7 @@ READING = ("kind", "series", "file", "channel", "fill_gaps", "partial", "follows
 GEOMETRY = ("kind", "follows", "bias_correction")
 APPEARANCE = ("kind", "normalization")
 CONTRAST = ("kind", "like")
+OF_VOLUMES = ("format", "reference", "annotation", "labels")
 PAIRS = "pairs"
 # What is written about a dataset and decides no number.
 DESCRIPTION = ("title", "license", "terms", "citation", "source")
@@ -42,8 +43,9 @@ class Parameters:
     def reading(self, wildcards: Any) -> dict[str, Any]:
         """What is read of a dataset's block to find images and labels, and what the labels or the pictures mean."""
         block = self.study.config["datasets"][wildcards.dataset]
-        keys = ("format", "pair") if block["format"] == PAIRS else ("format", "reference", "annotation", "labels")
-        return {"modalities": self.modalities(wildcards.dataset, READING), **{key: block[key] for key in keys}}
+        keys = ("format", "pair", "prefix") if block["format"] == PAIRS else OF_VOLUMES
+        named = {key: block[key] for key in keys if key in block}
+        return {"modalities": self.modalities(wildcards.dataset, READING), **named}
 
     def parts(self, wildcards: Any) -> dict[str, list[int | None]]:
         """The pairs of a set that take part: in which fold each is tested, and in which it validates.

@@ -17,6 +17,7 @@ from diffufuse.study.transfer import refusal
 
 CLEAN = "clean"
 MADE = "phantom"
+PAIRS = "pairs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +120,16 @@ class Study:
 
     @property
     def cases(self) -> list[tuple[str, str]]:
-        """Every case, as dataset and name."""
-        return [(dataset, case) for dataset, cohort in self.cohorts.items() for case in cohort.names]
+        """Every case that is prepared by itself, as dataset and name; pairs are prepared as a set."""
+        sets = self.pair_sets
+        return [
+            (dataset, case) for dataset, group in self.cohorts.items() if dataset not in sets for case in group.names
+        ]
+
+    @property
+    def pair_sets(self) -> list[str]:
+        """The datasets that are sets of picture pairs."""
+        return [dataset for dataset in self.cohorts if self.config["datasets"][dataset]["format"] == PAIRS]
 
     @property
     def prepared(self) -> Prepared:

@@ -70,6 +70,8 @@ def augment(batch: Batch, *, generator: torch.Generator, gray_levels: bool = Fal
 
 def _moved(values: Tensor, field: Tensor, mode: str, mirrored: Tensor) -> Tensor:
     """Values (B, C, X, Y, Z) resampled by an axial field, the same for all slices of a patch."""
+    if not values.numel():  # the reference of an image
+        return values
     flat = rearrange(values, "b c x y z -> b (c z) x y")
     moved = F.grid_sample(flat, field, mode=mode, padding_mode="zeros", align_corners=False)
     moved = rearrange(moved, "b (c z) x y -> b c x y z", c=values.shape[1])

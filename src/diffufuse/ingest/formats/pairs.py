@@ -2,7 +2,8 @@
 
 A block has `pair`, which names the modality of the `structure` and that of the `function`, and for each of the two a
 list of path patterns of `formats.patterns`. The two lists go together: a picture that matches the second pattern of one
-has its partner where the second pattern of the other matches.
+has its partner where the second pattern of the other matches. With a `prefix` the names of pairs begin with it: sets of
+one publisher count anew, and a name stands for one object in all tables of a study.
 """
 
 from collections import defaultdict
@@ -24,15 +25,13 @@ def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
         BadInput: there is no pair, two would get names that differ at most in case, two files are one picture, or
             something in the raw folder cannot be read.
     """
-    found, left_out = _found(raw, block)
-    patterns = [" and ".join(both) for both in zip(*_patterns(block).values(), strict=True)]
-    return listing_of(raw, found, left_out, expected=f"pairs of files like {' or '.join(patterns)}")
+    return _listed(raw, block)[0]
 
 
 def find_pairs(raw: Path, block: Mapping[str, Any]) -> dict[str, dict[str, Path]]:
     """Name of each pair → modality → its file, the structure first; see `list_cases`."""
-    found, _ = _found(raw, block)
-    return {name: found[source] for name, source in sorted(list_cases(raw, block).sources.items())}
+    listing, found = _listed(raw, block)
+    return {name: found[source] for name, source in sorted(listing.sources.items())}
 
 
 def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> NoReturn:
@@ -42,8 +41,8 @@ def open_case(raw: Path, case: str, block: Mapping[str, Any]) -> NoReturn:
         BadInput: always.
     """
     raise BadInput(
-        f"{raw}, case {case}: expected a case of an examination, but pairs are prepared as one set; ask for "
-        f"results/prepare/{raw.name}/pairs.json."
+        f"{raw}: expected the case {case}, but pairs are read as one set; ask for "
+        f"results/prepare/{raw.name}/pairs.json, or correct the cohort sheet."
     )
 
 
@@ -55,13 +54,23 @@ def identities(raw: Path, case: str, block: Mapping[str, Any]) -> frozenset[str]
 def case_of_image(path: str, block: Mapping[str, Any]) -> str | None:
     """Return the pair of which a path below the raw folder is a picture; None for other files."""
     found = _place(path, _patterns(block))
-    return case_name(found[2]) if found else None
+    return case_name(_named(found[2], block)) if found else None
+
+
+def _listed(raw: Path, block: Mapping[str, Any]) -> tuple[Listing, dict[str, dict[str, Path]]]:
+    found, left_out = _found(raw, block)
+    patterns = [" and ".join(both) for both in zip(*_patterns(block).values(), strict=True)]
+    return listing_of(raw, found, left_out, expected=f"pairs of files like {' or '.join(patterns)}"), found
 
 
 def _patterns(block: Mapping[str, Any]) -> dict[str, list[str]]:
     """Modality to its patterns, the structure first."""
     names = [block["pair"][role] for role in ("structure", "function")]
     return {name: list(block["modalities"][name]["file"]) for name in names}
+
+
+def _named(text: str, block: Mapping[str, Any]) -> str:
+    return f"{block['prefix']}-{text}" if "prefix" in block else text
 
 
 def _place(path: str, patterns: Mapping[str, list[str]]) -> tuple[str, int, str] | None:
@@ -76,7 +85,7 @@ def _place(path: str, patterns: Mapping[str, list[str]]) -> tuple[str, int, str]
 
 
 def _found(raw: Path, block: Mapping[str, Any]) -> tuple[dict[str, dict[str, Path]], dict[str, str]]:
-    """The text of each pair → modality → its file; and what is no pair, as paths below the raw folder, with reasons."""
+    """The text of each pair, prefixed → modality → its file; and the path of what is no pair, with the reason."""
     tree, patterns = tree_of(raw), _patterns(block)
     left_out = dict.fromkeys(tree.empty, "an empty folder") | dict.fromkeys(_hidden(raw), "a hidden name")
     pictures: dict[str, dict[str, list[tuple[int, str]]]] = defaultdict(lambda: {name: [] for name in patterns})
@@ -87,7 +96,7 @@ def _found(raw: Path, block: Mapping[str, Any]) -> tuple[dict[str, dict[str, Pat
             every = [pattern for several in patterns.values() for pattern in several]
             left_out[path] = f"no file like {' or '.join(every)}"
         else:
-            pictures[place[2]][place[0]].append((place[1], path))
+            pictures[_named(place[2], block)][place[0]].append((place[1], path))
     pairs = {}
     for text, files in pictures.items():
         _require_one_file_each(raw, files)

@@ -29,9 +29,8 @@ class Mixing(nn.Module):
         self.generator = nn.Parameter(torch.randn(width, width) / width**0.5)
 
     def rotation(self) -> Float[Tensor, "width width"]:
-        """The orthogonal matrix, in single floats: its inverse is its transpose."""
-        generator = self.generator.float()
-        return torch.matrix_exp(generator - generator.T)
+        """The orthogonal matrix: its inverse is its transpose."""
+        return torch.matrix_exp(self.generator - self.generator.T)
 
     def forward(self, features: Float[Tensor, "batch width x y"]) -> Float[Tensor, "batch width x y"]:
         """Return the mixed channels."""

@@ -9,15 +9,28 @@ from torch import Tensor
 HAAR = ((0.5, 0.5, 0.5, 0.5), (0.5, 0.5, -0.5, -0.5), (0.5, -0.5, 0.5, -0.5), (0.5, -0.5, -0.5, 0.5))
 
 
-def squeezed(images: Float[Tensor, "batch channel x y"]) -> Float[Tensor, "batch four_channels half_x half_y"]:
-    """Return the four bands of every channel at half the size, of the same norm; X and Y are even."""
-    blocks = rearrange(images, "b c (x i) (y j) -> b c (i j) x y", i=2, j=2)
-    bands = torch.einsum("fp,bcpxy->bcfxy", blocks.new_tensor(HAAR), blocks)
-    return rearrange(bands, "b c f x y -> b (c f) x y")
+def squeezed(
+    images: Float[Tensor, "batch channel x y"], *, levels: int
+) -> Float[Tensor, "batch many_channels small_x small_y"]:
+    """Return the 4^levels bands of every channel at a size divided by 2^levels, of the same norm.
+
+    Args:
+        images: X and Y are multiples of 2^levels.
+        levels: how often the transform is applied, each time to all bands.
+    """
+    for _ in range(levels):
+        blocks = rearrange(images, "b c (x i) (y j) -> b c (i j) x y", i=2, j=2)
+        bands = torch.einsum("fp,bcpxy->bcfxy", blocks.new_tensor(HAAR), blocks)
+        images = rearrange(bands, "b c f x y -> b (c f) x y")
+    return images
 
 
-def unsqueezed(bands: Float[Tensor, "batch four_channels half_x half_y"]) -> Float[Tensor, "batch channel x y"]:
+def unsqueezed(
+    bands: Float[Tensor, "batch many_channels small_x small_y"], *, levels: int
+) -> Float[Tensor, "batch channel x y"]:
     """Return the images of which these are the bands."""
-    grouped = rearrange(bands, "b (c f) x y -> b c f x y", f=4)
-    blocks = torch.einsum("fp,bcfxy->bcpxy", grouped.new_tensor(HAAR), grouped)
-    return rearrange(blocks, "b c (i j) x y -> b c (x i) (y j)", i=2, j=2)
+    for _ in range(levels):
+        grouped = rearrange(bands, "b (c f) x y -> b c f x y", f=4)
+        blocks = torch.einsum("fp,bcfxy->bcpxy", grouped.new_tensor(HAAR), grouped)
+        bands = rearrange(blocks, "b c (i j) x y -> b c (x i) (y j)", i=2, j=2)
+    return bands

@@ -6,7 +6,6 @@ CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for Multi-Modality
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -18,8 +17,6 @@ from diffufuse.models.fuse4seg.blocks import AttentionBlock
 from diffufuse.models.fuse4seg.coupling import Coupling
 from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
 from diffufuse.models.fuse4seg.head import Head, gray_levels, mean_of_present
-
-Squeeze = Literal["haar", "none"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Fuse4SegLeader(nn.Module):
         heads: int = 8,
         feed_forward: float = 2.0,
         nodes: int = 3,
-        squeeze: Squeeze = "none",
+        haar_levels: int = 0,
         head: Head = "sigmoid",
     ) -> None:
         """Build the network; the defaults are the sizes of CDDFuse.
@@ -71,13 +68,14 @@ class Fuse4SegLeader(nn.Module):
             heads: number of attention heads.
             feed_forward: hidden channels of their feed-forward layers in units of `width`; 1 in the base branch.
             nodes: number of coupling nodes of the detail branch; its fusion unit has one.
-            squeeze: `haar` works on the four bands of an orthonormal Haar transform, at half the size.
+            haar_levels: how often the images are transformed to the four bands of half the size of an orthonormal Haar
+                transform, and the correction back; 0 works on the images themselves.
             head: what bounds the fused image.
         """
         super().__init__()
-        self.squeeze, self.head = squeeze, head
-        self.stride = (2, 2, 1) if squeeze == "haar" else (1, 1, 1)
-        bands = 4 if squeeze == "haar" else 1
+        self.haar_levels, self.head = haar_levels, head
+        side, bands = 2**haar_levels, 4**haar_levels
+        self.stride = (side, side, 1)
         self.stem = nn.Conv2d(bands, width, 3, padding=1)
         self.modality = nn.Parameter(0.02 * torch.randn(modalities, width))
         self.encoder = _attention(width, blocks, heads, feed_forward)
@@ -126,10 +124,9 @@ class Fuse4SegLeader(nn.Module):
         modalities = masked.shape[1]
         each = rearrange(masked, "b m x y -> (b m) 1 x y")
         present = rearrange(presence, "b m x y -> (b m) 1 x y")
-        if self.squeeze == "haar":
-            each, present = squeezed(each), functional.max_pool2d(present.float(), 2) > 0
+        present = functional.max_pool2d(present.float(), self.stride[:2]) > 0
         identity = self.modality.repeat(len(masked), 1)[:, :, None, None]
-        shared = self.encoder(self.stem(each) + identity)
+        shared = self.encoder(self.stem(squeezed(each, levels=self.haar_levels)) + identity)
         base, detail = (
             torch.where(present, branch(shared), 0.0).unflatten(0, (-1, modalities))
             for branch in (self.base_branch, self.detail_branch)
@@ -140,7 +137,7 @@ class Fuse4SegLeader(nn.Module):
         """The correction (B, 1, X, Y) of the features summed over the present modalities."""
         fused = torch.cat([self.base_fusion(base), self.detail_fusion(detail)], dim=1)
         correction = self.correction(self.decoder(self.merge(fused)))
-        return unsqueezed(correction) if self.squeeze == "haar" else correction
+        return unsqueezed(correction, levels=self.haar_levels)
 
 
 def _attention(width: int, blocks: int, heads: int, feed_forward: float) -> nn.Sequential:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diffufuse.models.convnext_unet import ConvNeXtUNet
 from diffufuse.models.fuse4seg.head import Head
-from diffufuse.models.fuse4seg.leader import Fuse4SegLeader, Squeeze
+from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
 
 
 class Fuse4Seg(nn.Module):
@@ -29,7 +29,7 @@ class Fuse4Seg(nn.Module):
         leader_heads: int = 8,
         leader_feed_forward: float = 2.0,
         leader_nodes: int = 3,
-        squeeze: Squeeze = "none",
+        haar_levels: int = 0,
         head: Head = "sigmoid",
         follower_widths: Sequence[int] = (32, 64, 128, 256),
         follower_blocks: int = 2,
@@ -47,7 +47,7 @@ class Fuse4Seg(nn.Module):
             leader_heads: its attention heads.
             leader_feed_forward: width of its feed-forward layers.
             leader_nodes: its coupling nodes.
-            squeeze: whether it works on a Haar transform.
+            haar_levels: levels of the Haar transform on which it works.
             head: what bounds the fused image.
             follower_widths: channels per level of the follower; this and the following as in `ConvNeXtUNet`.
             follower_blocks: its blocks per level.
@@ -63,7 +63,7 @@ class Fuse4Seg(nn.Module):
             heads=leader_heads,
             feed_forward=leader_feed_forward,
             nodes=leader_nodes,
-            squeeze=squeeze,
+            haar_levels=haar_levels,
             head=head,
         )
         self.follower = ConvNeXtUNet(

@@ -38,8 +38,15 @@ class Average(nn.Module):
         return mean_of_present(images, presence).clamp(0.0, 1.0)
 
 
-class Maximum(Average):
+class Maximum(nn.Module):
     """Largest of the present sources."""
+
+    dims = 2
+    stride = (1, 1, 1)
+
+    def __init__(self, *, modalities: int, outputs: int = 1) -> None:
+        """Build the rule; arguments as for `Average`."""
+        super().__init__()
 
     def forward(
         self, images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
