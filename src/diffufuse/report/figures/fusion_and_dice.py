@@ -114,11 +114,10 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
         bars = {name: _lengths(first, name) for name in ("score", "dice")}
         style = {**looks.mark(look), "elinewidth": 0.8, "label": model}
         axes.errorbar(first["score"], first["dice"], xerr=bars["score"], yerr=bars["dice"], **style)
-    for number, (model, row, look) in enumerate(looks.models_of(rows[rows["score"].isna()])):
-        dashes = looks.DASHES[(number + 1) % len(looks.DASHES)]
-        axes.axhline(
-            row["dice"].iloc[0], color=look.color, linewidth=0.9, linestyle=dashes, zorder=0, label=f"{model}, raw"
-        )
+    for place, (model, row, look) in enumerate(looks.models_of(rows[rows["score"].isna()]), start=1):
+        dashes = looks.DASHES[place % len(looks.DASHES)]
+        line = {"color": look.color, "linewidth": 0.9, "linestyle": dashes, "zorder": 0}
+        axes.axhline(row["dice"].iloc[0], label=f"{model}, raw", **line)
     rank, models = correlation(scored)
     number = f"n = {models} model{'s' if models != 1 else ''}"
     text = f"Spearman {rank:+.2f}, {number}" if not math.isnan(rank) else f"{number}: no correlation"
