@@ -83,15 +83,20 @@ def displayed(scan):
     return np.clip(scan.images / white, 0, 1) * scan.presence
 
 
+def stored_pair(folder, name, images):
+    """Pictures in rows and columns as a pair is prepared."""
+    images = {modality: as_slice(image).astype(np.float32) for modality, image in images.items()}
+    everywhere = np.ones(next(iter(images.values())).shape, bool)
+    masks = {"body": everywhere, "labels": np.zeros(everywhere.shape, np.uint8)}
+    path = folder / f"{name}_slices.b2nd"
+    digest = write_slices(path, images=images, presence=dict.fromkeys(images, everywhere), bounded=True, **masks)
+    return PreparedCase(name, open_slices(path, sha256=digest), {}, np.eye(4))
+
+
 def pair_of(folder, *, function="pet", shape=(30, 41)):
-    """A pair of pictures as it is prepared: gray structure, colored function."""
+    """A pair: gray structure, colored function; and both pictures."""
     draw = np.random.default_rng(3)
     structure, color = draw.random(shape), 0.2 + 0.6 * draw.random((*shape, 3))
-    luma, *chroma = luma_and_chroma(color)
-    images = {"mri": structure, function: luma, f"{function}_cb": chroma[0], f"{function}_cr": chroma[1]}
-    images = {name: as_slice(image).astype(np.float32) for name, image in images.items()}
-    everywhere = np.ones(as_slice(structure).shape, bool)
-    masks = {"body": everywhere, "labels": np.zeros(everywhere.shape, np.uint8)}
-    path = folder / "P_slices.b2nd"
-    digest = write_slices(path, images=images, presence=dict.fromkeys(images, everywhere), bounded=True, **masks)
-    return PreparedCase("P", open_slices(path, sha256=digest), {}, np.eye(4)), structure, color
+    luma, cb, cr = luma_and_chroma(color)
+    images = {"mri": structure, function: luma, f"{function}_cb": cb, f"{function}_cr": cr}
+    return stored_pair(folder, "P", images), structure, color

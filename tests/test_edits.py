@@ -57,6 +57,7 @@ JOBS = {
     "draft phantom": ("draft_cohort", {"dataset": "phantom"}),
     "draft sts_ibsi": ("draft_cohort", {"dataset": "sts_ibsi"}),
     "prepare": ("prepare_case", {"dataset": "phantom", "case": "PH-001"}),
+    "prepare pairs": ("prepare_pairs", {"dataset": "phantom_pairs"}),
     "index": ("index_slices", {"dataset": "phantom"}),
     "constants": ("fit_normalization", {"dataset": "phantom", "fold": "0"}),
     "train unet": ("train_model", {"dataset": "phantom", "model": UNET, **RUN}),
@@ -160,8 +161,8 @@ EDITS = {
     "registration": Edit("prepare/registration/search.py", {"prepare"}),
     "the picture of a registration": Edit("prepare/picture.py", {"prepare"}),
     "body mask": Edit("prepare/body.py", {"prepare"}),
-    "the store": Edit("store/slices.py", {"prepare", "calibrate", "evaluate", "scale"} | STORED),
-    "normalization": Edit("store/normalization.py", TRAIN | PREDICT | {"picture gauss", "picture bias"}),
+    "the store": Edit("store/slices.py", {"prepare", "prepare pairs", "calibrate", "evaluate", "scale"} | STORED),
+    "normalization": Edit("store/normalization.py", TRAIN | PREDICT | {"evaluate", "picture gauss", "picture bias"}),
     "constants of normalization": Edit(
         "plan/constants.py", {"constants", "picture gauss", "picture bias"} | TRAIN | PREDICT | EFFICIENCY
     ),
@@ -218,6 +219,10 @@ EDITS = {
     # Prediction and what is measured of it.
     "inference": Edit("predict/inference.py", TRAIN | PREDICT),
     "sampling": Edit("predict/sampling.py", PREDICT),
+    "fusing": Edit("predict/fusing.py", TRAIN | PREDICT),
+    "pictures of fused images": Edit("predict/fused_pictures.py", PREDICT),
+    "which slices of a fused image are scored": Edit("evaluate/fused.py", {"evaluate"}),
+    "a metric of fused images": Edit("metrics/fusion/edges.py", METRIC | TRAIN),
     "transfer": Edit("predict/transfer.py", PREDICT),
     "a metric of probabilities": Edit("metrics/discrimination.py", METRIC),
     "a metric of masks": Edit("metrics/overlap.py", METRIC | JOIN | PREDICTION_PICTURES),
@@ -326,7 +331,7 @@ def test_an_edit_reruns_these_jobs_and_no_others(name, reruns, checkout):
     ("distribution", "expected"),
     [
         ("antspyx", {"prepare"}),
-        ("SimpleITK", {"prepare"}),
+        ("SimpleITK", {"prepare", "prepare pairs"}),
         ("torch", TRAIN | PREDICT | EFFICIENCY),
         ("matplotlib", set()),
     ],

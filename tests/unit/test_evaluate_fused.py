@@ -4,7 +4,7 @@ import fusion_metrics as published
 import numpy as np
 import pandas as pd
 import pytest
-from fused_cases import PET, PICTURE, SHAPE, T1, case_in, displayed, pair_of, plan_of, predicted
+from fused_cases import PET, PICTURE, SHAPE, T1, case_in, displayed, pair_of, plan_of, predicted, stored_pair
 
 from diffufuse.errors import BadInput
 from diffufuse.evaluate import fused as scoring
@@ -138,6 +138,20 @@ def test_published_images_have_the_scores_on_record(shared_data, modality):
     found = mean_scores(published.triples(modality))
     recorded = dict(zip(published.COLUMNS, map(float, published.SCORES[modality].split()), strict=True))
     assert {name: found[name] for name in recorded} == pytest.approx(recorded, rel=6e-4)
+
+
+@pytest.mark.real
+def test_a_rule_on_published_sources_has_the_scores_on_record(shared_data, tmp_path):
+    """Predicted, saved and scored as in a study: the maximum of MR and CT."""
+    assert (shared_data / "fused" / "bsafusion").is_dir()
+    sources, found = {"mri": PICTURE, "ct": PICTURE}, []
+    for number, (structure, function, _) in enumerate(published.triples("CT")):
+        case = stored_pair(tmp_path, f"P{number}", {"mri": structure, "ct": function})
+        folder = predicted(case, plan_of("maximum", modalities=sources), tmp_path / case.name)
+        found.append(scores(read_prepared(folder / FUSED / f"{case.name}.json"), case, sources=sources))
+    told = zip(published.COLUMNS, published.TRIVIAL["maximum"].split(), strict=True)
+    for name, text in ((name, text) for name, text in told if text != "-"):
+        assert np.mean([one[name] for one in found]) == pytest.approx(float(text), rel=4e-3), name
 
 
 def test_no_two_metrics_share_a_name_and_only_those_of_images_read_one():

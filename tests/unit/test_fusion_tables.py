@@ -218,7 +218,8 @@ def test_images_are_compared_pair_by_pair(pairs):
     found = compare(pairs)
     assert list(dict.fromkeys(found["metric"])) == ["psnr", "ssim", "sf", "qabf", "vif"]
     assert set(found["region"]) == {"image"}
-    assert set(found["dataset"]) == {"harvard_pet_mri"}
+    assert set(found["dataset"]) == {"harvard_pet_mri", "harvard_spect_mri"}
+    assert set(found["trained_on"]) == {"harvard_pet_mri"}
     assert (found["patients"] == 9).all()
     text = built("comparison", pairs)
     assert "pairs" in text.columns

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from diffufuse.files.records import write_record
-from diffufuse.pixels.image_file import write_picture
+from diffufuse.pixels.png import write_picture
 from diffufuse.seeds import seed_of
 
 SIDE = 96

@@ -1,4 +1,4 @@
-"""Read and write pictures: PNG, JPEG and BMP, gray or color, as floating-point gray levels in 0..1.
+"""Read pictures: PNG, JPEG and BMP, gray or color, as floating-point gray levels in 0..1.
 
 Values are the numbers of the file, divided by the largest of its depth: gamma and color profiles are not applied, as
 public sets of medical pictures mean their numbers.
@@ -17,7 +17,6 @@ from jaxtyping import Float
 from PIL import ExifTags, Image
 
 from diffufuse.errors import BadInput
-from diffufuse.files.atomic import atomic_path
 
 FORMATS = ("PNG", "JPEG", "BMP")
 MOST_PIXELS = 1 << 26
@@ -67,25 +66,6 @@ def read_picture(path: str | os.PathLike[str]) -> Float[np.ndarray, "*shape"]:
             raise BadInput(
                 f"{path}: expected a whole PNG, JPEG or BMP file, got a damaged one or another kind; get it again."
             ) from error
-
-
-def write_picture(picture: Float[np.ndarray, "*shape"], path: str | os.PathLike[str]) -> None:
-    """Write a picture as a PNG of 8 bits, atomically; a level is rounded to the nearest of 255, half to even.
-
-    Args:
-        picture: (rows, columns) gray, or (rows, columns, 3) red, green and blue; what lies outside 0..1 is clipped.
-        path: ends in `.png`.
-
-    Raises:
-        ValueError: a value is not finite, or the shape is another one.
-    """
-    if not np.isfinite(picture).all():
-        raise ValueError(f"{path}: expected finite gray levels")
-    if picture.ndim != 2 and picture.shape[2:] != (3,):
-        raise ValueError(f"{path}: expected (rows, columns) or (rows, columns, 3), got {picture.shape}")
-    levels = np.rint(np.clip(picture.astype(np.float64), 0, 1) * 255).astype(np.uint8)
-    with atomic_path(path) as partial:
-        Image.fromarray(levels).save(partial, format="PNG")
 
 
 def _require_size(picture: Image.Image, path: Path) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from diffufuse.pixels.color import recombined
-from diffufuse.pixels.image_file import write_picture
 from diffufuse.pixels.orientation import as_picture
+from diffufuse.pixels.png import write_picture
 from diffufuse.space.volumes import Volume, write_probability
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.fused import gray_levels
