@@ -92,10 +92,12 @@ def case_of(folder, name):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
+def small_scale():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bilevel, "FEWEST_PERIODS", 3)  # the halves hold for two steps
+        yield
     torch.set_num_threads(before)
 
 
@@ -417,8 +419,9 @@ def test_the_budget_counts_the_updates_of_both_players(cases):
     assert budget.macs_per_sample > 0
 
 
-def test_batches_can_be_accumulated_in_a_game(cases, tmp_path):
-    plan = plan_with(accumulate=2)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_batches_can_be_accumulated_in_a_game_of_either_precision(cases, tmp_path, precision):
+    plan = plan_with(accumulate=2, precision=precision)
     regimen = regimen_of(plan, cases)
     fitted(plan, regimen, tmp_path)
     assert regimen.samples_per_step == 2 * 2 * (K + 1)

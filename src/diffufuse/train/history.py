@@ -10,6 +10,13 @@ import pyarrow as pa
 # One row per step and quantity.
 HISTORY = pa.schema([("step", pa.int32()), ("quantity", pa.string()), ("value", pa.float64()), ("unit", pa.string())])
 CURVE_EVERY_STEPS = 10
+# Units of the quantities that have one.
+UNITS = {"validation_psnr": "dB", "delta_levels": "level"}
+
+
+def with_units(values: Mapping[str, float]) -> dict[str, tuple[float, str]]:
+    """Quantity → value and unit, for `History.add`."""
+    return {name: (value, UNITS.get(name, "1")) for name, value in values.items()}
 
 
 @dataclass

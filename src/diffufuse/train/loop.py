@@ -12,7 +12,7 @@ from diffufuse.logs import PROGRESS, Progress
 from diffufuse.train.budget import Pace, memory_explained, peak_memory_mb
 from diffufuse.train.checkpoints import Checkpoints, received_signals
 from diffufuse.train.divergence import Watch
-from diffufuse.train.history import CURVE_EVERY_STEPS, History
+from diffufuse.train.history import CURVE_EVERY_STEPS, History, with_units
 from diffufuse.train.random_state import seeded
 
 if TYPE_CHECKING:
@@ -74,21 +74,17 @@ def fit(
             pace.end()
 
             if step % CURVE_EVERY_STEPS == 0 or step == steps:
-                curves = _unitless({name: value.item() for name, value in values.items()})
+                curves = with_units({name: value.item() for name, value in values.items()})
                 curves |= pace.curves(regimen.samples_per_step, regimen.sample)
                 history.add(step, curves | {"memory": (peak_memory_mb(device), "MB")})
             if step % settings["validate_every"] == 0 or step == steps:
-                history.add(step, _unitless(regimen.validate()))
+                history.add(step, with_units(regimen.validate()))
             state.keep(step, signals)
             progress.step(step, f"loss {values['loss'].item():.3f}")
         if not steps:
-            history.add(0, _unitless(regimen.validate()))
+            history.add(0, with_units(regimen.validate()))
 
     history.facts |= {"parameters": budget.parameters, "macs_per_sample": budget.macs_per_sample}
     history.facts |= {"voxels_per_sample": budget.voxels_per_sample}
     history.facts |= {"steps": steps, "seconds_per_step": pace.seconds / max(steps, 1)}
     return regimen.trained()
-
-
-def _unitless(values: Mapping[str, float]) -> dict[str, tuple[float, str]]:
-    return {name: (value, "1") for name, value in values.items()}
