@@ -35,7 +35,7 @@ def shaken(module, spread=0.1):
 
 def leader(modalities=2, **changes):
     torch.manual_seed(0)
-    return Fuse4SegLeader(modalities=modalities, **(LEADER | changes))
+    return Fuse4SegLeader(modalities=modalities, outputs=1, **(LEADER | changes))
 
 
 def network(modalities=2, **changes):

@@ -49,7 +49,7 @@ class Fuse4SegLeader(nn.Module):
         self,
         *,
         modalities: int,
-        outputs: int = 1,
+        outputs: int,
         width: int = 64,
         blocks: int = 4,
         heads: int = 8,

@@ -58,6 +58,7 @@ class Fuse4Seg(nn.Module):
         super().__init__()
         self.leader = Fuse4SegLeader(
             modalities=modalities,
+            outputs=1,
             width=leader_width,
             blocks=leader_blocks,
             heads=leader_heads,

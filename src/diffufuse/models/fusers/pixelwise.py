@@ -17,7 +17,7 @@ class Average(nn.Module):
     dims = 2
     stride = (1, 1, 1)
 
-    def __init__(self, *, modalities: int, outputs: int = 1) -> None:
+    def __init__(self, *, modalities: int, outputs: int) -> None:
         """Build the rule.
 
         Args:
@@ -44,7 +44,7 @@ class Maximum(nn.Module):
     dims = 2
     stride = (1, 1, 1)
 
-    def __init__(self, *, modalities: int, outputs: int = 1) -> None:
+    def __init__(self, *, modalities: int, outputs: int) -> None:
         """Build the rule; arguments as for `Average`."""
         super().__init__()
 

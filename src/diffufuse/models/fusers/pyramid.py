@@ -22,7 +22,7 @@ class LaplacianPyramid(nn.Module):
     dims = 2
     stride = (1, 1, 1)
 
-    def __init__(self, *, modalities: int, outputs: int = 1, levels: int = 4) -> None:
+    def __init__(self, *, modalities: int, outputs: int, levels: int = 4) -> None:
         """Build the rule.
 
         Args:

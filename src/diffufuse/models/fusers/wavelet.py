@@ -25,7 +25,7 @@ class Wavelet(nn.Module):
         self,
         *,
         modalities: int,
-        outputs: int = 1,
+        outputs: int,
         wavelet: Literal["haar", "db2", "db4", "sym4", "bior4.4"] = "db2",
         levels: int = 4,
     ) -> None:
