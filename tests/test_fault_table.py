@@ -9,7 +9,7 @@ from diffufuse.errors import BadInput
 FAMILIES = (
     *("geometry", "headers", "completeness", "choice", "belonging", "suv", "structures", "contours", "segments"),
     *("nifti", "nifti_headers", "records", "fetching", "folders", "sheets"),
-    *("store", "registration", "preparing"),
+    *("store", "registration", "preparing", "pairs"),
 )
 FAULTS = [fault for family in FAMILIES for fault in import_module(f"faults.{family}").FAULTS]
 

@@ -19,6 +19,7 @@ FAMILIES: tuple[str, ...] = (
     "dicom",
     "manifest",
     "nifti",
+    "pictures",
     "structures",
     "tables",
 )

@@ -24,7 +24,10 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH, PNG_COLOR_TYPE = 24, 25  # bytes of the header
 PNG_RGB, PNG_ALPHA = 2, 4
 UPRIGHT = (None, 0, 1)
-GRAY, COLOR = {"1": 1, "L": 255, "I;16": 65_535}, {"RGB": 255}
+DEEP = 16
+# Largest number of each kind of pixels that is read.
+LARGEST = {"1": 1, "L": 255, "I;16": 65_535, "RGB": 255}
+WITH_ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
 # Whatever a damaged file makes Pillow raise.
 DAMAGED = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, LookupError, TypeError, AttributeError),
@@ -90,15 +93,15 @@ def _require_one(picture: Image.Image, path: Path) -> None:
 
 def _levels(picture: Image.Image, content: bytes, path: Path) -> np.ndarray:
     depth, color_type = _png_form(content)
-    if depth == 16 and color_type & PNG_ALPHA:
+    if depth == DEEP and (color_type & PNG_ALPHA or "transparency" in picture.info):
         raise BadInput(f"{path}: expected 16 bits without an alpha channel, got one; save the picture without it.")
-    picture = _without_transparency(picture, path)
-    if picture.mode not in GRAY | COLOR:
+    picture = _without_alpha(picture, path)
+    if picture.mode not in LARGEST:
         raise BadInput(f"{path}: expected gray or RGB, got colors of the kind {picture.mode}; save it as RGB.")
     values = np.asarray(picture)
-    if depth == 16 and color_type == PNG_RGB:  # Pillow keeps but the upper eight bits
-        return _sixteen_bit_color(content, upper=values, path=path).astype(np.float64) / 65_535
-    return values.astype(np.float64) / (GRAY | COLOR)[picture.mode]
+    if depth == DEEP and color_type == PNG_RGB:  # Pillow keeps but the upper eight bits
+        return _sixteen_bit_color(content, upper=values, path=path) / LARGEST["I;16"]
+    return values.astype(np.float64) / LARGEST[picture.mode]
 
 
 def _png_form(content: bytes) -> tuple[int, int]:
@@ -108,19 +111,17 @@ def _png_form(content: bytes) -> tuple[int, int]:
     return content[PNG_DEPTH], content[PNG_COLOR_TYPE]
 
 
-def _without_transparency(picture: Image.Image, path: Path) -> Image.Image:
+def _without_alpha(picture: Image.Image, path: Path) -> Image.Image:
     """The picture without a palette and without an alpha channel, which must be opaque."""
-    has_alpha = "transparency" in picture.info or picture.mode in ("LA", "PA", "RGBA", "La", "RGBa")
-    if has_alpha:
-        transparent = picture.mode.startswith("I") or picture.convert("RGBA").getchannel("A").getextrema() != (255, 255)
-        if transparent:
-            raise BadInput(
-                f"{path}: expected a picture without transparent pixels, got an alpha channel that has some; save it "
-                "on a background, without that channel."
-            )
-    if picture.mode in ("P", "PA") or (has_alpha and picture.mode != "L"):
-        return picture.convert("L" if picture.mode in ("LA", "La") else "RGB")
-    return picture
+    if "transparency" not in picture.info and picture.mode not in WITH_ALPHA:
+        return picture.convert("RGB") if picture.mode == "P" else picture
+    opaque = picture.convert("RGBA")
+    if opaque.getchannel("A").getextrema() != (255, 255):
+        raise BadInput(
+            f"{path}: expected a picture without transparent pixels, got an alpha channel that has some; save it on a "
+            "background, without that channel."
+        )
+    return opaque.convert("RGB").getchannel("R") if picture.mode in ("L", "LA", "1") else opaque.convert("RGB")
 
 
 def _sixteen_bit_color(content: bytes, *, upper: np.ndarray, path: Path) -> np.ndarray:
