@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
@@ -148,6 +149,9 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
             axes.plot(line["step"], line["median"], **looks.mark(look))
     if panel.logarithmic and (rows["median"] > 0).any():
         axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
     if panel.limits:
         axes.set_ylim(*panel.limits)
     if rows["warm_up"].iloc[0]:
