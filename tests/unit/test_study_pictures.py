@@ -219,24 +219,21 @@ def read_with(file=None, **study):
 
 def test_fused_images_of_all_models_that_fuse_are_in_one_picture_a_case(fusing):
     for picture in OF_FUSION:
-        [one, other] = named(fusing, picture)
-        assert fusing.pictures.cases(one) == [one.subject]
-        assert {one.subject} <= set(fusing.cohorts["sts_ibsi"].test(0))
-        assert {other.subject} <= set(fusing.cohorts["sts_ibsi"].test(1))
-        assert fusing.pictures.tests(one) == [
-            f"clean/sts_ibsi/{model}/fold-0_seed-{fusing.seeds[0]}"
-            for model in ("fuse4seg_small", "average", "maximum")
-        ]
+        folds = set()
+        for wildcards in named(fusing, picture):
+            assert fusing.pictures.cases(wildcards) == [wildcards.subject]
+            [fold] = [fold for fold in (0, 1) if wildcards.subject in fusing.cohorts["sts_ibsi"].test(fold)]
+            run = f"fold-{fold}_seed-{fusing.seeds[0]}"
+            assert fusing.pictures.tests(wildcards) == [f"clean/sts_ibsi/{model}/{run}" for model in FUSING[:3]]
+            folds.add(fold)
+        assert folds == {0, 1}
 
 
 def test_pictures_of_masks_are_of_models_that_have_some(fusing):
     for picture in ("extremes", "overlays", "uncertainty"):
         models = {wildcards.subject.split("/")[0] for wildcards in named(fusing, picture)}
-        assert models == {"fuse4seg_small", "convnext_unet_small"}
-    assert {name.split("/")[1] for name in fusing.pictures.uncertainty_maps} == {
-        "fuse4seg_small",
-        "convnext_unet_small",
-    }
+        assert models == {FUSING[0], FUSING[3]}
+    assert {name.split("/")[1] for name in fusing.pictures.uncertainty_maps} == {FUSING[0], FUSING[3]}
 
 
 def test_a_picture_of_fusion_knows_both_sources_and_how_they_are_shown(fusing, pairs):
