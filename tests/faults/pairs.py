@@ -11,7 +11,8 @@ from PIL import Image
 
 from diffufuse.fetch.manifest import contents_of, write_manifest
 from diffufuse.ingest.formats import pairs
-from diffufuse.pixels.image_file import read_picture, write_picture
+from diffufuse.pixels.image_file import read_picture
+from diffufuse.pixels.png import write_picture
 from diffufuse.prepare.pairs import prepare_pairs
 from diffufuse.store.case import read_all_prepared
 from faults import Fault

@@ -26,6 +26,7 @@ from diffufuse.prepare.near_duplicates import repeated, thumbnail
 from diffufuse.store.intensity import intensity_statistics
 from diffufuse.store.slices import write_slices
 
+ROLES = ("structure", "function")
 Parts = Mapping[str, tuple[int | None, int | None]]
 
 
@@ -43,8 +44,8 @@ def prepare_pairs(
         manifest: of the dataset's raw files; those of the pairs must match it.
         block: settings of the dataset: `pair`, and `modalities` with `file`.
         parts: name of each pair that takes part → the fold in which it is tested and the one in which it validates.
-        folder: receives `{case}_slices.b2nd` of each pair: the luma of structure and function in 0..1, and of a picture
-            with colors `{modality}_cb` and `{modality}_cr`; everywhere present and body, without labels.
+        folder: receives `{case}_slices.b2nd` of each pair: the luma of both modalities in 0..1, in channel order, and
+            of a picture with colors `{modality}_cb` and `{modality}_cr`; everywhere present and body, without labels.
         record: JSON; `pairs` has for each pair the SHA-256 of its store, statistics, size and files.
 
     Raises:
@@ -65,7 +66,7 @@ def prepare_pairs(
                 faults.append(fault)
             progress.step(number)
         _raise_first(faults)
-        _raise_first(list(_doubles(raw, thumbnails, parts)))
+        _raise_first(list(_doubles(raw, thumbnails, block["pair"], parts)))
     write_record({"pair": dict(block["pair"]), "pairs": facts}, record)
 
 
@@ -85,8 +86,8 @@ def _chosen(raw: Path, found: Mapping[str, dict[str, Path]], parts: Parts) -> di
 
 def _stored(
     case: str, pair: Mapping[str, Path], raw: Path, folder: Path
-) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
-    """Store one pair; returns its facts and the thumbnails of its two pictures."""
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Store one pair; returns its facts, and modality to the thumbnail of its picture."""
     pictures = {name: read_picture(path) for name, path in pair.items()}
     _require_one_size(pair, pictures)
     images: dict[str, np.ndarray] = {}
@@ -117,14 +118,14 @@ def _stored(
         "files": {name: path.relative_to(raw).as_posix() for name, path in pair.items()},
         "shape": list(everywhere.shape),
     }
-    return facts, tuple(thumbnail(image) for image in images.values())
+    return facts, {name: thumbnail(image) for name, image in images.items()}
 
 
 def _require_one_size(pair: Mapping[str, Path], pictures: Mapping[str, np.ndarray]) -> None:
-    (structure, first), (function, second) = pictures.items()
+    (one, first), (other, second) = pictures.items()
     if first.shape[:2] != second.shape[:2]:
         raise BadInput(
-            f"{pair[structure]}: expected the size of its partner of {function}, {_size(second)}, got {_size(first)}; "
+            f"{pair[one]}: expected the size of its partner of {other}, {_size(second)}, got {_size(first)}; "
             "exclude the pair in its cohort sheet, or get pictures of one size."
         )
 
@@ -133,13 +134,15 @@ def _size(picture: np.ndarray) -> str:
     return f"{picture.shape[1]} x {picture.shape[0]}"
 
 
-def _doubles(raw: Path, thumbnails: Mapping[str, tuple[np.ndarray, ...]], parts: Parts) -> Iterator[BadInput]:
+def _doubles(
+    raw: Path, thumbnails: Mapping[str, Mapping[str, np.ndarray]], pair: Mapping[str, str], parts: Parts
+) -> Iterator[BadInput]:
     """The refusals of pairs whose pictures are both the same and that a fold parts; other repetitions are logged.
 
     One picture alone may be the same for a good reason: one slice of MR with two tracers.
     """
     cases = list(thumbnails)
-    structures, functions = ([thumbnails[case][n] for case in cases] for n in (0, 1))
+    structures, functions = ([thumbnails[case][pair[role]] for case in cases] for role in ROLES)
     for i, j, shared in repeated(structures, functions):
         first, second = cases[i], cases[j]
         apart = parts[first] != parts[second]

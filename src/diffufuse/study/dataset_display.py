@@ -10,6 +10,9 @@ ROLES = ("structure", "function")
 # What a block of pictures has no use for: they have no place, and nothing is labeled on them.
 OF_VOLUMES = ("reference", "spacing_mm", "registration", "annotation", "labels", "regions", "lesion", "no_lesion")
 OF_PICTURES = ("kind", "file", "display")
+WHITES = ("white", "white_sd")
+# What a phantom consists of, by the format of its files.
+MADE = {"pairs": "pairs", "dicom": "patients"}
 PICTURE = "picture"
 
 
@@ -21,10 +24,17 @@ def check_display(place: str, block: Mapping[str, Any]) -> None:
         block: of the dataset.
 
     Raises:
-        BadInput: `pair` names no modality, one twice, or one without `display`; or white is not above black.
+        BadInput: `pair` names no modality, one twice, or one without `display`; or white is given twice, not at all, or
+            not above black.
     """
     for name, settings in block["modalities"].items():
         display = settings.get("display", {})
+        whites = [key for key in WHITES if key in display]
+        if display and len(whites) != 1:
+            raise BadInput(
+                f"{place}.modalities.{name}.display: expected either of {' and '.join(WHITES)}, got "
+                f"{'both' if whites else 'none'}; name one."
+            )
         if "white" in display and not display["white"] > display["black"]:
             raise BadInput(
                 f"{place}.modalities.{name}.display: expected white above black, got {display['white']} and "
@@ -63,7 +73,7 @@ def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
     """Check that a set of pairs has no key of volumes.
 
     Raises:
-        BadInput: it has one, or a modality is not of kind picture or has a key that is read of volumes alone.
+        BadInput: it has one, or a modality is none of the pair, is not of kind picture, or has a key of volumes.
     """
     for key in OF_VOLUMES:
         if key in block:
@@ -72,6 +82,11 @@ def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
                 "leave it out, or correct the format."
             )
     for name, settings in block["modalities"].items():
+        if name not in block["pair"].values():
+            raise BadInput(
+                f"{place}.modalities.{name}: expected the two modalities of {place}.pair alone, as a pair has no other "
+                "picture; leave it out, or name it there."
+            )
         for key in settings:
             if key not in OF_PICTURES:
                 raise BadInput(
@@ -97,4 +112,21 @@ def check_patterns_of_pair(place: str, block: Mapping[str, Any]) -> None:
         raise BadInput(
             f"{place}.modalities.{names[1]}.file: expected a pattern for each of the {counts[0]} of {names[0]}, in the "
             f"same order, as that is where the partners lie, got {counts[1]}; add or remove one."
+        )
+
+
+def check_phantom(place: str, block: Mapping[str, Any]) -> None:
+    """Check that a phantom is made of what its format reads: patients as DICOM, pairs as pictures.
+
+    Raises:
+        BadInput: it is made of the other, of both or of none, or of another format.
+    """
+    source = block.get("source", {})
+    if source.get("kind") != "phantom":
+        return
+    made, wanted = [key for key in source if key != "kind"], MADE.get(block.get("format", ""))
+    if made != [wanted]:
+        raise BadInput(
+            f"{place}.source: expected {wanted or ' or '.join(MADE.values())} to be made for the format "
+            f"{block.get('format')}, got {' and '.join(made) or 'none'}; correct the source, or the format."
         )

@@ -6,7 +6,13 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
-from diffufuse.study.dataset_display import check_display, check_no_prefix, check_pair_keys, check_patterns_of_pair
+from diffufuse.study.dataset_display import (
+    check_display,
+    check_no_prefix,
+    check_pair_keys,
+    check_patterns_of_pair,
+    check_phantom,
+)
 from diffufuse.study.dataset_frames import check_frames
 from diffufuse.study.dataset_patterns import check_files, check_rois, check_series, check_source
 
@@ -40,6 +46,7 @@ def check_dataset(name: str, block: Mapping[str, Any]) -> None:
     """
     place = f"datasets.{name}"
     check_display(place, block)
+    check_phantom(place, block)
     if block.get("format") == "pairs":
         check_pair_keys(place, block)
         check_files(place, block)

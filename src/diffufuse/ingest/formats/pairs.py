@@ -29,7 +29,7 @@ def list_cases(raw: Path, block: Mapping[str, Any]) -> Listing:
 
 
 def find_pairs(raw: Path, block: Mapping[str, Any]) -> dict[str, dict[str, Path]]:
-    """Name of each pair → modality → its file, the structure first; see `list_cases`."""
+    """Name of each pair → modality → its file, in channel order; see `list_cases`."""
     listing, found = _listed(raw, block)
     return {name: found[source] for name, source in sorted(listing.sources.items())}
 
@@ -64,9 +64,9 @@ def _listed(raw: Path, block: Mapping[str, Any]) -> tuple[Listing, dict[str, dic
 
 
 def _patterns(block: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Modality to its patterns, the structure first."""
-    names = [block["pair"][role] for role in ("structure", "function")]
-    return {name: list(block["modalities"][name]["file"]) for name in names}
+    """Modality to its patterns, in channel order."""
+    names = block["pair"].values()
+    return {name: list(settings["file"]) for name, settings in block["modalities"].items() if name in names}
 
 
 def _named(text: str, block: Mapping[str, Any]) -> str:

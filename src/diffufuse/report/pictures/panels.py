@@ -13,14 +13,15 @@ from matplotlib.patheffects import withStroke
 from diffufuse.store.scan import Scan
 from diffufuse.types import Mask, Spacing
 
-Kind = Literal["ct", "pet", "mr"]
+Kind = Literal["ct", "pet", "mr", "picture", "fused"]
 
 CT_WINDOW_HU = (-160.0, 240.0)
 PET_FLOOR_SUV = 5.0
 PET_PERCENTILE = 99.0
 MR_PERCENTILES = (1.0, 99.0)
-COLORMAPS: dict[Kind, str] = {"ct": "gray", "pet": "gray_r", "mr": "gray"}
-UNITS: dict[Kind, str] = {"ct": "HU", "pet": "SUV", "mr": "a.u."}
+COLORMAPS: dict[Kind, str] = {"ct": "gray", "pet": "gray_r", "mr": "gray", "picture": "gray", "fused": "gray"}
+UNITS: dict[Kind, str] = {"ct": "HU", "pet": "SUV", "mr": "a.u.", "picture": "", "fused": ""}
+GRAY_LEVELS: dict[Kind, tuple[float, float]] = {"picture": (0.0, 1.0), "fused": (0.0, 1.0)}
 MARGIN_MM = 5.0
 BAR_MM = 50.0
 
@@ -64,13 +65,16 @@ def window(scans: Sequence[Scan], channel: int, kind: Kind) -> tuple[float, floa
     Args:
         scans: one case, under one or several conditions.
         channel: index of the modality.
-        kind: CT shows -160 to 240 HU; PET 0 to the 99th percentile, at least SUV 5; MR its 1st to 99th percentile.
+        kind: CT shows -160 to 240 HU; PET 0 to the 99th percentile, at least SUV 5; MR its 1st to 99th percentile;
+            gray levels 0 to 1.
 
     Returns:
         Lower and upper end in the image's unit.
     """
     if kind == "ct":
         return CT_WINDOW_HU
+    if kind in GRAY_LEVELS:
+        return GRAY_LEVELS[kind]
     inside = (scan.images[channel][scan.presence[channel] & scan.body] for scan in scans)
     values = next((values for values in inside if values.size), np.zeros(1))
     if kind == "pet":
