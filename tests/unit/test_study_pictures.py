@@ -200,7 +200,7 @@ FUSING = ["fuse4seg_small", "average", "maximum", "convnext_unet_small"]
 @pytest.fixture(scope="module")
 def fusing():
     """Sarcomas, segmented and fused by a game, and fused by two rules."""
-    chosen = {"models": FUSING, "compare_with": "fuse4seg_small", "only": {}}
+    chosen = {"models": FUSING, "compare_with": "fuse4seg_small", "only": {}, "transfers": []}
     return read_with("sts_ibsi", **chosen, folds=[0, 1], overlays=1)
 
 
