@@ -131,6 +131,13 @@ def test_a_metric_that_no_slice_defines_is_nan_and_others_leave_such_slices_out(
     assert np.isnan(list(mean_scores([]).values())).all()
 
 
+def test_the_infinite_psnr_of_a_source_itself_counts_as_undefined():
+    a, b = np.random.default_rng(0).random((2, 20, 20))
+    assert evaluate(Fusion(a, b, a))["psnr"] == np.inf
+    assert np.isnan(mean_scores([(a, b, a)])["psnr"])
+    assert mean_scores([(a, b, a), (a, b, (a + b) / 2)])["psnr"] == evaluate(Fusion(a, b, (a + b) / 2))["psnr"]
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("modality", published.SCORES)
 def test_published_images_have_the_scores_on_record(shared_data, modality):

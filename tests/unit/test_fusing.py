@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from fused_cases import AFFINE, PICTURE, SHAPE, SMALL, T1, case_in, displayed, pair_of, plan_of, predicted, scan_of
+from fused_cases import AFFINE, PET, PICTURE, SHAPE, SMALL, T1, case_in, displayed, pair_of, plan_of, predicted, scan_of
 from torch import nn
 
 from diffufuse.errors import BadInput
+from diffufuse.evaluate.fused import evaluate_fused
+from diffufuse.files.records import write_record
 from diffufuse.pixels.color import luma_and_chroma
 from diffufuse.pixels.image_file import read_picture
 from diffufuse.plan.plans import network_of
@@ -210,6 +212,36 @@ def test_a_fuser_is_tested_on_another_set_by_role(tmp_path):
     scan = case.selected(["gfp", "mri"]).scan
     expected = (scan.images[0] / 2 + scan.images[1]) / 2
     np.testing.assert_allclose(gray_levels(read_prepared(folder / FUSED / "P.json")), expected, atol=1e-4)
+
+
+def test_a_network_that_fuses_on_its_way_to_masks_is_tested_elsewhere_as_a_segmenter(case, tmp_path):
+    """On the grid of its training, so that no fused image of the case's own grid is left."""
+    plan = plan_of("fuse4seg", output="regions", **SMALL)
+    transfer = {
+        "modalities": {name: {"kind": block["kind"]} for name, block in {"t1": T1, "pet": PET}.items()},
+        "spacing_mm": (2.0, 2.0, 3.0),
+        "learned": "mass",
+        "lesion": "wt",
+    }
+    network = network_of(plan).eval()
+    folder = predicted(case, plan, tmp_path / "out", network=network, transfer=transfer)
+    assert sorted(path.name for path in folder.iterdir()) == ["A_wt.nii.gz", "A_wt_probability.nii.gz"]
+    expected = predict_case(network, case.selected(["t1", "pet"]).scan, plan)["mass"]
+    np.testing.assert_allclose(read_volume(folder / "A_wt_probability.nii.gz").array, expected, atol=1e-4)
+
+
+def test_a_set_of_pairs_is_predicted_and_scored_from_its_one_record(tmp_path):
+    case, *_ = pair_of(tmp_path)
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "P_slices.b2nd").rename(tmp_path / "pairs" / "P_slices.b2nd")
+    facts = {"slices_sha256": case.slices.sha256, "statistics": {}}
+    write_record({"pairs": {"P": facts}}, tmp_path / "pairs.json")
+    sources = {"mri": PICTURE, "pet": PICTURE}
+    pairs = read_all_prepared(records_in([tmp_path / "pairs.json"]))
+    folder = predicted(pairs["P"], plan_of("maximum", modalities=sources), tmp_path / "out")
+    names = {"dataset": "d", "condition": "clean", "trained_on": "d", "model": "m", "fold": 0, "seed": 0}
+    table = evaluate_fused(folder, [tmp_path / "pairs.json"], sources=sources, names=names)
+    assert table["case"].unique().tolist() == ["P"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from diffufuse.store.case import PreparedCase, read_all_prepared, read_prepared
 from diffufuse.store.fused import fused_records, gray_levels
 from diffufuse.store.normalization import normalized
 
-# Neighboring slices are alike: the mean over all 59 of a thigh differs from that over these by less than 1 %.
+# Neighboring slices are alike: of 27 sarcomas, the mean over all slices differs from that over these by 1.5 % at most.
 MOST_SLICES = 32
 
 Plane = Float[np.ndarray, "x y"]
@@ -86,9 +86,12 @@ def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Map
 
 
 def mean_scores(slices: Iterable[Sequence[Plane]]) -> dict[str, float]:
-    """Every metric's mean over slices, of each both sources and the fused image; NaN where none defines it."""
+    """Every metric's mean over slices, of each both sources and the fused image; NaN where none defines it.
+
+    An infinite value, the PSNR of equal images, counts as undefined: no mean over slices or patients could hold it.
+    """
     values = [evaluate(Fusion(*images)) for images in slices]
-    table = pd.DataFrame(values, columns=list(FUSION_METRICS), dtype=float)
+    table = pd.DataFrame(values, columns=list(FUSION_METRICS), dtype=float).replace([np.inf, -np.inf], np.nan)
     return {str(name): float(value) for name, value in table.mean().items()}
 
 
