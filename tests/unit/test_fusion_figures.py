@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from fusion_evidence import BLOCKS, a_study_of_fused_patients
+from fusion_evidence import BLOCKS, a_study_of_fused_patients, a_study_of_pairs
 from scipy import stats
 from test_table_figures import boxes, said
 
@@ -172,3 +172,21 @@ def test_no_model_looks_like_another(figures):
         marks[container.get_label()] = (line.get_color(), line.get_marker(), line.get_markerfacecolor())
     assert len(set(marks.values())) == len(marks)
     assert all(mpl.colors.is_color_like(color) for color, _, _ in marks.values())
+
+
+def test_the_forest_of_pairs_is_of_qabf_on_every_set():
+    pairs = a_study_of_pairs()
+    table = FIGURES["forest"].data(pairs)
+    assert set(table["metric"]) == {"qabf"}
+    assert set(table["dataset"]) == {"harvard_pet_mri", "harvard_spect_mri"}
+    told = said(FIGURES["forest"].draw(table))
+    assert "Difference of Qabf" in told
+    assert "n = 9 pairs" in told
+
+
+def test_a_term_that_passes_zero_does_not_stretch_the_scale(tables):
+    table = tables["game"]
+    low = table["curve"].eq("decomposition") & table["step"].gt(150)
+    table = table.assign(**{name: table[name].mask(low, 1e-12) for name in ("median", "low")})
+    axes = FIGURES["game"].draw(table).axes[1]
+    assert axes.get_ylim()[0] > 1e-6

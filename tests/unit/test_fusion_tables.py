@@ -260,3 +260,8 @@ def test_a_study_without_fusion_gets_a_sentence(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_of_a_study_of_pairs_is_drawn_or_says_why_not(name, pairs):
     FIGURES[name].draw(FIGURES[name].data(pairs))
+
+
+def test_a_refusal_of_few_pairs_speaks_of_pairs():
+    note = built("comparison", a_study_of_pairs(pairs=4))["note"]
+    assert note.str.startswith("Too few pairs: n = 4;").all()

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.figures import looks, parts
+from diffufuse.report.nouns import noun_of
 from diffufuse.report.style import INK, MEDIUM
 from diffufuse.report.tables.comparison import compare
 
@@ -31,15 +32,16 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns dataset, region, condition, model, against, patients (pairs), left_out, zero, difference (model minus
-        against), low, high, hodges_lehmann, p, p_holm, group, member, and metric if it is not Dice; by dataset, region
-        and condition. A one-row note if there is nothing to compare.
+        against), low, high, hodges_lehmann, p, p_holm, group, member, and if it is not Dice metric and noun (what counts
+        once); by dataset, region and condition. A one-row note if there is nothing to compare.
     """
     metrics = [metric for metric in SHOWN if metric in evidence.asked][:1]
     comparisons = compare(replace(evidence, asked=metrics))
     if comparisons.empty:
         return cells.sentence(NOTHING)
     comparisons = comparisons.assign(against=evidence.compare_with)
-    named = [] if metrics == ["dice"] else ["metric"]
+    named = [] if metrics == ["dice"] else ["metric", "noun"]
+    comparisons = comparisons.assign(noun=noun_of(evidence, comparisons["dataset"]))
     return looks.grouped(comparisons[[*looks.PLACE, "condition", *named, "model", "against", *STATISTICS]], evidence)
 
 
@@ -62,7 +64,8 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_xlim(low - MARGIN * (high - low), high + MARGIN * (high - low))
         if not axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axes.tick_params(left=False, labelleft=False)
-    parts.caption(figure, parts.number_of(table["patients"]), MARKS, TEST)
+    noun = table["noun"].iloc[0] if "noun" in table else "patients"
+    parts.caption(figure, parts.number_of(table["patients"], noun), MARKS, TEST)
     return figure
 
 

@@ -18,6 +18,8 @@ NOTHING = "No game to draw: the study trains no fuser and segmenter together, or
 BINS = 100
 WIDTH_IN, HEIGHT_IN = 3.2, 2.35
 VALIDATION = "validation_dice_"
+# The decomposition loss passes 0, where a logarithm has no end.
+LEAST_SHARE, WIDE = 1e-4, 100
 
 
 class Panel(NamedTuple):
@@ -149,7 +151,10 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
             axes.plot(line["step"], line["median"], **looks.mark(look))
     if panel.logarithmic and (rows["median"] > 0).any():
         axes.set_yscale("log", nonpositive="mask")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        most = rows["high"].max()
+        axes.set_ylim(bottom=max(rows.loc[rows["low"] > 0, "low"].min(), LEAST_SHARE * most) / 1.3)
+        wide = axes.get_ylim()[1] > WIDE * axes.get_ylim()[0]
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter("{x:g}")
     if panel.limits:

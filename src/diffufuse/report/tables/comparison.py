@@ -79,7 +79,7 @@ def comparison(evidence: Evidence) -> pd.DataFrame:
             "rank-biserial": cells.difference(row["rank_biserial"], "effect"),
             "p": cells.probability(row["p"]),
             "p (Holm)": cells.probability(row["p_holm"]),
-            "note": row["refusal"],
+            "note": row["refusal"].replace("patients", noun),
         }
         for row in comparisons.to_dict("records")
     ]
