@@ -32,8 +32,8 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns dataset, region, condition, model, against, patients (pairs), left_out, zero, difference (model minus
-        against), low, high, hodges_lehmann, p, p_holm, group, member, and if it is not Dice metric and noun (what counts
-        once); by dataset, region and condition. A one-row note if there is nothing to compare.
+        against), low, high, hodges_lehmann, p, p_holm, group, member, and unless it is Dice metric and noun (what
+        counts once); by dataset, region and condition. A one-row note if there is nothing to compare.
     """
     metrics = [metric for metric in SHOWN if metric in evidence.asked][:1]
     comparisons = compare(replace(evidence, asked=metrics))
