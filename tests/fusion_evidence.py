@@ -74,17 +74,21 @@ EMPTY = {
     "curves": CURVES,
 }
 QUANTITIES = {
-    "follower_loss": (1.2, 0.5, "1"),
-    "leader_loss": (1.6, 0.9, "1"),
-    "leader_task": (1.1, 0.5, "1"),
-    "leader_decomposition": (0.4, 0.2, "1"),
-    "leader_gradient": (0.08, 0.05, "1"),
-    "leader_anchor": (0.001, 0.004, "1"),
-    "leader_task_share": (0.2, 0.6, "1"),
-    "delta": (0.0, 0.05, "1"),
-    "cc_base": (0.5, 0.8, "1"),
-    "cc_detail": (0.4, 0.1, "1"),
-    "validation_dice_ncr": (0.2, 0.75, "1"),
+    "loss": (1.2, 0.5),
+    "gradient_norm": (2.0, 0.8),
+    "leader_loss": (1.6, 0.9),
+    "leader_loss_task": (1.1, 0.5),
+    "leader_loss_decomposition": (0.4, 0.2),
+    "leader_loss_gradient": (0.08, 0.05),
+    "leader_loss_anchor": (0.001, 0.004),
+    "leader_gradient_norm": (0.3, 0.6),
+    "leader_task_share": (0.2, 0.6),
+    "delta_levels": (0.0, 12.0),
+    "base_correlation": (0.5, 0.8),
+    "detail_correlation": (0.4, 0.1),
+    "validation_dice_ncr": (0.2, 0.75),
+    "validation_dice_ed": (0.2, 0.80),
+    "validation_qabf": (0.4, 0.7),
 }
 
 
@@ -178,12 +182,12 @@ def _curves(dataset: str, models: Sequence[str]) -> pd.DataFrame:
     for number, model in enumerate(models):
         for fold in (0, 1, 2):
             draw = np.random.default_rng(10 * number + fold)
-            for quantity, (start, end, unit) in QUANTITIES.items():
+            for quantity, (start, end) in QUANTITIES.items():
                 every = 20 if quantity.startswith("validation") else 1
-                first = 0 if quantity.startswith(("follower", "validation")) else GAME["warm_up_steps"]
+                first = 0 if not quantity.startswith(("leader", "delta", "base", "detail")) else GAME["warm_up_steps"]
                 step = np.arange(first, 200, every)
                 value = end + (start - end) * np.exp(-(step - first) / 50) + draw.normal(0, 0.03 * abs(end), step.size)
-                run = {"dataset": dataset, "model": model, "fold": fold, "seed": 0, "quantity": quantity, "unit": unit}
+                run = {"dataset": dataset, "model": model, "fold": fold, "seed": 0, "quantity": quantity, "unit": "1"}
                 frames.append(pd.DataFrame({**run, "step": step, "value": value}))
     columns = {"fold": "int8", "seed": "int16", "step": "int32"}
     return pd.concat(frames, ignore_index=True).astype(columns)[CURVES.names] if frames else _no("curves")

@@ -218,7 +218,8 @@ def test_images_are_compared_pair_by_pair(pairs):
     found = compare(pairs)
     assert list(dict.fromkeys(found["metric"])) == ["psnr", "ssim", "sf", "qabf", "vif"]
     assert set(found["region"]) == {"image"}
-    assert set(found["dataset"]) == {"harvard_pet_mri"}
+    assert set(found["dataset"]) == {"harvard_pet_mri", "harvard_spect_mri"}
+    assert set(found["trained_on"]) == {"harvard_pet_mri"}
     assert (found["patients"] == 9).all()
     text = built("comparison", pairs)
     assert "pairs" in text.columns
@@ -259,3 +260,8 @@ def test_a_study_without_fusion_gets_a_sentence(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_of_a_study_of_pairs_is_drawn_or_says_why_not(name, pairs):
     FIGURES[name].draw(FIGURES[name].data(pairs))
+
+
+def test_a_refusal_of_few_pairs_speaks_of_pairs():
+    note = built("comparison", a_study_of_pairs(pairs=4))["note"]
+    assert note.str.startswith("Too few pairs: n = 4;").all()

@@ -9,6 +9,7 @@ import pytest
 from study_jobs import ROOT, RULES, job, study_of
 
 from diffufuse.report.pictures import PICTURES
+from diffufuse.study.pictures import OF_FUSION
 
 STUDIES = ("phantom", "sts_ibsi")
 
@@ -45,7 +46,9 @@ def named(study, picture):
 def test_every_registered_picture_is_asked_for_and_has_a_path_that_rules_allow(study):
     [kinds] = re.findall(r'picture=r"(.+)",', RULES)
     [subject] = re.findall(r' subject=r"(.+)",', RULES)
-    assert set(kinds.split("|")) == set(PICTURES) == {name.split("/")[0] for name in study.pictures.names}
+    asked = {name.split("/")[0] for name in study.pictures.names}
+    assert set(kinds.split("|")) == set(PICTURES) == asked | set(OF_FUSION)
+    assert not asked & set(OF_FUSION) or study.fusing
     for name in study.pictures.names:
         assert re.fullmatch(rf"({kinds})/[a-z0-9_]+/{subject}", name), name
 
@@ -189,3 +192,75 @@ def test_a_citation_redraws_nothing():
     for name in study.pictures.names:
         wildcards = wildcards_of(name)
         assert edited.pictures.settings(wildcards) == study.pictures.settings(wildcards)
+
+
+FUSING = ["fuse4seg_small", "average", "maximum", "convnext_unet_small"]
+
+
+@pytest.fixture(scope="module")
+def fusing():
+    """Sarcomas, segmented and fused by a game, and fused by two rules."""
+    chosen = {"models": FUSING, "compare_with": "fuse4seg_small", "only": {}, "transfers": []}
+    return read_with("sts_ibsi", **chosen, folds=[0, 1], overlays=1)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Pairs of pictures, fused by two rules, and another set that is tested besides."""
+    chosen = {"datasets": ["harvard_pet_mri"], "transfers": ["gfp_pc"], "models": ["average", "maximum"], "only": {}}
+    return read_with(**chosen, compare_with="average", folds=[0], conditions=["clean"], overlays=2)
+
+
+def read_with(file=None, **study):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return study_of(file, **study)
+
+
+def test_fused_images_of_all_models_that_fuse_are_in_one_picture_a_case(fusing):
+    for picture in OF_FUSION:
+        folds = set()
+        for wildcards in named(fusing, picture):
+            assert fusing.pictures.cases(wildcards) == [wildcards.subject]
+            [fold] = [fold for fold in (0, 1) if wildcards.subject in fusing.cohorts["sts_ibsi"].test(fold)]
+            run = f"fold-{fold}_seed-{fusing.seeds[0]}"
+            assert fusing.pictures.tests(wildcards) == [f"clean/sts_ibsi/{model}/{run}" for model in FUSING[:3]]
+            folds.add(fold)
+        assert folds == {0, 1}
+
+
+def test_pictures_of_masks_are_of_models_that_have_some(fusing):
+    for picture in ("extremes", "overlays", "uncertainty"):
+        models = {wildcards.subject.split("/")[0] for wildcards in named(fusing, picture)}
+        assert models == {FUSING[0], FUSING[3]}
+    assert {name.split("/")[1] for name in fusing.pictures.uncertainty_maps} == {FUSING[0], FUSING[3]}
+
+
+def test_a_picture_of_fusion_knows_both_sources_and_how_they_are_shown(fusing, pairs):
+    for study, sources in ((fusing, ["t1", "pet"]), (pairs, ["mri", "pet"])):
+        [wildcards, *_] = named(study, "fused")
+        settings = study.pictures.settings(wildcards)
+        inspect.signature(PICTURES["fused"]).bind(None, **settings)
+        assert list(settings["sources"]) == sources
+        assert {block["normalization"]["method"] for block in settings["sources"].values()} == {"display"}
+        assert len(settings["models"]) == len(study.pictures.tests(wildcards))
+
+
+def test_pairs_have_pictures_of_fusion_alone_and_other_sets_too(pairs):
+    kinds = {tuple(name.split("/")[:2]) for name in pairs.pictures.names}
+    assert kinds == {("fused", "harvard_pet_mri"), ("fused", "gfp_pc")}
+    tested = [wildcards for wildcards in named(pairs, "fused") if wildcards.dataset == "gfp_pc"]
+    assert len(tested) == 2
+    assert pairs.pictures.tests(tested[0]) == [
+        f"clean/harvard_pet_mri/{model}/fold-0_seed-{pairs.seeds[0]}" for model in ("average", "maximum")
+    ]
+    assert list(pairs.pictures.settings(tested[0])["sources"]) == ["pc", "gfp"]
+
+
+def test_every_fused_image_that_a_picture_shows_is_one_of_the_study(fusing, pairs):
+    for study in (fusing, pairs):
+        pattern = "{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}"
+        runs = set(study.tests(pattern))
+        runs |= set(study.transfer_tests("clean/{trained_on}/{model}/fold-{fold}_seed-{seed}"))
+        for wildcards in named(study, "fused"):
+            assert set(study.pictures.tests(wildcards)) <= runs

@@ -37,7 +37,7 @@ wildcard_constraints:
     joined=r"[a-z]+",
     figure=r"[a-z_]+",
     table=r"[a-z_]+",
-    picture=r"gallery|conditions|extremes|overlays|uncertainty",
+    picture=r"gallery|conditions|extremes|overlays|uncertainty|fused|edge_profiles",
     subject=r"[A-Za-z0-9_.-]+(/[A-Za-z0-9-]+)?",
 
 

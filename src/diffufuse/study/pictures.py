@@ -1,18 +1,22 @@
 """Which pictures of cases a study asks for, and what each of them shows.
 
-A picture is at `{picture}/{dataset}/{subject}`; its subject is `cases` for a gallery, a condition, a model, or
-`{model}/{case}`.
+A picture is at `{picture}/{dataset}/{subject}`; its subject is `cases` for a gallery, a condition, a model,
+`{model}/{case}`, or a case where all fused images of it are shown.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffufuse.study.cohorts import evenly_chosen
+from diffufuse.study.inputs import ROLES, input_modalities
+from diffufuse.study.transfer import refusal
 
 if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
 CLEAN = "clean"
+PAIRS = "pairs"
+OF_FUSION = ("fused", "edge_profiles")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Pictures:
         """Every picture, as `{picture}/{dataset}/{subject}`."""
         return [
             f"{picture}/{dataset}/{subject}"
-            for dataset in self.study.datasets
+            for dataset in [*self.study.datasets, *self.study.transfers]
             for picture, subjects in self._subjects(dataset).items()
             for subject in subjects
         ]
@@ -43,16 +47,51 @@ class Pictures:
 
     def _subjects(self, dataset: str) -> dict[str, list[str]]:
         asked, catalogue = self.study.config["study"], self.study.config["conditions"]
-        cohort = self.study.cohorts[dataset]
-        drawn = [case for fold in self.study.folds for case in evenly_chosen(cohort.test(fold), asked["overlays"])]
-        predicted = [f"{model}/{case}" for model in self.study.predicting for case in drawn]
+        cohort, block = self.study.cohorts[dataset], self.study.config["datasets"][dataset]
+        own = dataset in self.study.datasets
+        parts = [cohort.test(fold) for fold in self.study.folds] if own else [cohort.names]
+        drawn = [case for part in parts for case in evenly_chosen(part, asked["overlays"])]
+        of_pairs, fused = block["format"] == PAIRS, drawn if self._fusing(dataset) else []
+        segmenting = [model for model in self.study.predicting if model in self.study.segmenting]
+        predicted = [f"{model}/{case}" for model in segmenting for case in drawn]
+        of_fusion = {"fused": fused, "edge_profiles": [] if of_pairs else fused}
+        if of_pairs or not own:
+            return {"fused": fused}
         return {
             "gallery": ["cases"],
             "conditions": [name for name in asked["conditions"] if catalogue[name]],
-            "extremes": self.study.predicting,
+            "extremes": segmenting,
             "overlays": predicted,
             "uncertainty": predicted,
+            **of_fusion,
         }
+
+    def _fusing(self, dataset: str) -> list[str]:
+        """The models whose fused images of a dataset's cases are shown together: of the same two images, under clean.
+
+        On a dataset that none of them was trained on, it is those that are tested there.
+        """
+        blocks = {name: self.study.config["models"][self.study.trained_as(name)] for name in self.study.fusing}
+        shown = [name for name in blocks if CLEAN in self.study.conditions_of(name)]
+        if dataset not in self.study.datasets:
+            only = self.study.config["study"].get("only", {})
+            shown = [name for name in shown if blocks[name]["task"] == "fuse" and name not in only]
+            return shown if self._trained_on(dataset) else []
+        sources = {name: self._sources(name, dataset) for name in shown}
+        return [name for name in shown if sources[name] == sources[shown[0]]]
+
+    def _sources(self, model: str, dataset: str) -> dict[str, Any]:
+        block, config = self.study.config["models"][self.study.trained_as(model)], self.study.config["datasets"]
+        if dataset not in self.study.datasets:
+            block = {**block, "input": {"modalities": list(ROLES), "values": "display"}}
+        return input_modalities(model, block, dataset, config[dataset])
+
+    def _trained_on(self, dataset: str) -> str | None:
+        """The dataset of the study whose fusers are shown on a dataset: itself, else the first that has a pair too."""
+        blocks = self.study.config["datasets"]
+        own = [name for name in self.study.datasets if name == dataset]
+        others = [name for name in self.study.datasets if not refusal(blocks[name], blocks[dataset], task="fuse")]
+        return next(iter(own or others), None)
 
     def cases(self, wildcards: Any) -> list[str]:
         """The cases that a picture shows or chooses from."""
@@ -61,17 +100,26 @@ class Pictures:
             return evenly_chosen(names)
         if wildcards.picture == "conditions":
             return names[:1]
+        if wildcards.picture in OF_FUSION:
+            return [str(wildcards.subject)]
         return self.study.all_cases_tested(wildcards) if wildcards.picture == "extremes" else [_case(wildcards)]
 
     def tests(self, wildcards: Any) -> list[str]:
         """The test runs whose predictions a picture shows, as `{condition}/{trained_on}/{model}/{run}`; first seed."""
         if wildcards.picture in ("gallery", "conditions"):
             return []
+        if wildcards.picture in OF_FUSION:
+            return self._tests_of_fusers(wildcards.dataset, str(wildcards.subject))
         model, dataset = _model(wildcards), wildcards.dataset
         shown = self.conditions(model) if wildcards.picture == "overlays" else [CLEAN]
         extremes = wildcards.picture == "extremes"
         runs = [self._run(fold) for fold in self.study.folds] if extremes else [self._tests(dataset, _case(wildcards))]
         return [f"{condition}/{dataset}/{model}/{run}" for condition in shown for run in runs]
+
+    def _tests_of_fusers(self, dataset: str, case: str) -> list[str]:
+        trained_on = self._trained_on(dataset)
+        run = self._tests(dataset, case) if trained_on == dataset else self._run(self.study.folds[0])
+        return [f"{CLEAN}/{trained_on}/{model}/{run}" for model in self._fusing(dataset)]
 
     def evaluations(self, wildcards: Any) -> list[str]:
         """The test runs by whose Dice a picture ranks cases."""
@@ -88,6 +136,10 @@ class Pictures:
         settings = {"dataset": dataset, "modalities": modalities(wildcards)}
         if picture == "gallery":
             return settings | {"labels": block["labels"]}
+        if picture in OF_FUSION:
+            models = self._fusing(dataset)
+            shown = {"case": str(wildcards.subject), "models": models, "sources": self._sources(models[0], dataset)}
+            return settings | shown | {"regions": block.get("regions", {})}
         catalogue, seed = self.study.config["conditions"], {"study_seed": self.study.seed}
         if picture == "conditions":
             return settings | seed | {"condition": catalogue[wildcards.subject], "name": wildcards.subject}

@@ -12,6 +12,8 @@ from diffufuse.report.figures import (
     dice_by_condition,
     dice_by_noise,
     forest,
+    fusion_and_dice,
+    game,
     latency,
     missing_modalities,
     patients,
@@ -49,4 +51,6 @@ FIGURES = {
     "reliability": TableFigure(reliability.data, reliability.draw),
     "risk_coverage": TableFigure(risk_coverage.data, risk_coverage.draw),
     "latency": TableFigure(latency.data, latency.draw),
+    "fusion_and_dice": TableFigure(fusion_and_dice.data, fusion_and_dice.draw),
+    "game": TableFigure(game.data, game.draw),
 }

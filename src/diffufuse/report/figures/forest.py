@@ -1,4 +1,4 @@
-"""Forest plot: mean paired difference of Dice between every model and one, per condition."""
+"""Forest plot: mean paired difference of Dice, or of fused images' Qabf, between every model and one, per condition."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence
 from diffufuse.report.figures import looks, parts
+from diffufuse.report.nouns import noun_of
 from diffufuse.report.style import INK, MEDIUM
 from diffufuse.report.tables.comparison import compare
 
-NOTHING = "Nothing to compare: the study has one model, or does not measure Dice."
+NOTHING = "Nothing to compare: the study has one model, or measures neither Dice nor Qabf."
+SHOWN = {"dice": "Dice", "qabf": "Qabf"}
 STATISTICS = ["patients", "left_out", "zero", "difference", "low", "high", "hodges_lehmann", "p", "p_holm"]
 LEFT, RIGHT = "\N{LEFTWARDS ARROW}", "\N{RIGHTWARDS ARROW}"
 MARKS = "bar: 95\u00a0% bootstrap interval of the mean; black tick: Hodges-Lehmann estimate"
@@ -26,19 +28,21 @@ COLUMNS_POINTS = (5, 45)
 
 
 def data(evidence: Evidence) -> pd.DataFrame:
-    """The figure's table: the comparisons of Dice from `tables.comparison.compare`.
+    """The figure's table: the comparisons of Dice from `tables.comparison.compare`; without Dice, those of Qabf.
 
     Returns:
         Columns dataset, region, condition, model, against, patients (pairs), left_out, zero, difference (model minus
-        against), low, high, hodges_lehmann, p, p_holm, group, member; by dataset, region and condition. A one-row note
-        if there is nothing to compare.
+        against), low, high, hodges_lehmann, p, p_holm, group, member, and unless it is Dice metric and noun (what
+        counts once); by dataset, region and condition. A one-row note if there is nothing to compare.
     """
-    metrics = [metric for metric in evidence.asked if metric == "dice"]
+    metrics = [metric for metric in SHOWN if metric in evidence.asked][:1]
     comparisons = compare(replace(evidence, asked=metrics))
     if comparisons.empty:
         return cells.sentence(NOTHING)
     comparisons = comparisons.assign(against=evidence.compare_with)
-    return looks.grouped(comparisons[[*looks.PLACE, "condition", "model", "against", *STATISTICS]], evidence)
+    named = [] if metrics == ["dice"] else ["metric", "noun"]
+    comparisons = comparisons.assign(noun=noun_of(evidence, comparisons["dataset"]))
+    return looks.grouped(comparisons[[*looks.PLACE, "condition", *named, "model", "against", *STATISTICS]], evidence)
 
 
 @parts.drawn
@@ -60,7 +64,8 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_xlim(low - MARGIN * (high - low), high + MARGIN * (high - low))
         if not axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axes.tick_params(left=False, labelleft=False)
-    parts.caption(figure, parts.number_of(table["patients"]), MARKS, TEST)
+    noun = table["noun"].iloc[0] if "noun" in table else "patients"
+    parts.caption(figure, parts.number_of(table["patients"], noun), MARKS, TEST)
     return figure
 
 
@@ -77,7 +82,8 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     axes.set_ylim(len(models) - 0.4, -1.4)
     axes.set_title(f"{rows['condition'].iloc[0]}\n{parts.place_of(rows)}")
     against = parts.fold(rows["against"].iloc[0], 26)
-    axes.set_xlabel(f"Difference of Dice\n{LEFT} favors {against}\nfavors the model of the row {RIGHT}")
+    metric = SHOWN[rows["metric"].iloc[0] if "metric" in rows else "dice"]
+    axes.set_xlabel(f"Difference of {metric}\n{LEFT} favors {against}\nfavors the model of the row {RIGHT}")
     parts.quiet_grid(axes, "x")
 
 

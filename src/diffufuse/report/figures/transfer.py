@@ -35,7 +35,9 @@ def data(evidence: Evidence) -> pd.DataFrame:
         & statistics["model"].isin(with_own_masks(evidence))
     )
     dice = statistics[selected]
-    lesions = {name: block.get("lesion", next(iter(block.get("regions", ())), "")) for name, block in evidence.datasets.items()}
+    lesions = {
+        name: block.get("lesion", next(iter(block.get("regions", ())), "")) for name, block in evidence.datasets.items()
+    }
     external = dice["dataset"] != dice["trained_on"]
     refused = _refused(evidence, dice, sorted(set(dice.loc[~external, "dataset"])))
     if not external.any():

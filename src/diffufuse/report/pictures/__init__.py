@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from diffufuse.report.pictures import condition, extremes, gallery, overlay, uncertainty
+from diffufuse.report.pictures import condition, edge_profiles, extremes, fused, gallery, overlay, uncertainty
 
 # (inputs, settings from `study.pictures`) → the picture.
 PICTURES: dict[str, Callable[..., Figure]] = {
@@ -13,4 +13,6 @@ PICTURES: dict[str, Callable[..., Figure]] = {
     "extremes": extremes.picture,
     "overlays": overlay.picture,
     "uncertainty": uncertainty.picture,
+    "fused": fused.picture,
+    "edge_profiles": edge_profiles.picture,
 }

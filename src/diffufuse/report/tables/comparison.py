@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffufuse.metrics.registry import of_masks
+from diffufuse.metrics.registry import IMAGE, of_masks
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
 from diffufuse.report.nouns import noun_of
@@ -36,8 +36,8 @@ def compare(evidence: Evidence) -> pd.DataFrame:
     """Paired differences over patients: every other model minus `compare_with`, on each reported metric of `COMPARED`.
 
     A patient counts once, by the mean over its examinations and the seeds of a model; a pair with an undefined member
-    is left out. Models are compared in-domain. Mask metrics of a model that only scales the probabilities of another
-    are left out.
+    is left out. Models are compared in-domain, and by their fused images on other datasets too. Mask metrics of a model
+    that only scales the probabilities of another are left out.
 
     Returns:
         Columns of `FAMILY`, model, patients (pairs), left_out, zero, difference (mean), low, high (95 % bootstrap
@@ -45,7 +45,7 @@ def compare(evidence: Evidence) -> pd.DataFrame:
         (its reason, or empty) and p_holm, adjusted over the models of one row of `FAMILY`. By metric, then condition,
         then model, in the study's order; IoU under `clean` alone. Empty if there is one model or no such metric.
     """
-    metrics, metrics_table = asked_of(evidence, COMPARED), evidence.in_domain
+    metrics, metrics_table = asked_of(evidence, COMPARED), _comparable(evidence)
     borrowed = [name for name in metrics if of_masks(name)]
     redundant = metrics_table["metric"].isin(borrowed) & ~metrics_table["model"].isin(with_own_masks(evidence))
     redundant |= metrics_table["metric"].isin(ON_CLEAN_ALONE) & (metrics_table["condition"] != CLEAN)
@@ -56,6 +56,11 @@ def compare(evidence: Evidence) -> pd.DataFrame:
         for key, group in values.iloc[order].groupby(FAMILY, sort=False, observed=True)
     ]
     return pd.DataFrame([row for family in families for row in family])
+
+
+def _comparable(evidence: Evidence) -> pd.DataFrame:
+    metrics = evidence.metrics
+    return metrics[(metrics["dataset"] == metrics["trained_on"]) | (metrics["region"] == IMAGE)]
 
 
 def comparison(evidence: Evidence) -> pd.DataFrame:
@@ -74,7 +79,7 @@ def comparison(evidence: Evidence) -> pd.DataFrame:
             "rank-biserial": cells.difference(row["rank_biserial"], "effect"),
             "p": cells.probability(row["p"]),
             "p (Holm)": cells.probability(row["p_holm"]),
-            "note": row["refusal"],
+            "note": row["refusal"].replace("patients", noun),
         }
         for row in comparisons.to_dict("records")
     ]
