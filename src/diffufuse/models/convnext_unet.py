@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 KERNEL = 7
+RARE = -2.0  # logit of a region before training: few pixels belong to one
 
 
 class ConvNeXtUNet(nn.Module):
@@ -59,9 +60,9 @@ class ConvNeXtUNet(nn.Module):
         self.norm = PixelNorm(widths[0])
         fine = widths[0] // stem
         self.enlarge = nn.ConvTranspose2d(widths[0], fine, stem, stem)
-        self.head = nn.Sequential(
-            nn.Conv2d(fine + 2 * modalities, fine, 3, padding=1), nn.GELU(), nn.Conv2d(fine, outputs, 1)
-        )
+        logits = nn.Conv2d(fine, outputs, 1)
+        nn.init.constant_(logits.bias, RARE)  # type: ignore[arg-type]
+        self.head = nn.Sequential(nn.Conv2d(fine + 2 * modalities, fine, 3, padding=1), nn.GELU(), logits)
 
     def forward(
         self, images: Float[Tensor, "batch modality x y 1"], presence: Bool[Tensor, "batch modality x y 1"]
