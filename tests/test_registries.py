@@ -10,7 +10,7 @@ import yaml
 from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
 from diffufuse.fetch.sources import SOURCES
 from diffufuse.ingest.formats import FORMATS
-from diffufuse.metrics.catalogue import METRICS
+from diffufuse.metrics.registry import ALL_METRICS
 from diffufuse.models import MODELS
 from diffufuse.report.figures import FIGURES
 from diffufuse.report.tables import TABLES
@@ -38,7 +38,7 @@ def study_of(name):
 def test_every_study_makes_sense(name):
     study = study_of(name)
     check_study(CATALOG | {"study": study}, CONFIG / "cohorts", code=Code(ROOT / "src", ROOT / "workflow" / "scripts"))
-    assert set(study["metrics"]) <= set(METRICS)
+    assert set(study["metrics"]) <= set(ALL_METRICS)
     assert set(study["figures"]) <= set(FIGURES)
     assert set(study["tables"]) <= set(TABLES)
     assert name in ("config.yaml", f"{study['name']}.yaml")
@@ -84,8 +84,8 @@ def test_regions_join_labels_that_exist_and_references_are_modalities():
 
 
 def test_every_metric_and_architecture_names_its_source():
-    assert all(metric.source for metric in METRICS.values())
-    assert all(name == metric.name for name, metric in METRICS.items())
+    assert all(metric.source for metric in ALL_METRICS.values())
+    assert all(name == metric.name for name, metric in ALL_METRICS.items())
     for model in MODELS.values():
         assert re.search("arXiv|doi", inspect.getmodule(model).__doc__ or ""), model
 

@@ -300,7 +300,7 @@ def test_a_stage_reads_its_own_keys_of_a_dataset_and_no_others(question, name):
     before = configuration()
 
     def answer(config):
-        return getattr(Study(config, {}, code=None).parameters, question)(job(dataset=name))
+        return getattr(Study(config, {}, code=None).parameters, question)(job(dataset=name, model="unet2d_tiny"))
 
     def edited(key, modality=None):
         config = configuration()
@@ -353,8 +353,8 @@ def test_a_case_of_another_dataset_is_shown_in_the_trained_dataset_s_voxels_and_
 
 def test_all_regions_are_tested_at_home_and_the_lesion_elsewhere():
     study = small()
-    assert study.parameters.regions_tested(job(dataset="brains", trained_on="brains")) == {"tc": [1], "wt": [1, 2]}
-    assert study.parameters.regions_tested(job(dataset="brains")) == {"tc": [1], "wt": [1, 2]}
+    assert study.parameters.regions_tested(job(dataset="brains", trained_on="brains", model="net")) == {"tc": [1], "wt": [1, 2]}
+    assert study.parameters.regions_tested(job(dataset="brains", model="net")) == {"tc": [1], "wt": [1, 2]}
     assert study.parameters.regions_tested(transferred()) == {"wt": [1, 2]}
 
 
@@ -466,7 +466,7 @@ def test_a_study_stays_as_it_was_read_whatever_becomes_of_the_configuration():
     config["study"]["models"].append("nonsense")
     config["datasets"]["phantom"]["regions"]["mass"].append(7)
     assert "nonsense" not in study.models
-    assert study.parameters.regions_tested(job(dataset="phantom")) == {"mass": [1]}
+    assert study.parameters.regions_tested(job(dataset="phantom", model="unet2d_tiny")) == {"mass": [1]}
 
 
 @pytest.mark.parametrize(
