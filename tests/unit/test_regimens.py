@@ -72,20 +72,20 @@ RARE = ("A", "B", "D")  # in two patients of five
 MEASURED = {"throughput", "waiting", "memory"}
 
 
-def case_of(folder, name):
+def case_of(folder, name, shape=SHAPE):
     """A tumor with a hot core, of which structure and uptake have different edges; some have a rare second region."""
     draw = np.random.default_rng(ord(name))
-    place = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
+    place = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
     distance = np.linalg.norm((place - [10 + ord(name) % 8, 14, 2]) * [1, 1, 2], axis=-1)
     images = {
-        "t1": (3 + 3 * (place[..., 1] > 14) + 0.3 * draw.random(SHAPE)).astype(np.float32),
-        "pet": (9 * (distance < 6) + 0.3 * draw.random(SHAPE)).astype(np.float32),
-        "unread": draw.random(SHAPE).astype(np.float32),
+        "t1": (3 + 3 * (place[..., 1] > 14) + 0.3 * draw.random(shape)).astype(np.float32),
+        "pet": (9 * (distance < 6) + 0.3 * draw.random(shape)).astype(np.float32),
+        "unread": draw.random(shape).astype(np.float32),
     }
     labels = (distance < 6).astype(np.uint8)
     if name in RARE:
         labels[distance < 3] = 2
-    whole = np.ones(SHAPE, bool)
+    whole = np.ones(shape, bool)
     path = folder / f"{name}.b2nd"
     digest = write_slices(path, images=images, presence=dict.fromkeys(images, whole), body=whole, labels=labels)
     statistics = {modality: {"mean": 1.0, "sd": 1.0} for modality in images}
@@ -524,6 +524,16 @@ def test_a_fuser_is_shown_patches_of_the_body_of_any_size(cases):
         assert batch.presence.any(dim=(0, 2, 3, 4)).all()
         assert not batch.images[~batch.presence].any()
         assert 0 <= batch.images.min() < batch.images.max() <= 1
+
+
+def test_a_fuser_learns_from_pairs_of_one_slice(cases, tmp_path):
+    pairs = {name: case_of(tmp_path, name, shape=(24, 20, 1)) for name in "ABCV"}
+    plan = plan_with(FUSER, trained=("A", "B", "C"), regimen="label_free", patch=[32, 32, 1], steps=2)
+    batch = regimen_of(plan, pairs).trial()
+    assert batch.presence.sum(dim=(2, 3, 4)).eq(24 * 20).all()
+    assert {"validation_psnr", "validation_ssim", "validation_qabf"} < set(
+        run_of(plan, pairs, tmp_path).history["quantity"]
+    )
 
 
 def test_augmented_gray_levels_stay_gray_levels_and_black_stays_black(cases):
