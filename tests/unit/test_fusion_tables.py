@@ -1,5 +1,6 @@
 """The tables of fusion: of images, of masks of fused images, and of the parts of the game."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -148,7 +149,7 @@ def test_a_mean_over_regions_needs_all_of_them(patients):
 
 def test_variants_are_named_by_their_settings_and_not_by_their_names(patients):
     renamed = {name: f"m{number}" for number, name in enumerate(BLOCKS)}
-    blocks = {renamed[name]: block for name, block in BLOCKS.items()}
+    blocks = {renamed[name]: copy.deepcopy(block) for name, block in BLOCKS.items()}
     for block in blocks.values():
         if "fuser" in block["input"]:
             block["input"] = {"fuser": renamed[block["input"]["fuser"]]}
