@@ -205,7 +205,12 @@ def near(array: np.ndarray):
 
 FAULTS = [
     Fault("picture: two thirds of the file", content(lambda c: c[: len(c) * 2 // 3]), read, "whole PNG, JPEG or BMP"),
-    Fault("picture: one flipped byte", content(flip_a_byte_of_the_values), read, "whole PNG, JPEG or BMP"),
+    Fault(
+        "picture: one flipped byte",
+        content(flip_a_byte_of_the_values, compress_level=0),
+        read,
+        "whole PNG, JPEG or BMP",
+    ),
     Fault("picture: a web page with the right name", content(lambda c: b"<html>gone</html>"), read, "whole PNG, JPEG"),
     Fault("picture: an empty file", content(lambda c: b""), read, "whole PNG, JPEG or BMP"),
     Fault("picture: a TIFF with the right name", saved(GRAY, format="TIFF"), read, "whole PNG, JPEG or BMP"),

@@ -1,15 +1,20 @@
 """Sets of picture pairs: made up and published, prepared by the way of a study."""
 
+import copy
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from scipy.ndimage import sobel
+from study_jobs import job
 
 from diffufuse.errors import BadInput
 from diffufuse.fetch.dataset import fetch_dataset
+from diffufuse.fetch.manifest import contents_of, write_manifest
 from diffufuse.ingest.formats import pairs
 from diffufuse.phantom.pairs import BACKGROUND_HEAT, HOT_HEAT, SIDE, write_phantom_pairs
 from diffufuse.pixels.color import recombined
@@ -18,7 +23,8 @@ from diffufuse.pixels.orientation import as_picture
 from diffufuse.prepare.near_duplicates import SAME_BOTH, repeated, thumbnail
 from diffufuse.prepare.pairs import prepare_pairs
 from diffufuse.store.case import read_all_prepared
-from diffufuse.study.cohorts import read_cohort
+from diffufuse.study.cohorts import Case, Cohort, read_cohort
+from diffufuse.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = yaml.safe_load((ROOT / "config/datasets.yaml").read_text())["datasets"]
@@ -169,3 +175,47 @@ def test_neighboring_slices_of_one_brain_are_not_taken_for_one(shared_data):
     alike = np.minimum(np.stack(structures) @ np.stack(structures).T, np.stack(functions) @ np.stack(functions).T)
     assert 0.98 < np.sort(alike[~np.eye(len(alike), dtype=bool)])[-1] < SAME_BOTH
     assert list(repeated(structures, functions)) == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("again", ["as it is", "as JPEG"])
+def test_a_published_training_slice_in_the_test_part_is_refused(shared_data, tmp_path, again):
+    """By the path of a study: `pet-25016`, with which models are trained, is in test as `pet-99001`."""
+    published = shared_data / "harvard/PET-MRI"
+    block = copy.deepcopy(BLOCKS["harvard_pet_mri"])
+    for kind, modality in (("MRI", "mri"), ("PET", "pet")):
+        for place, names in (("train", ["25016", "25017", "41084", "41085"]), ("test", ["25015", "41083"])):
+            (tmp_path / "raw" / place / kind).mkdir(parents=True)
+            for name in names:
+                shutil.copy(published / place / kind / f"{name}.png", tmp_path / "raw" / place / kind)
+        block["modalities"][modality]["file"].append(f"test/{kind}/{{case}}.jpg")
+    manifest = tmp_path / "raw.manifest.tsv"
+    parts = {f"pet-{name}": (None, None) for name in ("25016", "25017", "41084", "41085")}
+    parts |= {f"pet-{name}": (0, None) for name in ("25015", "41083")}
+    where = {"folder": tmp_path / "pairs", "record": tmp_path / "pairs.json"}
+    write_manifest(manifest, contents_of(tmp_path / "raw"), address="copy")
+    prepare_pairs(manifest, block=block, parts=parts, **where)
+    assert set(read_all_prepared([tmp_path / "pairs.json"])) == set(parts)
+    for kind in ("MRI", "PET"):
+        ending = "png" if again == "as it is" else "jpg"
+        with Image.open(published / "train" / kind / "25016.png") as picture:
+            picture.save(tmp_path / "raw/test" / kind / f"99001.{ending}")
+    write_manifest(manifest, contents_of(tmp_path / "raw"), address="copy")
+    with pytest.raises(BadInput, match="pet-25016 and pet-99001 are the same"):
+        prepare_pairs(manifest, block=block, parts={**parts, "pet-99001": (0, None)}, **where)
+
+
+def test_a_study_prepares_a_set_in_one_job_and_tells_it_what_takes_part():
+    sheet = Cohort(
+        (Case("A-1", "A-1", 0, None, ""), Case("A-2", "A-2", None, 0, "")), (Case("A-3", "A-3", 0, None, "", "no"),)
+    )
+    config = {"seed": 1, "study": {"datasets": ["gfp_pc"]}, "datasets": BLOCKS}
+    study = Study(config, {"phantom": sheet, "gfp_pc": sheet, "harvard_ct_mri": sheet}, code=None)
+    assert study.pair_sets == ["gfp_pc", "harvard_ct_mri"]
+    assert study.cases == [("phantom", "A-1"), ("phantom", "A-2")]
+    assert study.parameters.parts(job(dataset="gfp_pc")) == {"A-1": [0, None], "A-2": [None, 0]}
+    with pytest.raises(BadInput, match="phantom: expected a dataset of format pairs"):
+        study.parameters.parts(job(dataset="phantom"))
+    assert set(study.parameters.reading(job(dataset="gfp_pc"))) == {"modalities", "format", "pair"}
+    assert study.parameters.reading(job(dataset="harvard_ct_mri"))["prefix"] == "ct"
+    assert "pair" not in study.parameters.reading(job(dataset="phantom"))
