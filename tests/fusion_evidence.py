@@ -49,7 +49,7 @@ FUSION_MODELS: dict[str, tuple[dict[str, Any], float | None, float | None]] = {
     "fuse4seg_small_k1": (_game(inner_steps=1), 0.78, 0.69),
     "fuse4seg_small_no_gradient": (_game(gradient=0.0), 0.77, 0.60),
     "fuse4seg_small_task_alone": (_game(gradient=0.0, decomposition=0.0), 0.76, 0.50),
-    "fuse4seg_small_min_max": (_game() | {"settings": {"head": "min_max"}}, 0.75, 0.40),
+    "fuse4seg_small_min_max": (_game() | {"settings": {"head": "minmax"}}, 0.75, 0.40),
     "fuse4seg_small_joint": (_game("joint"), 0.79, 0.66),
 }
 BLOCKS = {name: block for name, (block, _, _) in FUSION_MODELS.items()}

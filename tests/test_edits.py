@@ -214,7 +214,7 @@ EDITS = {
     "a regimen": Edit("train/regimens/supervised.py", TRAIN),
     "losses": Edit("train/losses.py", TRAIN),
     "a column of the curves": Edit(
-        "train/history.py", TRAIN | {"track run"}, r'\("unit"', '("time", pa.int32()), ("unit"'
+        "train/history.py", TRAIN | JOIN | {"track run"}, r'\("unit"', '("time", pa.int32()), ("unit"'
     ),
     # Prediction and what is measured of it.
     "inference": Edit("predict/inference.py", TRAIN | PREDICT),

@@ -1,22 +1,27 @@
 """The tables of fusion: of images, of masks of fused images, and of the parts of the game."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 from evidence import an_evidence
 from fusion_evidence import BLOCKS, FUSION_MODELS, a_study_of_fused_patients, a_study_of_pairs
 
+from diffufuse.models.fuse4seg.head import Head
 from diffufuse.report.figures import FIGURES
 from diffufuse.report.invariants import require_sound
 from diffufuse.report.page import results_page
 from diffufuse.report.patients import headline, patient_values
 from diffufuse.report.reported import IMPOSSIBLE, beside, least_iou, read_reported
-from diffufuse.report.roles import DIRECT, DISJOINT, FUSER, GAME, JOINT, role_of
+from diffufuse.report.roles import DIRECT, DISJOINT, FUSER, GAME, JOINT, MIN_MAX, WEIGHTS, role_of
 from diffufuse.report.statistics import signed_rank_p
 from diffufuse.report.tables import TABLES
 from diffufuse.report.tables.comparison import compare
+from diffufuse.train.fusion_objectives import FusionWeights
+from diffufuse.train.regimens import REGIMENS
 
 REPORTED = read_reported(Path(__file__).parents[2] / "config" / "reported.tsv")
 OF_FUSION = ("fusion", "fusion_segmentation", "fusion_ablation")
@@ -65,6 +70,12 @@ def test_a_model_s_role_is_read_from_its_block():
         "gradient": 0.0,
         "anchor": 0.1,
     }
+
+
+def test_the_settings_that_are_read_are_those_of_the_library():
+    assert MIN_MAX in get_args(Head)
+    assert FusionWeights() == FusionWeights(**WEIGHTS)
+    assert {"bilevel", "joint", "label_free"} <= set(REGIMENS)
 
 
 def test_a_model_with_the_weights_of_another_has_its_role():
@@ -138,7 +149,7 @@ def test_a_mean_over_regions_needs_all_of_them(patients):
 
 def test_variants_are_named_by_their_settings_and_not_by_their_names(patients):
     renamed = {name: f"m{number}" for number, name in enumerate(BLOCKS)}
-    blocks = {renamed[name]: block for name, block in BLOCKS.items()}
+    blocks = {renamed[name]: copy.deepcopy(block) for name, block in BLOCKS.items()}
     for block in blocks.values():
         if "fuser" in block["input"]:
             block["input"] = {"fuser": renamed[block["input"]["fuser"]]}

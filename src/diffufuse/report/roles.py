@@ -11,7 +11,7 @@ DISJOINT, DIRECT, GAME, JOINT, FUSER = "disjoint pipeline", "direct", "game", "j
 LEARNED_WITH_MASKS = dict(zip(GAMES, (GAME, JOINT), strict=True))
 WEIGHTS = {"decomposition": 0.2, "gradient": 1.0, "anchor": 0.1}
 INNER_STEPS = 3
-MIN_MAX = "min_max"
+MIN_MAX = "minmax"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def role_of(models: Mapping[str, Mapping[str, Any]], name: str) -> Role:
         tuple(reads.get("modalities", ())),
         WEIGHTS | dict(training.get("fusion_loss", {})) if learns else {},
         int(training.get("game", {}).get("inner_steps", INNER_STEPS)) if kind == GAME else 0,
-        MIN_MAX in block.get("settings", {}).values(),
+        block.get("settings", {}).get("head") == MIN_MAX,
     )
 
 
