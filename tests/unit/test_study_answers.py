@@ -353,8 +353,9 @@ def test_a_case_of_another_dataset_is_shown_in_the_trained_dataset_s_voxels_and_
 
 def test_all_regions_are_tested_at_home_and_the_lesion_elsewhere():
     study = small()
-    assert study.parameters.regions_tested(job(dataset="brains", trained_on="brains", model="net")) == {"tc": [1], "wt": [1, 2]}
-    assert study.parameters.regions_tested(job(dataset="brains", model="net")) == {"tc": [1], "wt": [1, 2]}
+    regions = {"tc": [1], "wt": [1, 2]}
+    assert study.parameters.regions_tested(job(dataset="brains", trained_on="brains", model="net")) == regions
+    assert study.parameters.regions_tested(job(dataset="brains", model="net")) == regions
     assert study.parameters.regions_tested(transferred()) == {"wt": [1, 2]}
 
 
