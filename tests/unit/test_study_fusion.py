@@ -2,6 +2,7 @@
 
 import copy
 import re
+from dataclasses import replace
 
 import pytest
 from study_jobs import job
@@ -153,6 +154,17 @@ def test_a_segmenter_of_fused_images_reads_what_the_fuser_of_its_own_fold_and_se
     tested = job(dataset="legs", trained_on="legs", part="test", condition="no-pet", model="mean_follower", **RUN)
     assert prepared.read_in_part(tested) == ["results/predict/legs/test/no-pet/legs/mean/fold-0_seed-3"]
     assert prepared.in_part(tested) == ["results/prepare/legs/L-0/L-0.json"]
+
+
+def test_a_fold_that_validates_on_no_case_asks_for_no_fused_image_of_one():
+    """Such a folder would be empty, and is taken for a damaged one."""
+    asked, fold = study("mean_follower"), {"fold": "1", "seed": "3"}
+    cohort = Cohort(tuple(replace(case, validates=None) for case in asked.cohorts["legs"].cases))
+    prepared = replace(asked, cohorts={"legs": cohort}).prepared
+    learned = prepared.learned_from(job(dataset="legs", model="mean_follower", **fold))
+    assert learned == ["results/predict/legs/training/clean/legs/mean/fold-1_seed-3"]
+    validated = job(dataset="legs", trained_on="legs", part="validation", condition="clean", model="mean_follower")
+    assert prepared.read_in_part(job(**dict(validated.items()), **fold)) == []
 
 
 def test_no_fused_image_that_is_learned_from_is_of_a_case_that_the_fuser_or_the_segmenter_is_tested_on():
