@@ -67,7 +67,7 @@ def test_there_is_one_gallery_a_dataset_and_a_picture_of_every_condition_that_ch
 def test_only_models_that_predict_by_themselves_have_pictures(study):
     for picture in ("extremes", "overlays", "uncertainty"):
         models = {wildcards.subject.split("/")[0] for wildcards in named(study, picture)}
-        assert models == set(study.predicting)
+        assert models == set(study.predicting) & set(study.segmenting)
         assert not models & set(study.scaling)
 
 
@@ -76,7 +76,7 @@ def test_as_many_cases_of_every_fold_are_drawn_as_are_asked_for(study):
     [dataset] = study.datasets
     for picture in ("overlays", "uncertainty"):
         drawn = [wildcards.subject.split("/")[1] for wildcards in named(study, picture)]
-        per_model = len(drawn) / len(study.predicting)
+        per_model = len(drawn) / len(set(study.predicting) & set(study.segmenting))
         assert per_model == sum(min(asked, len(study.cohorts[dataset].test(fold))) for fold in study.folds)
         assert set(drawn) <= set(study.all_cases_tested(job(dataset=dataset)))
 
@@ -200,7 +200,8 @@ FUSING = ["fuse4seg_small", "average", "maximum", "convnext_unet_small"]
 @pytest.fixture(scope="module")
 def fusing():
     """Sarcomas, segmented and fused by a game, and fused by two rules."""
-    chosen = {"models": FUSING, "compare_with": "fuse4seg_small", "only": {}, "transfers": []}
+    chosen = {"models": FUSING, "compare_with": "fuse4seg_small", "conditions": ["clean", "no-pet"], "only": {}}
+    chosen |= {"transfers": [], "overlay_conditions": ["clean"]}
     return read_with("sts_ibsi", **chosen, folds=[0, 1], overlays=1)
 
 

@@ -139,11 +139,6 @@ class Parameters:
         trained_on, tested = datasets[wildcards.trained_on], datasets[wildcards.dataset]
         names = input_names(wildcards.model, block, wildcards.trained_on, trained_on)
         roles = {name: role for role, name in trained_on["pair"].items()}
-        if not set(names) <= set(roles):
-            raise BadInput(
-                f"{wildcards.model}: expected to fuse {' and '.join(roles)}, the pair of {wildcards.trained_on}, to be "
-                f"tested on {wildcards.dataset}, got {' and '.join(names)}; leave it out of a study with transfers."
-            )
         asked = {"modalities": [roles[name] for name in names], "values": "display"}
         return input_modalities(wildcards.model, {**block, "input": asked}, wildcards.dataset, tested)
 

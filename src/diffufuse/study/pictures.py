@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffufuse.study.cohorts import evenly_chosen
 from diffufuse.study.inputs import ROLES, input_modalities
+from diffufuse.study.testable import refusal_elsewhere
 from diffufuse.study.transfer import refusal
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class Pictures:
         shown = [name for name in blocks if CLEAN in self.study.conditions_of(name)]
         if dataset not in self.study.datasets:
             only = self.study.config["study"].get("only", {})
-            shown = [name for name in shown if blocks[name]["task"] == "fuse" and name not in only]
-            return shown if self._trained_on(dataset) else []
+            trained_on, config = self._trained_on(dataset), self.study.config
+            fusers = [name for name in shown if blocks[name]["task"] == "fuse" and name not in only]
+            return [name for name in fusers if trained_on and not refusal_elsewhere(name, trained_on, dataset, config)]
         sources = {name: self._sources(name, dataset) for name in shown}
         return [name for name in shown if sources[name] == sources[shown[0]]]
 

@@ -13,7 +13,7 @@ from diffufuse.study.members import members_of
 from diffufuse.study.parameters import Parameters
 from diffufuse.study.pictures import Pictures
 from diffufuse.study.prepared import Prepared
-from diffufuse.study.transfer import refusal
+from diffufuse.study.testable import refusal_elsewhere, trained_as
 
 CLEAN = "clean"
 MADE = "phantom"
@@ -110,8 +110,7 @@ class Study:
 
     def trained_as(self, model: str) -> str:
         """The model whose weights a model uses, or itself."""
-        source = self.predicted_as(model)
-        return str(self.config["models"][source].get("weights_of", source))
+        return trained_as(model, self.config["models"])
 
     def conditions_of(self, model: str) -> list[str]:
         """The conditions that a model is tested under: all, unless the study's `only` names some."""
@@ -178,8 +177,7 @@ class Study:
 
     def _require_transferable(self, wildcards: Any, trained_on: str, part: str) -> None:
         dataset, condition = wildcards.dataset, wildcards.get("condition", CLEAN)
-        task = self.task_of(wildcards.model) if "model" in dict(wildcards.items()) else "segment"
-        reason = refusal(self.config["datasets"][trained_on], self.config["datasets"][dataset], task=task)
+        reason = refusal_elsewhere(wildcards.model, trained_on, dataset, self.config)
         if part != "test":
             reason = f"All of its cases are test cases; ask for the part test, not {part}."
         if "after" in self.config["conditions"][condition]:
@@ -234,13 +232,12 @@ class Study:
         Args:
             pattern: with {dataset}, {trained_on}, {model}, {fold} and {seed}.
         """
-        blocks = self.config["datasets"]
         return [
             pattern.format(dataset=tested, trained_on=trained_on, model=model, fold=fold, seed=seed)
             for trained_on in self.datasets
             for tested in self.transfers
             for model in self.models
-            if refusal(blocks[trained_on], blocks[tested], task=self.task_of(model)) is None
+            if refusal_elsewhere(model, trained_on, tested, self.config) is None
             if model not in self._asked.get("only", {})
             for fold in self.folds
             for seed in self.seeds
