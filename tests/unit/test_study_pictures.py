@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from study_jobs import ROOT, RULES, job, study_of
 
+from diffufuse.errors import BadInput
 from diffufuse.report.pictures import PICTURES
 from diffufuse.study.pictures import OF_FUSION
 
@@ -265,3 +266,29 @@ def test_every_fused_image_that_a_picture_shows_is_one_of_the_study(fusing, pair
         runs |= set(study.transfer_tests("clean/{trained_on}/{model}/fold-{fold}_seed-{seed}"))
         for wildcards in named(study, "fused"):
             assert set(study.pictures.tests(wildcards)) <= runs
+
+
+@pytest.mark.parametrize("picture", ["extremes", "overlays", "uncertainty"])
+def test_a_picture_of_masks_is_refused_for_a_model_that_has_none(fusing, picture):
+    subject = "average" if picture == "extremes" else "average/STS-001"
+    with pytest.raises(BadInput, match="average: expected a model that predicts masks; a fuser has neither"):
+        fusing.pictures.tests(job(picture=picture, dataset="sts_ibsi", subject=subject))
+
+
+def test_a_map_and_a_calibration_are_refused_for_a_model_that_has_no_probabilities(fusing):
+    run = {"dataset": "sts_ibsi", "model": "average", "fold": "0", "seed": "0"}
+    with pytest.raises(BadInput, match="neither masks nor probabilities"):
+        fusing.pictures.test_of_case(job(**run, case="STS-001"))
+    with pytest.raises(BadInput, match="neither masks nor probabilities"):
+        fusing.scaled_run(job(**run))
+    assert fusing.scaled_run(job(**run | {"model": "fuse4seg_small"})) == "fuse4seg_small/fold-0_seed-0"
+
+
+def test_a_picture_of_what_is_not_there_is_refused(fusing):
+    with pytest.raises(BadInput, match="STS-999: expected a case of sts_ibsi that a fold tests"):
+        fusing.pictures.tests(job(picture="overlays", dataset="sts_ibsi", subject="fuse4seg_small/STS-999"))
+    with pytest.raises(BadInput, match="STS-999: expected a case of sts_ibsi that a fold tests"):
+        fusing.pictures.tests(job(picture="fused", dataset="sts_ibsi", subject="STS-999"))
+    alone = read_with("fusion_sts", models=["convnext_unet_small"], compare_with="convnext_unet_small")
+    with pytest.raises(BadInput, match="STS-001: expected a study that fuses images of sts_ibsi"):
+        alone.pictures.tests(job(picture="fused", dataset="sts_ibsi", subject="STS-001"))

@@ -7,6 +7,7 @@ A picture is at `{picture}/{dataset}/{subject}`; its subject is `cases` for a ga
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffufuse.errors import BadInput
 from diffufuse.study.cohorts import evenly_chosen
 from diffufuse.study.inputs import ROLES, input_modalities
 from diffufuse.study.testable import refusal_elsewhere
@@ -107,28 +108,41 @@ class Pictures:
         return self.study.all_cases_tested(wildcards) if wildcards.picture == "extremes" else [_case(wildcards)]
 
     def tests(self, wildcards: Any) -> list[str]:
-        """The test runs whose predictions a picture shows, as `{condition}/{trained_on}/{model}/{run}`; first seed."""
+        """The test runs whose predictions a picture shows, as `{condition}/{trained_on}/{model}/{run}`; first seed.
+
+        Raises:
+            BadInput: a picture of masks is asked of a model that predicts none, one of fused images in a study that
+                fuses none, or one of a case that no fold tests.
+        """
         if wildcards.picture in ("gallery", "conditions"):
             return []
         if wildcards.picture in OF_FUSION:
             return self._tests_of_fusers(wildcards.dataset, str(wildcards.subject))
         model, dataset = _model(wildcards), wildcards.dataset
+        self.study.require_segmenting(model)
         shown = self.conditions(model) if wildcards.picture == "overlays" else [CLEAN]
         extremes = wildcards.picture == "extremes"
         runs = [self._run(fold) for fold in self.study.folds] if extremes else [self._tests(dataset, _case(wildcards))]
         return [f"{condition}/{dataset}/{model}/{run}" for condition in shown for run in runs]
 
     def _tests_of_fusers(self, dataset: str, case: str) -> list[str]:
-        trained_on = self._trained_on(dataset)
+        trained_on, models = self._trained_on(dataset), self._fusing(dataset)
+        if not models:
+            raise BadInput(f"{case}: expected a study that fuses images of {dataset}, but none of its models does.")
         run = self._tests(dataset, case) if trained_on == dataset else self._run(self.study.folds[0])
-        return [f"{CLEAN}/{trained_on}/{model}/{run}" for model in self._fusing(dataset)]
+        return [f"{CLEAN}/{trained_on}/{model}/{run}" for model in models]
 
     def evaluations(self, wildcards: Any) -> list[str]:
         """The test runs by whose Dice a picture ranks cases."""
         return self.tests(wildcards) if wildcards.picture == "extremes" else []
 
     def test_of_case(self, wildcards: Any) -> str:
-        """The run that tests a case."""
+        """The run that tests a case.
+
+        Raises:
+            BadInput: the model predicts no regions, or the case is tested in no fold.
+        """
+        self.study.require_segmenting(wildcards.model)
         return self._tests(wildcards.dataset, wildcards.case)
 
     def settings(self, wildcards: Any) -> dict[str, Any]:
@@ -157,7 +171,10 @@ class Pictures:
         return [name for name in self.study.conditions_of(model) if name in drawn]
 
     def _tests(self, dataset: str, name: str) -> str:
-        return self._run(next(case.fold for case in self.study.cohorts[dataset].cases if case.name == name))
+        folds = [case.fold for case in self.study.cohorts[dataset].cases if case.name == name]
+        if folds in ([], [None]):
+            raise BadInput(f"{name}: expected a case of {dataset} that a fold tests; see config/cohorts/{dataset}.tsv.")
+        return self._run(folds[0])
 
     def _run(self, fold: int | None) -> str:
         return f"fold-{fold}_seed-{self.study.seeds[0]}"

@@ -70,6 +70,17 @@ class Study:
         """Its models that make a fused image, alone or on their way to regions."""
         return [name for name in self.predicting if fuses(self.config["models"][self.trained_as(name)])]
 
+    def require_segmenting(self, model: str) -> None:
+        """Check that a model predicts regions.
+
+        Raises:
+            BadInput: it makes an image alone.
+        """
+        if self.task_of(model) != "segment":
+            raise BadInput(
+                f"{model}: expected a model that predicts masks; a fuser has neither masks nor probabilities."
+            )
+
     def task_of(self, model: str) -> str:
         """What a model predicts: `segment` for regions, `fuse` for an image."""
         return str(self.config["models"][model]["task"])
@@ -155,8 +166,7 @@ class Study:
 
     def cases_learned_from(self, wildcards: Any) -> list[str]:
         """A fold's training and validation cases."""
-        cohort, fold = self.cohorts[wildcards.dataset], int(wildcards.fold)
-        return cohort.training(fold) + cohort.validation(fold)
+        return self.cases_trained_on(wildcards) + self.cohorts[wildcards.dataset].validation(int(wildcards.fold))
 
     def cases_in(self, wildcards: Any) -> list[str]:
         """The cases of a fold's `part`: test, validation or training; without one, those of validation.
@@ -255,7 +265,12 @@ class Study:
         return [f"{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"] if segments else []
 
     def scaled_run(self, wildcards: Any) -> str:
-        """The model and run whose predictions a model scales."""
+        """The model and run whose predictions a model scales, or itself.
+
+        Raises:
+            BadInput: the model predicts no regions.
+        """
+        self.require_segmenting(wildcards.model)
         return f"{self.predicted_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
 
     def code_of(self, script: str) -> Callable[[Any], str]:
