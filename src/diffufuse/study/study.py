@@ -41,8 +41,7 @@ class Study:
 
     @property
     def _asked(self) -> Mapping[str, Any]:
-        asked: Mapping[str, Any] = self.config["study"]
-        return asked
+        return dict(self.config["study"])
 
     @property
     def seed(self) -> int:
@@ -71,11 +70,7 @@ class Study:
         return [name for name in self.predicting if fuses(self.config["models"][self.trained_as(name)])]
 
     def require_segmenting(self, model: str) -> None:
-        """Check that a model predicts regions.
-
-        Raises:
-            BadInput: it makes an image alone.
-        """
+        """Check that a model predicts regions; raises BadInput for one that makes an image alone."""
         if self.task_of(model) != "segment":
             raise BadInput(
                 f"{model}: expected a model that predicts masks; a fuser has neither masks nor probabilities."
@@ -256,8 +251,7 @@ class Study:
     def trained_run(self, wildcards: Any) -> str:
         """The folder, below `results/train/`, of the run whose weights a model predicts with."""
         trained_on = wildcards.get("trained_on", wildcards.dataset)
-        model = self.trained_as(wildcards.model)
-        return f"{trained_on}/{model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+        return f"{trained_on}/{self.trained_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
 
     def calibrated_run(self, wildcards: Any) -> list[str]:
         """The run whose calibration a model's evaluation reads; none for a fuser, which has no probabilities."""
