@@ -32,6 +32,7 @@ ATLAS = {
     "modalities": {name: {"kind": "picture", "display": {"black": 0, "white": 1}} for name in ("mri", "spect")},
     "pair": {"structure": "mri", "function": "spect"},
 }
+WITH_CT = {name: {"display": DISPLAY, **block} for name, block in LEGS["modalities"].items()}
 HEADS = {
     "format": "nifti",
     "modalities": {name: LEGS["modalities"]["t1"] for name in ("t1", "flair")},
@@ -284,6 +285,17 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, changes, told, monke
     check_task("two", MODELS, code=None)
     with pytest.raises(BadInput, match=re.escape(told)):
         check_task(model, models, code=None)
+
+
+@pytest.mark.parametrize("asked", [["function", "structure"], ["pet", "t1"], ["function", "t1"]])
+def test_a_fuser_that_takes_the_function_for_the_structure_is_refused(asked):
+    """A pair would get the colors of its structure, and the channels of a leader would be exchanged elsewhere."""
+    config = {"datasets": {"legs": LEGS}, "models": copy.deepcopy(MODELS)}
+    config["models"]["mean"]["input"] = {"modalities": asked, "values": "display"}
+    config["models"]["two"]["input"] = {"modalities": asked, "values": "display"}
+    check_reading(["two", "pet_and_ct"], ["legs"], config | {"datasets": {"legs": {**LEGS, "modalities": WITH_CT}}})
+    with pytest.raises(BadInput, match="expected the structure, t1 in legs, before the function, pet, whose color"):
+        check_reading(["mean"], ["legs"], config)
 
 
 def test_a_condition_that_leaves_a_model_nothing_is_refused_unless_the_model_is_not_tested_under_it(monkeypatch):
