@@ -36,7 +36,7 @@ def case(tmp_path):
 
 
 def values_of(folder, tmp_path, **settings):
-    return evaluate_fused(folder, [tmp_path / "A.json"], sources=SOURCES, names=NAMES, **settings)
+    return evaluate_fused(folder, [tmp_path / "A.json"], fused_cases=["A"], sources=SOURCES, names=NAMES, **settings)
 
 
 def test_every_metric_has_a_row_of_the_image_that_fits_the_table(case, tmp_path):
@@ -125,16 +125,22 @@ def test_under_a_condition_the_sources_are_those_that_were_acquired(case, tmp_pa
     assert psnr[1] < psnr[0] - 1
 
 
-def test_without_a_fused_image_no_case_is_opened(tmp_path):
-    assert not len(evaluate_fused(tmp_path, [tmp_path / "absent.json"], sources=SOURCES, names=NAMES))
-    table = evaluate_fused(tmp_path, [], sources=None, names=NAMES)
+def test_of_a_model_that_fuses_nothing_no_case_is_opened(tmp_path):
+    table = evaluate_fused(tmp_path, [tmp_path / "absent.json"], fused_cases=["A"], sources=None, names=NAMES)
+    assert not len(table)
     write_table(table, tmp_path / "metrics.parquet", METRICS)
 
 
 def test_an_image_of_an_unknown_case_is_refused(case, tmp_path):
     folder = predicted(case, plan_of("average"), tmp_path / "out")
     with pytest.raises(BadInput, match=r"A\.json: expected the fused image of a case as it is prepared"):
-        evaluate_fused(folder, [], sources=SOURCES, names=NAMES)
+        evaluate_fused(folder, [], fused_cases=["A"], sources=SOURCES, names=NAMES)
+
+
+def test_a_case_whose_fused_image_is_missing_is_told_and_not_left_out(case, tmp_path):
+    folder = predicted(case, plan_of("average"), tmp_path / "out")
+    with pytest.raises(BadInput, match="out: expected the fused image of B, but it is missing; predict it again"):
+        evaluate_fused(folder, [tmp_path / "A.json"], fused_cases=["A", "B"], sources=SOURCES, names=NAMES)
 
 
 def test_a_fuser_has_no_masks_no_forecasts_and_no_calibration(case, tmp_path):

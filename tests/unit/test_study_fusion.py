@@ -56,6 +56,7 @@ MODELS = {
     "leader": trained("fuse", "fuse4seg_leader", "label_free", input=BOTH),
     "mean_follower": trained("segment", "convnext_unet", "supervised", input={"fuser": "mean"}),
     "mean_follower_scaled": {"task": "segment", "predictions_of": "mean_follower", "scaling": "temperature"},
+    "game_scaled": {"task": "segment", "predictions_of": "game", "scaling": "temperature"},
     "two": trained("segment", "convnext_unet", "supervised", input=BOTH),
     "pet_alone": trained("segment", "convnext_unet", "supervised", input={**BOTH, "modalities": ["function"]}),
     "pet_and_ct": trained("fuse", "average", "fixed", input={**BOTH, "modalities": ["pet", "ct"]}),
@@ -251,6 +252,13 @@ def test_a_model_is_tested_on_another_dataset_by_what_it_reads_or_not_at_all(mod
 )
 def test_a_condition_can_withhold_all_that_a_model_reads(condition, model, read):
     assert withholds_all(condition, model, "legs", study(model).config) == read
+
+
+def test_a_model_that_scales_the_probabilities_of_a_game_has_no_fused_images_of_its_own():
+    one = {"dataset": "legs", "trained_on": "legs", "condition": "clean", **RUN}
+    asked = study("game", "game_scaled")
+    assert list(asked.parameters.sources(job(model="game", **one))) == ["t1", "pet"]
+    assert asked.parameters.sources(job(model="game_scaled", **one)) is None
 
 
 def test_a_fuser_has_no_regions_and_no_calibration():

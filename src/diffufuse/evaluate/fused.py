@@ -29,6 +29,7 @@ def evaluate_fused(
     predictions: str | Path,
     cases: Sequence[str | Path],
     *,
+    fused_cases: Sequence[str],
     sources: Mapping[str, Mapping[str, Any]] | None,
     names: Mapping[str, Any],
 ) -> pd.DataFrame:
@@ -39,18 +40,22 @@ def evaluate_fused(
     raise those that score the fused image alone.
 
     Args:
-        predictions: the folder; none of its files need be a fused image.
-        cases: records of the prepared cases, at least of those that were fused; none is read without a fused image.
-        sources: name to block of both images that were fused, `normalization` is read; None if none were.
+        predictions: the folder.
+        cases: records of the prepared cases, at least of those that were fused; none is read without `sources`.
+        fused_cases: names of the cases that were fused.
+        sources: name to block of both images that were fused, `normalization` is read; None if none were fused.
         names: dataset, condition, trained_on, model, fold, seed of the predictions.
 
     Returns:
-        Columns of `METRICS`, see `scores`; no row without a fused image.
+        Columns of `METRICS`, see `scores`; no row without `sources`.
 
     Raises:
-        BadInput: a fused image is damaged, or of a case that is not there or has another shape.
+        BadInput: the fused image of a case is missing or damaged, or one is of another case or has another shape.
     """
     records = fused_records(predictions) if sources else []
+    lost = sorted(set(fused_cases) - {record.stem for record in records}) if sources else []
+    if lost:
+        raise BadInput(f"{predictions}: expected the fused image of {lost[0]}, but it is missing; predict it again.")
     prepared = read_all_prepared(cases) if records else {}
     rows: list[dict[str, Any]] = []
     for record in records:

@@ -105,9 +105,9 @@ class Parameters:
         return {} if fuser_of(model) else block
 
     def sources(self, wildcards: Any) -> dict[str, Any] | None:
-        """The images with which a model's fused image is compared; None for a model that makes none."""
+        """The images with which a model's fused image is compared; None for a model that makes none of its own."""
         block = self.study.config["models"][self.study.trained_as(wildcards.model)]
-        if not fuses(block):
+        if not fuses(block) or self.study.predicted_as(wildcards.model) != wildcards.model:
             return None
         if wildcards.trained_on != wildcards.dataset:
             return self._fused_elsewhere(wildcards) if self.study.task_of(wildcards.model) == "fuse" else None
