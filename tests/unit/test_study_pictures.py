@@ -271,7 +271,7 @@ def test_every_fused_image_that_a_picture_shows_is_one_of_the_study(fusing, pair
 @pytest.mark.parametrize("picture", ["extremes", "overlays", "uncertainty"])
 def test_a_picture_of_masks_is_refused_for_a_model_that_has_none(fusing, picture):
     subject = "average" if picture == "extremes" else "average/STS-001"
-    with pytest.raises(BadInput, match="average: expected a model that predicts masks; a fuser has neither"):
+    with pytest.raises(BadInput, match="average: expected a model with masks; a fuser has neither"):
         fusing.pictures.tests(job(picture=picture, dataset="sts_ibsi", subject=subject))
 
 

@@ -76,9 +76,8 @@ class Pictures:
         blocks = {name: self.study.config["models"][self.study.trained_as(name)] for name in self.study.fusing}
         shown = [name for name in blocks if CLEAN in self.study.conditions_of(name)]
         if dataset not in self.study.datasets:
-            only = self.study.config["study"].get("only", {})
             trained_on, config = self._trained_on(dataset), self.study.config
-            fusers = [name for name in shown if blocks[name]["task"] == "fuse" and name not in only]
+            fusers = [name for name in shown if blocks[name]["task"] == "fuse" and self.study.tested_under_all(name)]
             return [name for name in fusers if trained_on and not refusal_elsewhere(name, trained_on, dataset, config)]
         sources = {name: self._sources(name, dataset) for name in shown}
         return [name for name in shown if sources[name] == sources[shown[0]]]

@@ -72,9 +72,7 @@ class Study:
     def require_segmenting(self, model: str) -> None:
         """Check that a model predicts regions; raises BadInput for one that makes an image alone."""
         if self.task_of(model) != "segment":
-            raise BadInput(
-                f"{model}: expected a model that predicts masks; a fuser has neither masks nor probabilities."
-            )
+            raise BadInput(f"{model}: expected a model with masks; a fuser has neither masks nor probabilities.")
 
     def task_of(self, model: str) -> str:
         """What a model predicts: `segment` for regions, `fuse` for an image."""
@@ -122,6 +120,10 @@ class Study:
         """The conditions that a model is tested under: all, unless the study's `only` names some."""
         asked = self._asked.get("only", {}).get(model, self._asked["conditions"])
         return [condition for condition in self._asked["conditions"] if condition in asked]
+
+    def tested_under_all(self, model: str) -> bool:
+        """Whether a model is tested under every condition, also where `only`, perhaps the default's, names it."""
+        return self.conditions_of(model) == self._asked["conditions"]
 
     @property
     def cases(self) -> list[tuple[str, str]]:
@@ -243,7 +245,7 @@ class Study:
             for tested in self.transfers
             for model in self.models
             if refusal_elsewhere(model, trained_on, tested, self.config) is None
-            if model not in self._asked.get("only", {})
+            if self.tested_under_all(model)
             for fold in self.folds
             for seed in self.seeds
         ]
