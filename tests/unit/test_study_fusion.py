@@ -254,6 +254,17 @@ def test_a_condition_can_withhold_all_that_a_model_reads(condition, model, read)
     assert withholds_all(condition, model, "legs", study(model).config) == read
 
 
+def test_what_only_labels_or_a_grid_could_give_is_refused_of_pairs():
+    asked = study("mean", "two", datasets=["atlas"], transfers=[])
+    one = {"dataset": "atlas", "trained_on": "atlas", **RUN}
+    assert asked.parameters.learned(job(model="mean", **one)) == {}
+    for ask in (asked.parameters.learned, asked.parameters.regions_tested):
+        with pytest.raises(BadInput, match="two: expected a dataset with labels, but atlas is a set of pairs"):
+            ask(job(model="two", **one))
+    with pytest.raises(BadInput, match=r"ask for results/prepare/atlas/pairs\.json"):
+        asked.parameters.registration(job(dataset="atlas", case="A-0"))
+
+
 def test_a_model_that_scales_the_probabilities_of_a_game_has_no_fused_images_of_its_own():
     one = {"dataset": "legs", "trained_on": "legs", "condition": "clean", **RUN}
     asked = study("game", "game_scaled")

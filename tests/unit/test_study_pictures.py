@@ -284,6 +284,13 @@ def test_a_map_and_a_calibration_are_refused_for_a_model_that_has_no_probabiliti
     assert fusing.scaled_run(job(**run | {"model": "fuse4seg_small"})) == "fuse4seg_small/fold-0_seed-0"
 
 
+@pytest.mark.parametrize("dataset", ["harvard_pet_mri", "gfp_pc"])
+@pytest.mark.parametrize("picture", ["gallery", "edge_profiles", "overlays"])
+def test_of_pairs_there_are_pictures_of_fused_images_alone(pairs, dataset, picture):
+    with pytest.raises(BadInput, match=f"{picture}/{dataset}: expected one of the pictures fused"):
+        pairs.pictures.cases(job(picture=picture, dataset=dataset, subject="cases"))
+
+
 def test_a_picture_of_what_is_not_there_is_refused(fusing):
     with pytest.raises(BadInput, match="STS-999: expected a case of sts_ibsi that a fold tests"):
         fusing.pictures.tests(job(picture="overlays", dataset="sts_ibsi", subject="fuse4seg_small/STS-999"))

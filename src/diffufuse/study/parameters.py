@@ -73,17 +73,29 @@ class Parameters:
         return input_modalities(wildcards.model, block, dataset, self.study.config["datasets"][dataset])
 
     def learned(self, wildcards: Any) -> dict[str, list[int]]:
-        """The regions that a model is trained on; a fuser learns none."""
-        regions: dict[str, list[int]] = self.study.config["datasets"][wildcards.dataset].get("regions", {})
-        return regions if self.study.task_of(wildcards.model) == "segment" else {}
+        """The regions that a model is trained on; a fuser learns none.
+
+        Raises:
+            BadInput: a segmenter is to learn from pairs.
+        """
+        return self._regions(wildcards) if self.study.task_of(wildcards.model) == "segment" else {}
 
     def contrast(self, wildcards: Any) -> dict[str, Any]:
         """Which modality of another dataset a dataset's modalities can stand for."""
         return self.modalities(wildcards.dataset, CONTRAST)
 
     def registration(self, wildcards: Any) -> dict[str, Any]:
-        """How a case is brought onto its grid, and when its registration is refused."""
+        """How a case is brought onto its grid, and when its registration is refused.
+
+        Raises:
+            BadInput: the dataset is a set of pairs.
+        """
         block = self.study.config["datasets"][wildcards.dataset]
+        if block["format"] == PAIRS:
+            raise BadInput(
+                f"{wildcards.dataset}: expected a dataset of cases, got pairs, which are prepared as one set; ask for "
+                f"results/prepare/{wildcards.dataset}/pairs.json."
+            )
         asked = block.get("registration", {})
         grid = {"reference": block["reference"], "spacing_mm": block["spacing_mm"]}
         return grid | {"transform": asked.get("transform", "rigid"), "gate": asked.get("gate", {})}
@@ -125,13 +137,25 @@ class Parameters:
         return {"modalities": self.contrast(wildcards), "spacing_mm": trained["spacing_mm"], **regions}
 
     def regions_tested(self, wildcards: Any) -> dict[str, list[int]]:
-        """All regions of a dataset; of one that the model was not trained on, the lesion."""
+        """All regions of a dataset; of one that the model was not trained on, the lesion; none for a fuser.
+
+        Raises:
+            BadInput: a segmenter is to be tested on pairs.
+        """
         if self.study.task_of(wildcards.model) == "fuse":
             return {}
-        block = self.study.config["datasets"][wildcards.dataset]
-        regions: dict[str, list[int]] = block["regions"]
+        block, regions = self.study.config["datasets"][wildcards.dataset], self._regions(wildcards)
         own = wildcards.get("trained_on", wildcards.dataset) == wildcards.dataset
         return regions if own else {block["lesion"]: regions[block["lesion"]]}
+
+    def _regions(self, wildcards: Any) -> dict[str, list[int]]:
+        regions: dict[str, list[int]] = self.study.config["datasets"][wildcards.dataset].get("regions", {})
+        if not regions:
+            raise BadInput(
+                f"{wildcards.model}: expected a dataset with labels, but {wildcards.dataset} is a set of pairs; ask "
+                "for a model with `task: fuse`."
+            )
+        return regions
 
     def _fused_elsewhere(self, wildcards: Any) -> dict[str, Any]:
         """The images of a pair on which a fuser was not trained, in its channel order."""

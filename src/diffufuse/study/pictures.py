@@ -96,7 +96,14 @@ class Pictures:
         return next(iter(own or others), None)
 
     def cases(self, wildcards: Any) -> list[str]:
-        """The cases that a picture shows or chooses from."""
+        """The cases that a picture shows or chooses from.
+
+        Raises:
+            BadInput: there is no such picture of a dataset, as of pairs, or of one that models are tested on besides.
+        """
+        known = self._subjects(wildcards.dataset)
+        if wildcards.picture not in known:
+            raise BadInput(f"{wildcards.picture}/{wildcards.dataset}: expected one of the pictures {', '.join(known)}.")
         names = self.study.cohorts[wildcards.dataset].names
         if wildcards.picture == "gallery":
             return evenly_chosen(names)
