@@ -78,6 +78,8 @@ def named_anew(block, **names):
         ("gfp_pc/prefix", "A_", "datasets.gfp_pc.prefix: 'A_' does not match"),
         ("gfp_pc/modalities/pc/kind", "mr", "datasets.gfp_pc.modalities.pc.kind: 'mr' is not one of ['picture']"),
         ("gfp_pc/modalities/pc/display", MISSING, "'display' is a required property"),
+        ("gfp_pc/modalities/pc/display/white", 255, "pc.display.white: expected 0 to 1, as the gray levels of a"),
+        ("gfp_pc/modalities/pc/display/black", -1, "pc.display.black: expected 0 to 1, as the gray levels of a"),
         (
             "gfp_pc/modalities/pc/normalization",
             {"method": "zscore"},

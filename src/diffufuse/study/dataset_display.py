@@ -91,7 +91,8 @@ def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
     """Check that a set of pairs has no key of volumes.
 
     Raises:
-        BadInput: it has one, or a modality is none of the pair, is not of kind picture, or has a key of volumes.
+        BadInput: it has one, or a modality is none of the pair, is not of kind picture, has a key of volumes, or a
+            black or white that no gray level can be.
     """
     for key in OF_VOLUMES:
         if key in block:
@@ -116,6 +117,13 @@ def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
                 f"{place}.modalities.{name}.kind: expected {PICTURE} with format pairs, got {settings['kind']}, whose "
                 "unit no picture has; correct it."
             )
+        display = settings["display"]
+        for key in {"black", "white"} & set(display):
+            if not 0 <= display[key] <= 1:
+                raise BadInput(
+                    f"{place}.modalities.{name}.display.{key}: expected 0 to 1, as the gray levels of a picture are "
+                    f"read, whatever its bits, got {display[key]}; correct it."
+                )
 
 
 def check_patterns_of_pair(place: str, block: Mapping[str, Any]) -> None:
