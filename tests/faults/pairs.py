@@ -352,6 +352,20 @@ FAULTS = [
     Fault(
         "pairs: a training pair in test, a gray level up", tested_again(brighter), prepare, "1001 and 1003 are the same"
     ),
+    *(
+        Fault(
+            f"pairs: a training pair in test, {how}",
+            tested_again(lambda p, stem, turn=turn: write_picture(turn(p), stem.with_suffix(".png"))),
+            prepare,
+            "1001 and 1003 are the same, or one is the other turned",
+        )
+        for how, turn in {
+            "mirrored": lambda p: p[:, ::-1],
+            "upside down": lambda p: p[::-1],
+            "turned": lambda p: np.rot90(p),
+            "transposed": lambda p: np.swapaxes(p, 0, 1),
+        }.items()
+    ),
     Fault("pairs: a training pair in test, scaled down", tested_again(smaller), prepare, "1001 and 1003 are the same"),
     Fault(
         "pairs: one pair twice in training is read",
