@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse.train.fusion_losses import anchor, correlation, decomposition, gradient, mean_of_present
+from diffufuse.models.present import mean_of_present
+from diffufuse.train.fusion_losses import anchor, correlation, decomposition, gradient
 
 SHAPE = (2, 2, 12, 10, 1)
 

@@ -10,6 +10,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from diffufuse.models.present import mean_of_present
+
 # Keeps the decomposition loss finite for a correlation of -1; Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461).
 ABOVE_MINUS_ONE = 1.01
 TINY = 1e-12
@@ -82,14 +84,6 @@ def anchor(
     """Mean squared distance of the fused image from the mean of the present modalities, where one is present."""
     where = presence.any(dim=1, keepdim=True)
     return _mean_where((fused.float() - mean_of_present(images, presence)).square(), where)
-
-
-def mean_of_present(
-    images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
-) -> Float[Tensor, "batch 1 x y z"]:
-    """The mean of the modalities that are present, by voxel; 0 where none is."""
-    total = torch.where(presence, images.float(), 0.0).sum(dim=1, keepdim=True)
-    return total / presence.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def _slices(volume: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from diffufuse.models.present import mean_of_present
 from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import fusion_losses as losses
 from diffufuse.train.batches import Batch
@@ -104,6 +105,6 @@ def fusion_health(fusion: Fusion, batch: Batch) -> dict[str, Tensor]:
             shown["base_correlation"] = losses.correlation(fusion.base, batch.presence)
             shown["detail_correlation"] = losses.correlation(fusion.detail, batch.presence)
         present = batch.presence.any(dim=1, keepdim=True)
-        delta = (fusion.fused.float() - losses.mean_of_present(batch.images, batch.presence)).abs()
+        delta = (fusion.fused.float() - mean_of_present(batch.images, batch.presence)).abs()
         shown["delta_levels"] = WHITE_LEVEL * torch.where(present, delta, 0.0).sum() / present.sum().clamp(min=1)
     return shown

@@ -16,7 +16,8 @@ from torch.nn import functional
 from diffufuse.models.fuse4seg.blocks import AttentionBlock
 from diffufuse.models.fuse4seg.coupling import Coupling
 from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
-from diffufuse.models.fuse4seg.head import Head, gray_levels, mean_of_present
+from diffufuse.models.fuse4seg.head import Head, gray_levels
+from diffufuse.models.present import mean_of_present
 
 
 @dataclass(frozen=True)
