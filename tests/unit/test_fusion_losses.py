@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse.train.fusion_losses import anchor, correlation, decomposition, gradient, mean_of_present
+from diffufuse.train.fusion_losses import anchor, correlation, decomposition, distance_from_mean, gradient
 
 SHAPE = (2, 2, 12, 10, 1)
 
@@ -46,7 +46,7 @@ def test_an_absent_modality_is_neither_a_target_nor_part_of_the_mean():
     presence[:, 1] = False
     assert gradient(images[:, :1], images, presence).item() == 0
     assert anchor(images[:, :1], images, presence).item() == 0
-    assert torch.equal(mean_of_present(images, presence), images[:, :1])
+    assert distance_from_mean(images[:, :1] + 0.1, images, presence).item() == pytest.approx(0.1, rel=1e-5)
 
 
 def test_voxels_without_any_modality_do_not_count():

@@ -10,6 +10,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from diffufuse.models.fuse4seg.head import mean_of_present
+
 # Keeps the decomposition loss finite for a correlation of -1; Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461).
 ABOVE_MINUS_ONE = 1.01
 TINY = 1e-12
@@ -67,8 +69,7 @@ def gradient(
 
     Source: Tang et al., PIAFusion, 2022 (doi:10.1016/j.inffus.2022.03.007), the same in CDDFuse.
     """
-    present = _slices(presence.float())
-    throughout, somewhere = (_neighborhood(present, part) for part in ("all", "any"))
+    throughout, somewhere = _neighborhoods(_slices(presence))
     target = torch.where(throughout, _sobel(_slices(images.float())), 0.0).amax(dim=1, keepdim=True)
     where = (throughout == somewhere).all(dim=1, keepdim=True) & throughout.any(dim=1, keepdim=True)
     return _mean_where((_sobel(_slices(fused.float())) - target).abs(), where)
@@ -84,12 +85,14 @@ def anchor(
     return _mean_where((fused.float() - mean_of_present(images, presence)).square(), where)
 
 
-def mean_of_present(
-    images: Float[Tensor, "batch modality x y z"], presence: Bool[Tensor, "batch modality x y z"]
-) -> Float[Tensor, "batch 1 x y z"]:
-    """The mean of the modalities that are present, by voxel; 0 where none is."""
-    total = torch.where(presence, images.float(), 0.0).sum(dim=1, keepdim=True)
-    return total / presence.sum(dim=1, keepdim=True).clamp(min=1)
+def distance_from_mean(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """Mean absolute distance of the fused image from the mean of the present modalities, where one is present."""
+    where = presence.any(dim=1, keepdim=True)
+    return _mean_where((fused.float() - mean_of_present(images, presence)).abs(), where)
 
 
 def _slices(volume: Tensor) -> Tensor:
@@ -97,17 +100,21 @@ def _slices(volume: Tensor) -> Tensor:
 
 
 def _sobel(image: Float[Tensor, "slice channel x y"]) -> Float[Tensor, "slice channel inner_x inner_y"]:
-    smooth, step = image.new_tensor([1.0, 2.0, 1.0]), image.new_tensor([-1.0, 0.0, 1.0])
-    along_x = torch.outer(step, smooth)
-    kernels = torch.stack([along_x, along_x.T])[:, None]
-    flat = image.reshape(-1, 1, *image.shape[2:])
-    return F.conv2d(flat, kernels).abs().sum(dim=1).reshape(*image.shape[:2], image.shape[2] - 2, image.shape[3] - 2)
+    # differences and sums of shifted images take a fifth of the time of convolutions
+    along_x, along_y = image[:, :, 2:] - image[:, :, :-2], image[..., 2:] - image[..., :-2]
+    smooth_x = along_x[..., :-2] + 2 * along_x[..., 1:-1] + along_x[..., 2:]
+    smooth_y = along_y[:, :, :-2] + 2 * along_y[:, :, 1:-1] + along_y[:, :, 2:]
+    return smooth_x.abs() + smooth_y.abs()
 
 
-def _neighborhood(present: Tensor, part: str) -> Tensor:
-    """Whether a mask (0 or 1) holds in all, or any, of the 3x3 neighborhood of each inner voxel."""
-    pooled = F.max_pool2d(present, 3, stride=1) if part == "any" else -F.max_pool2d(-present, 3, stride=1)
-    return pooled > 0
+def _neighborhoods(present: Bool[Tensor, "slice channel x y"]) -> tuple[Tensor, Tensor]:
+    """Whether a mask holds in all, and in any, of the 3x3 neighborhood of each inner voxel."""
+    rows = present[:, :, :-2], present[:, :, 1:-1], present[:, :, 2:]
+    throughout, somewhere = rows[0] & rows[1] & rows[2], rows[0] | rows[1] | rows[2]
+    return (
+        throughout[..., :-2] & throughout[..., 1:-1] & throughout[..., 2:],
+        somewhere[..., :-2] | somewhere[..., 1:-1] | somewhere[..., 2:],
+    )
 
 
 def _mean_where(values: Tensor, where: Tensor) -> Tensor:

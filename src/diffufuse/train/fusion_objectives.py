@@ -64,8 +64,7 @@ def label_free_objective(plan: Mapping[str, Any]) -> Objective:
     def objective(
         network: nn.Module, batch: Batch, *, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        fusion = fusion_of(network, batch)
-        return summed(physical_terms(fusion, batch, weights), fusion_health(fusion, batch))
+        return summed(*physical_terms(fusion_of(network, batch), batch, weights))
 
     return objective
 
@@ -79,31 +78,22 @@ def fusion_of(fuser: nn.Module, batch: Batch) -> Fusion:
     return Fusion(fusion.fused, fusion.base, fusion.detail)
 
 
-def physical_terms(fusion: Fusion, batch: Batch, weights: FusionWeights) -> Weighed:
-    """Decomposition (if the fuser has features), gradient and anchor: name → weight and term."""
+def physical_terms(fusion: Fusion, batch: Batch, weights: FusionWeights) -> tuple[Weighed, dict[str, Tensor]]:
+    """The loss of a fused image without labels, and whether its fuser does anything.
+
+    Returns:
+        Decomposition (if the fuser has features), gradient and anchor, name → weight and term; and without gradient
+        `base_correlation` and `detail_correlation` of the features, if it has any, and `delta_levels`, the mean
+        distance of the fused image from the mean of the images, in gray levels of 0..255.
+    """
     images, presence = batch.images, batch.presence
     terms: Weighed = {}
+    shown: dict[str, Tensor] = {}
     if fusion.base is not None and fusion.detail is not None:
         base, detail = (losses.correlation(features, presence) for features in (fusion.base, fusion.detail))
         terms["decomposition"] = (weights.decomposition, losses.decomposition(base, detail))
+        shown |= {"base_correlation": base.detach(), "detail_correlation": detail.detach()}
     terms["gradient"] = (weights.gradient, losses.gradient(fusion.fused, images, presence))
     terms["anchor"] = (weights.anchor, losses.anchor(fusion.fused, images, presence))
-    return terms
-
-
-def fusion_health(fusion: Fusion, batch: Batch) -> dict[str, Tensor]:
-    """Whether a fuser does anything.
-
-    Returns:
-        `base_correlation` and `detail_correlation` of its features, if it has any; `delta_levels`, its mean distance
-        from the mean of the images, in gray levels of 0..255.
-    """
-    with torch.no_grad():
-        shown: dict[str, Tensor] = {}
-        if fusion.base is not None and fusion.detail is not None:
-            shown["base_correlation"] = losses.correlation(fusion.base, batch.presence)
-            shown["detail_correlation"] = losses.correlation(fusion.detail, batch.presence)
-        present = batch.presence.any(dim=1, keepdim=True)
-        delta = (fusion.fused.float() - losses.mean_of_present(batch.images, batch.presence)).abs()
-        shown["delta_levels"] = WHITE_LEVEL * torch.where(present, delta, 0.0).sum() / present.sum().clamp(min=1)
-    return shown
+    shown["delta_levels"] = WHITE_LEVEL * losses.distance_from_mean(fusion.fused.detach(), images, presence)
+    return terms, shown

@@ -1,6 +1,6 @@
 """The players of Fuse4Seg, a leader that fuses and a follower that segments the fused image, and their losses."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,6 @@ from diffufuse.train.batches import Batch
 from diffufuse.train.fusion_objectives import (
     FusionWeights,
     Segmentation,
-    fusion_health,
     fusion_of,
     fusion_weights,
     physical_terms,
@@ -119,10 +118,9 @@ class Losses:
         """
         fusion = fusion_of(network.leader, batch)
         task = summed(self.segmentation(segmented(network, fusion.fused, batch), batch, progress), {})
-        physical = summed(physical_terms(fusion, batch, self.weights), {})
-        terms = {"loss_task": task["loss"].detach()}
-        terms |= {name: value for name, value in physical.items() if name != "loss"}
-        return task["loss"], physical["loss"], terms | fusion_health(fusion, batch)
+        physical = summed(*physical_terms(fusion, batch, self.weights))
+        terms = {"loss_task": task["loss"].detach(), **physical}
+        return task["loss"], terms.pop("loss"), terms
 
 
 def segmented(network: FusingSegmenter, fused: Tensor, batch: Batch) -> Tensor:
@@ -141,14 +139,25 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(True)
 
 
-def task_share(task: Tensor, physical: Tensor, module: nn.Module) -> Tensor:
+def gradients_of(loss: Tensor, module: nn.Module) -> list[Tensor]:
+    """The gradient of a loss by each weight of a module, 0 where it has no part; the graph is kept for another."""
+    weights = list(module.parameters())
+    gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(w) if part is None else part for w, part in zip(weights, gradients, strict=True)]
+
+
+def task_share(module: nn.Module, physical: Sequence[Tensor]) -> Tensor:
     """How much of a module's gradient comes from the task: |∇task| / (|∇task| + |∇physical|), norms over all weights.
 
     With 0 the follower does not reach the leader and there is no game; with 1 there is nothing else.
+
+    Args:
+        module: with the gradient of the sum of both losses.
+        physical: the part of the physical losses in it, from `gradients_of`.
     """
-    weights = list(module.parameters())
-    norms = []
-    for loss in (task, physical):
-        gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-        norms.append(torch.stack([part.float().norm() for part in gradients if part is not None] or [loss * 0]).norm())
-    return (norms[0] / (norms[0] + norms[1]).clamp(min=torch.finfo(torch.float32).tiny)).detach()
+    whole = [part if w.grad is None else w.grad for w, part in zip(module.parameters(), physical, strict=True)]
+    of_task, of_physical = (
+        torch.stack([part.float().norm() for part in parts]).norm()
+        for parts in ([one - other for one, other in zip(whole, physical, strict=True)], physical)
+    )
+    return of_task / (of_task + of_physical).clamp(min=torch.finfo(torch.float32).tiny)

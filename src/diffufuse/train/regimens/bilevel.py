@@ -16,7 +16,7 @@ from diffufuse.train.averaging import averaged
 from diffufuse.train.budget import Budget, Pace, estimate
 from diffufuse.train.checkpoints import Stateful
 from diffufuse.train.divergence import Watch
-from diffufuse.train.game import FusingSegmenter, Game, Losses, frozen, task_share
+from diffufuse.train.game import FusingSegmenter, Game, Losses, frozen, gradients_of, task_share
 from diffufuse.train.halves import Halves
 from diffufuse.train.history import CURVE_EVERY_STEPS
 from diffufuse.train.player import Player
@@ -226,6 +226,7 @@ class _Turn:
         regimen, losses = self.regimen, dict[str, Tensor]()
         regimen.leader.optimizer.zero_grad()
         shown = self.step % CURVE_EVERY_STEPS == 0 or self.step == regimen.steps
+        physical_parts: list[list[Tensor]] = []
         with frozen(regimen.network.follower):
             for drawn in batches:
                 batch = self._augmented(drawn)
@@ -236,9 +237,12 @@ class _Turn:
                 terms |= {"leader_loss": total.detach()}
                 self.watch.finite(self.step, total, terms, batch)
                 if shown:
-                    terms["leader_task_share"] = task_share(task, physical, regimen.network.leader)
+                    physical_parts.append(gradients_of(physical / len(batches), regimen.network.leader))
                 regimen.fabric.backward(total / len(batches))
                 losses = _added(losses, terms, len(batches))
+            if shown:
+                physical_part = [torch.stack(parts).sum(dim=0) for parts in zip(*physical_parts, strict=True)]
+                losses["leader_task_share"] = task_share(regimen.network.leader, physical_part)
             curves = self._updated(regimen.leader, losses["leader_loss"], batch)
         regimen.average.update_parameters(regimen.network.leader)
         return losses | curves
