@@ -391,9 +391,19 @@ def test_the_leaders_gradient_is_that_of_its_loss_with_the_follower_held(sides):
 
 def test_the_follower_gives_the_leader_no_gradient(sides):
     losses, network, batch = sides
-    losses.follower(network, batch, prior=False, progress=0.5)["loss"].backward()
+    losses.follower(network, batch, *game.fused_at_once(network, [batch]), progress=0.5)["loss"].backward()
     assert all(weight.grad is None for weight in network.leader.parameters())
     assert any(weight.grad is not None and weight.grad.any() for weight in network.follower.parameters())
+
+
+def test_images_fused_at_once_are_those_of_each_batch(sides, cases):
+    _, network, batch = sides
+    other = sampler_with(cases)[0].draw(3, np.random.default_rng(1))
+    at_once = game.fused_at_once(network, [batch, other])
+    for one, images in zip((batch, other), at_once, strict=True):
+        assert not images.requires_grad
+        torch.testing.assert_close(images, network.fuse(one.images, one.presence), rtol=0, atol=1e-6)
+        assert (images - game.prior_of(network, one)).abs().max() > 1e-3
 
 
 def test_the_share_of_the_task_shows_whether_the_game_is_alive(sides):

@@ -86,20 +86,18 @@ class Losses:
         """The losses of a plan."""
         return cls(segmentation_of(plan), fusion_weights(plan))
 
-    def follower(self, network: FusingSegmenter, batch: Batch, *, prior: bool, progress: float) -> dict[str, Tensor]:
-        """The follower's loss on fused images that the leader makes without gradient.
+    def follower(self, network: FusingSegmenter, batch: Batch, fused: Tensor, *, progress: float) -> dict[str, Tensor]:
+        """The follower's loss.
 
         Args:
             network: of both players.
             batch: of the follower's patients.
-            prior: whether the images are those of stage 1 instead, in which the leader has no part.
+            fused: its images, from `fused_at_once` or `prior_of`.
             progress: completed share of the training, 0..1.
 
         Returns:
             `loss`, with gradient, and its terms.
         """
-        with torch.no_grad():
-            fused = (network.prior if prior else network.fuse)(batch.images, batch.presence)
         return summed(self.segmentation(segmented(network, fused, batch), batch, progress), {})
 
     def leader(
@@ -121,6 +119,19 @@ class Losses:
         physical = summed(*physical_terms(fusion, batch, self.weights))
         terms = {"loss_task": task["loss"].detach(), **physical}
         return task["loss"], terms.pop("loss"), terms
+
+
+@torch.no_grad()
+def fused_at_once(network: FusingSegmenter, batches: Sequence[Batch]) -> list[Tensor]:
+    """The leader's images of several batches, without gradient: the leader is the same for all, so one pass does."""
+    images, presence = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("images", "presence"))
+    return list(network.fuse(images, presence).split([len(batch.images) for batch in batches]))
+
+
+@torch.no_grad()
+def prior_of(network: FusingSegmenter, batch: Batch) -> Tensor:
+    """The images of stage 1, in which the leader has no part."""
+    return network.prior(batch.images, batch.presence)
 
 
 def segmented(network: FusingSegmenter, fused: Tensor, batch: Batch) -> Tensor:

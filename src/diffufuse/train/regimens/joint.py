@@ -7,7 +7,7 @@ import lightning_fabric
 import torch
 from torch import Tensor, nn
 
-from diffufuse.train.game import FusingSegmenter, Game, Losses
+from diffufuse.train.game import FusingSegmenter, Game, Losses, prior_of
 from diffufuse.train.regimens.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Joint(Supervised):
     def terms(self, step: int, batch: "Batch", *, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """The segmentation on the mean in stage 1, then all terms."""
         if step <= self.game.warm_up_steps:
-            return self.losses.follower(cast(FusingSegmenter, self.network), batch, prior=True, progress=progress)
+            network = cast(FusingSegmenter, self.network)
+            return self.losses.follower(network, batch, prior_of(network, batch), progress=progress)
         return self._all_terms(self.network, batch, progress=progress, generator=generator)
 
     def _all_terms(
