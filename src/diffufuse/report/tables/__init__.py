@@ -109,10 +109,12 @@ TABLES = {
         fusion_segmentation,
         "Under `clean`: mean over n patients [95 % bootstrap interval]. Every row has the same follower, schedule and "
         "budget, but reads something else: the fused images of a fuser that knew no masks, the modalities themselves, "
-        "or images that were learned together with the masks. `mean` is the mean over the regions of each patient. "
+        "or images that were learned together with the masks. `mean` is that of each patient over the regions of one "
+        "label, as the whole tumor would count its parts again. "
         "Points are hundredths of that Dice, of the row minus the best pipeline by its mean (which was chosen on these "
         "patients, and so is flattered) and minus the follower on two channels, patient by patient, with Wilcoxon's "
-        "p, not adjusted for the number of rows; the table of comparisons has adjusted ones.",
+        "p, not adjusted for the number of rows and refused below 6 patients who differ; the table of comparisons has "
+        "adjusted ones.",
     ),
     "fusion_ablation": Table(
         fusion_ablation,
