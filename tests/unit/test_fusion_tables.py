@@ -278,6 +278,7 @@ def test_a_study_of_pairs_has_its_page(pairs):
     page = results_page(pairs, TABLES, study="pairs", reported=REPORTED)
     assert page.startswith("# Results of the study pairs\n\nFusion of images in harvard_pet_mri, harvard_spect_mri: 3")
     assert "Every pair is tested by models that never saw it" in page
+    assert "neighboring slices of one, also of one in the training, intervals are too short, p too small" in page
     assert "- Pairs: harvard_pet_mri: 9 pairs, 0 cases excluded" in page
     assert "No mask was predicted in this study." in page
     assert "## Fusion (Table 2 of Fuse4Seg, arXiv:2409.10328)" in page
@@ -286,7 +287,7 @@ def test_a_study_of_pairs_has_its_page(pairs):
 def test_a_study_of_both_says_so(patients):
     page = results_page(patients, {}, study="both", reported=REPORTED)
     assert "Segmentation of ncr, ed, et and fusion of images in brats: 14 models" in page
-    assert "Every patient is tested by models that never saw them" in page
+    assert "Every patient is tested by models that never saw them, and counts once. Written by" in page
 
 
 def test_values_and_headline_of_images_are_kept(pairs):
