@@ -97,6 +97,31 @@ def test_constant_features_have_a_finite_gradient():
     assert torch.isfinite(values.grad).all()
 
 
+def test_the_pull_on_the_base_ends_with_the_correlation_of_the_details():
+    pulls = {}
+    for correlated in (0.8, 0.4, 0.0):
+        base, detail = torch.tensor(0.5, requires_grad=True), torch.tensor(correlated, requires_grad=True)
+        decomposition(base, detail).backward()
+        pulls[correlated] = base.grad.item()
+        assert detail.grad.item() == pytest.approx(2 * correlated / 1.51)
+    assert pulls[0.8] == pytest.approx(-(0.8**2) / 1.51**2)
+    assert pulls[0.8] == pytest.approx(4 * pulls[0.4])
+    assert pulls[0.0] == 0
+
+
+@pytest.mark.parametrize("correlated", [0.9, 0.1])
+def test_bases_come_to_correlate_while_details_do(correlated):
+    base, held = features().requires_grad_(), torch.tensor(correlated)
+    learner = torch.optim.Adam([base], lr=0.05)
+    before = correlation(base, everywhere()).item()
+    for _ in range(100):
+        learner.zero_grad()
+        decomposition(correlation(base, everywhere()), held).backward()
+        learner.step()
+    assert before < 0.2
+    assert correlation(base, everywhere()).item() > 0.9
+
+
 def test_decomposition_wants_equal_bases_and_unequal_details():
     one, none = torch.tensor(1.0), torch.tensor(0.0)
     assert decomposition(one, none) == 0

@@ -20,6 +20,8 @@ TINY = 1e-12
 def decomposition(base: Tensor, detail: Tensor) -> Tensor:
     """CC_detail² / (1.01 + CC_base): base features of both modalities shall correlate, detail features shall not.
 
+    The pull on the base is in proportion to CC_detail², so it ends where details no longer correlate.
+
     Args:
         base: correlation of the base features of both modalities, -1..1, from `correlation`.
         detail: of the detail features.

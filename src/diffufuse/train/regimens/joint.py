@@ -18,8 +18,8 @@ class Joint(Supervised):
     """The control of the game: the sum of all four terms of the leader, for both networks, on all patients.
 
     Stage 1 is that of the game: the follower alone on the mean. Every step updates the follower once, so that it has
-    as many updates as in a game of `warm_up_steps` + K (`steps` - `warm_up_steps`) steps. Both networks are averaged,
-    and have one learning rate; `inner_steps` and `leader_learning_rate` have no meaning.
+    as many updates as in a game of `warm_up_steps` + K (`steps` - `warm_up_steps`) steps. One learning rate and
+    one `ema` are those of both networks; `inner_steps` and `leader_learning_rate` have no meaning.
     """
 
     def __init__(
