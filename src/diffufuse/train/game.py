@@ -13,7 +13,7 @@ from diffufuse.train.batches import Batch
 from diffufuse.train.fusion_objectives import (
     FusionWeights,
     Segmentation,
-    fusion_of,
+    fused_of,
     fusion_weights,
     physical_terms,
     segmentation_of,
@@ -114,9 +114,9 @@ class Losses:
             The task and the sum of the weighted physical terms, with gradient; and, without, the terms and the health
             of the fusion.
         """
-        fusion = fusion_of(network.leader, batch)
-        task = summed(self.segmentation(segmented(network, fusion.fused, batch), batch, progress), {})
-        physical = summed(*physical_terms(fusion, batch, self.weights))
+        made = fused_of(network.leader, batch)
+        task = summed(self.segmentation(segmented(network, made.fused, batch), batch, progress), {})
+        physical = summed(*physical_terms(made, batch, self.weights))
         terms = {"loss_task": task["loss"].detach(), **physical}
         return task["loss"], terms.pop("loss"), terms
 
