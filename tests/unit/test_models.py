@@ -103,6 +103,16 @@ def test_small_models_have_a_million_parameters_for_three_modalities(name):
     assert parameters(name, 3, 1) == pytest.approx(1e6, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("size", "leader", "follower"), [("tiny", 19e3, 57e3), ("small", 72e3, 0.91e6), ("paper", 0.53e6, 3.8e6)]
+)
+def test_leader_and_follower_are_as_large_as_the_guide_says(size, leader, follower):
+    """In docs/method.md."""
+    of_leader = parameters(f"fuse4seg_leader_{size}", 2, 1)
+    assert of_leader == pytest.approx(leader, rel=0.03)
+    assert parameters(f"fuse4seg_{size}", 2, 1) - of_leader == pytest.approx(follower, rel=0.03)
+
+
 def updates(name):
     """How often the segmenter of a block learns; of a game, once a step at first, then K times."""
     training = BLOCKS[name]["training"]
