@@ -63,6 +63,10 @@ JOBS = {
     "train unet": ("train_model", {"dataset": "phantom", "model": UNET, **RUN}),
     "train plain": ("train_model", {"dataset": "phantom", "model": PLAIN, **RUN}),
     "train ours": ("train_model", {"dataset": "phantom", "model": OURS, **RUN}),
+    "train average": ("train_model", {"dataset": "phantom", "model": "average", **RUN}),
+    "train leader": ("train_model", {"dataset": "phantom", "model": "fuse4seg_leader_small", **RUN}),
+    "train game": ("train_model", {"dataset": "phantom", "model": "fuse4seg_small", **RUN}),
+    "train on average": ("train_model", {"dataset": "phantom", "model": "convnext_unet_small_on_average", **RUN}),
     "predict unet": ("predict_cases", trial(UNET)),
     "predict unet no-pet": ("predict_cases", trial(UNET, "no-pet")),
     "predict unet gauss": ("predict_cases", trial(UNET, "gauss-0.5")),
@@ -70,6 +74,7 @@ JOBS = {
     "predict unet missing": ("predict_cases", trial(UNET, "missing-slices")),
     "predict unet transfer": ("predict_cases", trial(UNET, dataset="msd_brats")),
     "predict ours": ("predict_cases", trial(OURS)),
+    "predict average": ("predict_cases", trial("average")),
     "scale": ("scale_predictions", trial(SCALED)),
     "calibrate": ("fit_calibration", {"dataset": "phantom", "model": UNET, **RUN}),
     "evaluate": ("evaluate_predictions", trial(UNET)),
@@ -190,6 +195,16 @@ EDITS = {
         r'from diffufuse.models.unet2d import UNet2D\n((?:.|\n)*)"unet2d": UNet2D',
         r'\1"unet2d": AttentionUNet',
     ),
+    # Fusers. What a segmenter reads of them reruns behind them, as its input is another one.
+    "a fuser": Edit("models/fusers/pixelwise.py", {"train average", "predict average"}),
+    "another fuser": Edit("models/fusers/wavelet.py", set()),
+    "the leader": Edit("models/fuse4seg/leader.py", {"train leader", "train game"}),
+    "the follower within the game": Edit("models/fuse4seg/network.py", {"train game"}),
+    "the follower": Edit("models/convnext_unet.py", {"train game", "train leader", "train on average"}),
+    "the mean from which fusers start": Edit(
+        "models/present.py", {"train average", "predict average", "train leader", "train game"}
+    ),
+    "the game": Edit("train/regimens/bilevel.py", {"train game"}),
     # Conditions.
     "a corruption that no training learns from": Edit(
         "conditions/corruptions/bias_field.py", {"predict unet bias", "picture bias", "picture overlay"}
@@ -211,8 +226,8 @@ EDITS = {
     ),
     # Training.
     "the loop": Edit("train/loop.py", TRAIN),
-    "a regimen": Edit("train/regimens/supervised.py", TRAIN),
-    "losses": Edit("train/losses.py", TRAIN),
+    "a regimen": Edit("train/regimens/supervised.py", TRAIN - {"train average", "train game"}),
+    "losses": Edit("train/losses.py", TRAIN - {"train average"}),
     "a column of the curves": Edit(
         "train/history.py", TRAIN | JOIN | {"track run"}, r'\("unit"', '("time", pa.int32()), ("unit"'
     ),

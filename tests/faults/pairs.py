@@ -217,6 +217,7 @@ FAULTS = [
     Fault("picture: a GIF with the right name", saved(GRAY, format="GIF"), read, "whole PNG, JPEG or BMP"),
     Fault("picture: half a JPEG", content(lambda c: c[: len(c) // 2], format="JPEG"), read, "whole PNG, JPEG or BMP"),
     Fault("picture: a header of no pixels", of_size(0, 20), read, "whole PNG, JPEG or BMP|1 to"),
+    Fault("picture: half of its rows, with right checksums", of_size(20, 48), read, "whole PNG, JPEG or BMP"),
     Fault("picture: a header of 60000 x 60000 pixels", of_size(60_000, 60_000), read, "whole PNG|of 1 to"),
     Fault("picture: a header of 9000 x 9000 pixels", of_size(9_000, 9_000), read, "got one of 9000 x 9000"),
     Fault("picture: transparent pixels", saved(with_alpha(254)), read, "transparent pixels"),
@@ -350,6 +351,20 @@ FAULTS = [
     Fault("pairs: a training pair in test, as JPEG", tested_again(as_jpeg), prepare, "1001 and 1003 are the same"),
     Fault(
         "pairs: a training pair in test, a gray level up", tested_again(brighter), prepare, "1001 and 1003 are the same"
+    ),
+    *(
+        Fault(
+            f"pairs: a training pair in test, {how}",
+            tested_again(lambda p, stem, turn=turn: write_picture(turn(p), stem.with_suffix(".png"))),
+            prepare,
+            "1001 and 1003 are the same, or one is the other turned",
+        )
+        for how, turn in {
+            "mirrored": lambda p: p[:, ::-1],
+            "upside down": lambda p: p[::-1],
+            "turned": lambda p: np.rot90(p),
+            "transposed": lambda p: np.swapaxes(p, 0, 1),
+        }.items()
     ),
     Fault("pairs: a training pair in test, scaled down", tested_again(smaller), prepare, "1001 and 1003 are the same"),
     Fault(

@@ -34,6 +34,12 @@ def check(place, value):
     check_alike(blocks)
 
 
+def named_anew(block, **names):
+    """A block of pairs, with other names of its modalities."""
+    pair = {role: names.get(name, name) for role, name in block["pair"].items()}
+    return {**block, "pair": pair, "modalities": {names.get(key, key): one for key, one in block["modalities"].items()}}
+
+
 @pytest.mark.parametrize(
     ("place", "value", "sentence"),
     [
@@ -72,6 +78,8 @@ def check(place, value):
         ("gfp_pc/prefix", "A_", "datasets.gfp_pc.prefix: 'A_' does not match"),
         ("gfp_pc/modalities/pc/kind", "mr", "datasets.gfp_pc.modalities.pc.kind: 'mr' is not one of ['picture']"),
         ("gfp_pc/modalities/pc/display", MISSING, "'display' is a required property"),
+        ("gfp_pc/modalities/pc/display/white", 255, "pc.display.white: expected 0 to 1, as the gray levels of a"),
+        ("gfp_pc/modalities/pc/display/black", -1, "pc.display.black: expected 0 to 1, as the gray levels of a"),
         (
             "gfp_pc/modalities/pc/normalization",
             {"method": "zscore"},
@@ -95,6 +103,14 @@ def check(place, value):
         ("phantom/source/pairs", 3, "expected patients to be made for the format dicom, got patients and pairs"),
         ("phantom_pairs/source", {"kind": "phantom", "patients": 3}, "expected pairs to be made for the format pairs"),
         ("phantom/format", "pairs", "datasets.phantom"),
+        (
+            "gfp_pc",
+            named_anew(BLOCKS["gfp_pc"], pc="fused"),
+            "datasets.gfp_pc.modalities.fused: expected a name that no fused image has, got 'fused'",
+        ),
+        ("gfp_pc", named_anew(BLOCKS["gfp_pc"], gfp="structure"), "modalities.structure: expected the structure of"),
+        ("phantom/regions/image", [1], "datasets.phantom.regions.image: expected a name that no fused image has"),
+        ("phantom/regions/fused", [1], "datasets.phantom.regions.fused: expected a name that no fused image has"),
     ],
 )
 def test_a_block_that_cannot_be_fused_is_refused(place, value, sentence):

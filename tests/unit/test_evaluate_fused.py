@@ -19,9 +19,12 @@ from diffufuse.metrics.fusion.catalogue import FUSION_METRICS, evaluate
 from diffufuse.metrics.fusion.images import Fusion
 from diffufuse.metrics.registry import ALL_METRICS, CORE_OF_IMAGES, IMAGE, of_masks
 from diffufuse.plan.plans import network_of
+from diffufuse.predict.fusing import fuse_scan
 from diffufuse.report.patients import METRICS_IN_GIT
-from diffufuse.store.case import read_prepared
+from diffufuse.store.case import PreparedCase, read_prepared
 from diffufuse.store.fused import FUSED
+from diffufuse.store.slices import open_slices, write_slices
+from diffufuse.train.validation import validation_fusion
 
 NAMES = {"dataset": "d", "condition": "clean", "trained_on": "d", "model": "m", "fold": "0", "seed": "1"}
 SOURCES = {"t1": T1, "pet": PET}
@@ -33,7 +36,7 @@ def case(tmp_path):
 
 
 def values_of(folder, tmp_path, **settings):
-    return evaluate_fused(folder, [tmp_path / "A.json"], sources=SOURCES, names=NAMES, **settings)
+    return evaluate_fused(folder, [tmp_path / "A.json"], fused_cases=["A"], sources=SOURCES, names=NAMES, **settings)
 
 
 def test_every_metric_has_a_row_of_the_image_that_fits_the_table(case, tmp_path):
@@ -48,14 +51,56 @@ def test_every_metric_has_a_row_of_the_image_that_fits_the_table(case, tmp_path)
 
 
 def test_a_volume_has_the_mean_over_slices_with_body_and_both_sources(case, tmp_path):
-    """The first of six slices holds no body, of the last nothing was acquired."""
+    """The first of six slices holds no body, of the last nothing was acquired, and PET is cut off in a corner."""
     folder = predicted(case, plan_of("maximum"), tmp_path / "out")
-    t1, pet = displayed(case.selected(["t1", "pet"]).scan)
+    scan = case.selected(["t1", "pet"]).scan
+    t1, pet = displayed(scan) * scan.presence.all(axis=0)
     drawn = [[image[..., z].T[::-1, ::-1] for image in (t1, pet, np.maximum(t1, pet))] for z in range(1, SHAPE[2] - 1)]
     expected = pd.DataFrame([evaluate(Fusion(*images)) for images in drawn]).mean()
     found = values_of(folder, tmp_path).set_index("metric")["value"]
     for name in ("psnr", "ssim", "qabf", "mi", "en", "sd", "sf", "ag", "cc", "fmi"):
         assert found[name] == pytest.approx(expected[name], rel=2e-3), name
+
+
+@pytest.mark.parametrize("beyond", [0.0, 0.7])
+def test_where_one_source_was_not_acquired_nothing_is_scored(beyond, tmp_path):
+    """Of PET the first rows and columns are missing: the score is that of the rest, whatever T1 shows beyond."""
+    draw = np.random.default_rng(4)
+    t1, pet = draw.random((2, 40, 30, 2))
+    present = np.ones(t1.shape, bool)
+    present[:9], present[:, :5] = False, False
+    inner = Fusion(*(image[9:, 5:, 0].T[::-1, ::-1] for image in (t1, pet, np.maximum(t1, pet))))
+    t1 = np.where(present, t1, beyond)
+    images = {"t1": t1, "pet": np.where(present, pet, 0), "fused": np.where(present, np.maximum(t1, pet), t1)}
+    presence = {name: present if name == "pet" else np.ones(t1.shape, bool) for name in images}
+    body, labels = np.ones(t1.shape, bool), np.zeros(t1.shape, np.uint8)
+    body[..., 1] = False
+    path = tmp_path / "A_slices.b2nd"
+    digest = write_slices(path, images=images, presence=presence, body=body, labels=labels, bounded=True)
+    case = PreparedCase("A", open_slices(path, sha256=digest), {}, np.eye(4))
+    found = scores(case.selected(["fused"]), case, sources={"t1": PICTURE, "pet": PICTURE})
+    expected = evaluate(inner)
+    for name in ("psnr", "ssim", "ssim_sum", "qabf", "sf", "ag", "cc", "en"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-3), name
+
+
+def test_a_case_without_one_of_its_sources_has_undefined_scores(tmp_path):
+    image = np.random.default_rng(5).random((20, 20, 1))
+    body, labels = np.ones(image.shape, bool), np.zeros(image.shape, np.uint8)
+    presence = {"t1": body, "pet": ~body, "fused": body}
+    path = tmp_path / "A_slices.b2nd"
+    digest = write_slices(path, images=dict.fromkeys(presence, image), presence=presence, body=body, labels=labels)
+    case = PreparedCase("A", open_slices(path, sha256=digest), {}, np.eye(4))
+    found = scores(case.selected(["fused"]), case, sources={"t1": PICTURE, "pet": PICTURE})
+    assert list(found) == list(FUSION_METRICS)
+    assert np.isnan(list(found.values())).all()
+
+
+def test_while_a_fuser_trains_its_images_are_scored_where_both_sources_were_acquired_too(case, tmp_path):
+    plan, seen = plan_of("maximum"), case.selected(["t1", "pet"])
+    scored = validation_fusion(network_of(plan), [seen], plan, metrics=("psnr", "ssim"), fuse=fuse_scan)
+    expected = values_of(predicted(case, plan, tmp_path / "out"), tmp_path).set_index("metric")["value"]
+    assert scored == pytest.approx({name: expected[name] for name in scored}, rel=1e-3)
 
 
 def test_a_pair_has_the_value_of_its_one_slice(tmp_path):
@@ -80,16 +125,22 @@ def test_under_a_condition_the_sources_are_those_that_were_acquired(case, tmp_pa
     assert psnr[1] < psnr[0] - 1
 
 
-def test_without_a_fused_image_no_case_is_opened(tmp_path):
-    assert not len(evaluate_fused(tmp_path, [tmp_path / "absent.json"], sources=SOURCES, names=NAMES))
-    table = evaluate_fused(tmp_path, [], sources=None, names=NAMES)
+def test_of_a_model_that_fuses_nothing_no_case_is_opened(tmp_path):
+    table = evaluate_fused(tmp_path, [tmp_path / "absent.json"], fused_cases=["A"], sources=None, names=NAMES)
+    assert not len(table)
     write_table(table, tmp_path / "metrics.parquet", METRICS)
 
 
 def test_an_image_of_an_unknown_case_is_refused(case, tmp_path):
     folder = predicted(case, plan_of("average"), tmp_path / "out")
     with pytest.raises(BadInput, match=r"A\.json: expected the fused image of a case as it is prepared"):
-        evaluate_fused(folder, [], sources=SOURCES, names=NAMES)
+        evaluate_fused(folder, [], fused_cases=["A"], sources=SOURCES, names=NAMES)
+
+
+def test_a_case_whose_fused_image_is_missing_is_told_and_not_left_out(case, tmp_path):
+    folder = predicted(case, plan_of("average"), tmp_path / "out")
+    with pytest.raises(BadInput, match="out: expected the fused image of B, but it is missing; predict it again"):
+        evaluate_fused(folder, [tmp_path / "A.json"], fused_cases=["A", "B"], sources=SOURCES, names=NAMES)
 
 
 def test_a_fuser_has_no_masks_no_forecasts_and_no_calibration(case, tmp_path):

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from diffufuse.models import build_model, is_slicewise, needs_clean_images
-from diffufuse.models.fuse4seg import Fuse4Seg, Fuse4SegLeader
 from diffufuse.models.fuse4seg.blocks import AttentionBlock
 from diffufuse.models.fuse4seg.coupling import Coupling, CouplingNode, Mixing
 from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
-from diffufuse.models.fuse4seg.head import MARGIN, gray_levels, mean_of_present, stretched
+from diffufuse.models.fuse4seg.head import MARGIN, gray_levels, stretched
+from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
+from diffufuse.models.fuse4seg.network import Fuse4Seg
+from diffufuse.models.present import mean_of_present
 
 HALF_A_GRAY_LEVEL = 0.5 / 255
 LEADER = {"width": 8, "blocks": 1, "heads": 2, "nodes": 2}

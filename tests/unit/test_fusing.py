@@ -240,7 +240,7 @@ def test_a_set_of_pairs_is_predicted_and_scored_from_its_one_record(tmp_path):
     pairs = read_all_prepared(records_in([tmp_path / "pairs.json"]))
     folder = predicted(pairs["P"], plan_of("maximum", modalities=sources), tmp_path / "out")
     names = {"dataset": "d", "condition": "clean", "trained_on": "d", "model": "m", "fold": 0, "seed": 0}
-    table = evaluate_fused(folder, [tmp_path / "pairs.json"], sources=sources, names=names)
+    table = evaluate_fused(folder, [tmp_path / "pairs.json"], fused_cases=["P"], sources=sources, names=names)
     assert table["case"].unique().tolist() == ["P"]
 
 

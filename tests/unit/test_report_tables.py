@@ -6,7 +6,19 @@ import pandas as pd
 import pytest
 from evidence import an_evidence
 from fusion_evidence import a_study_of_fused_patients
-from small_studies import BASE, OTHER, PEOPLE, compared, empty, evidence_of, external_of, frame_of, full, pairs_of
+from small_studies import (
+    BASE,
+    DATASETS,
+    OTHER,
+    PEOPLE,
+    compared,
+    empty,
+    evidence_of,
+    external_of,
+    frame_of,
+    full,
+    pairs_of,
+)
 
 from diffufuse.metrics.calibration import brier, ece, nll
 from diffufuse.metrics.forecast import Forecast
@@ -109,6 +121,15 @@ def test_a_transfer_tells_home_and_there_and_what_is_lost():
         "hd95 there (mm)": "9.0",
         "hd95 increase (mm)": "+5.0",
     }
+
+
+def test_of_what_both_datasets_have_only_what_a_model_reads_is_shared():
+    both = {**DATASETS["brats"], "modalities": {"t1": {"kind": "mr"}, "ct": {"kind": "ct"}}}
+    changes = {"datasets": {**DATASETS, "sts": {**DATASETS["sts"], "pair": {"structure": "t1"}}, "brats": both}}
+    for reads, shared in ((["structure", "pet"], "t1"), (["ct"], "ct"), (None, "ct, t1")):
+        block = {"architecture": "unet2d"} | ({"input": {"modalities": reads}} if reads else {})
+        table = transferred(external_of(0.2), ["brats"], models={"unet2d": block}, **changes)
+        assert table["modalities shared"].tolist() == [shared]
 
 
 def test_a_pair_without_a_meaning_is_a_row_with_its_reason():

@@ -274,6 +274,17 @@ def test_transfers_test_the_models_without_an_only_where_a_score_has_a_meaning()
     assert small(transfers=[]).transfer_tests(TRANSFER) == small().transfer_tests(TRANSFER)
 
 
+def test_an_only_of_the_default_study_that_leaves_out_no_condition_leaves_out_no_transfer():
+    """A study is laid over the default one, whose `only` names the average, and has no other condition than clean."""
+    study = study_of("fusion_harvard", only={"average": ["clean"]})
+    tested = {path.split()[1] for path in study.transfer_tests("{dataset} {model}")}
+    assert "average" in tested
+    assert tested == set(study.models)
+    pictures = [name.split("/")[1] for name in study.pictures.names if name.startswith("fused/harvard_ct_mri")]
+    assert pictures
+    assert study.pictures._fusing("harvard_ct_mri") == study.models
+
+
 def test_a_study_without_transfers_tests_at_home_alone():
     study = read_once("phantom")
     assert study.transfers == study.transfer_tests(TRANSFER) == []

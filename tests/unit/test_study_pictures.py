@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from study_jobs import ROOT, RULES, job, study_of
 
+from diffufuse.errors import BadInput
 from diffufuse.report.pictures import PICTURES
 from diffufuse.study.pictures import OF_FUSION
 
@@ -67,7 +68,7 @@ def test_there_is_one_gallery_a_dataset_and_a_picture_of_every_condition_that_ch
 def test_only_models_that_predict_by_themselves_have_pictures(study):
     for picture in ("extremes", "overlays", "uncertainty"):
         models = {wildcards.subject.split("/")[0] for wildcards in named(study, picture)}
-        assert models == set(study.predicting)
+        assert models == set(study.predicting) & set(study.segmenting)
         assert not models & set(study.scaling)
 
 
@@ -76,7 +77,7 @@ def test_as_many_cases_of_every_fold_are_drawn_as_are_asked_for(study):
     [dataset] = study.datasets
     for picture in ("overlays", "uncertainty"):
         drawn = [wildcards.subject.split("/")[1] for wildcards in named(study, picture)]
-        per_model = len(drawn) / len(study.predicting)
+        per_model = len(drawn) / len(set(study.predicting) & set(study.segmenting))
         assert per_model == sum(min(asked, len(study.cohorts[dataset].test(fold))) for fold in study.folds)
         assert set(drawn) <= set(study.all_cases_tested(job(dataset=dataset)))
 
@@ -200,7 +201,8 @@ FUSING = ["fuse4seg_small", "average", "maximum", "convnext_unet_small"]
 @pytest.fixture(scope="module")
 def fusing():
     """Sarcomas, segmented and fused by a game, and fused by two rules."""
-    chosen = {"models": FUSING, "compare_with": "fuse4seg_small", "only": {}, "transfers": []}
+    chosen = {"models": FUSING, "compare_with": "fuse4seg_small", "conditions": ["clean", "no-pet"], "only": {}}
+    chosen |= {"transfers": [], "overlay_conditions": ["clean"]}
     return read_with("sts_ibsi", **chosen, folds=[0, 1], overlays=1)
 
 
@@ -264,3 +266,36 @@ def test_every_fused_image_that_a_picture_shows_is_one_of_the_study(fusing, pair
         runs |= set(study.transfer_tests("clean/{trained_on}/{model}/fold-{fold}_seed-{seed}"))
         for wildcards in named(study, "fused"):
             assert set(study.pictures.tests(wildcards)) <= runs
+
+
+@pytest.mark.parametrize("picture", ["extremes", "overlays", "uncertainty"])
+def test_a_picture_of_masks_is_refused_for_a_model_that_has_none(fusing, picture):
+    subject = "average" if picture == "extremes" else "average/STS-001"
+    with pytest.raises(BadInput, match="average: expected a model with masks; a fuser has neither"):
+        fusing.pictures.tests(job(picture=picture, dataset="sts_ibsi", subject=subject))
+
+
+def test_a_map_and_a_calibration_are_refused_for_a_model_that_has_no_probabilities(fusing):
+    run = {"dataset": "sts_ibsi", "model": "average", "fold": "0", "seed": "0"}
+    with pytest.raises(BadInput, match="neither masks nor probabilities"):
+        fusing.pictures.test_of_case(job(**run, case="STS-001"))
+    with pytest.raises(BadInput, match="neither masks nor probabilities"):
+        fusing.scaled_run(job(**run))
+    assert fusing.scaled_run(job(**run | {"model": "fuse4seg_small"})) == "fuse4seg_small/fold-0_seed-0"
+
+
+@pytest.mark.parametrize("dataset", ["harvard_pet_mri", "gfp_pc"])
+@pytest.mark.parametrize("picture", ["gallery", "edge_profiles", "overlays"])
+def test_of_pairs_there_are_pictures_of_fused_images_alone(pairs, dataset, picture):
+    with pytest.raises(BadInput, match=f"{picture}/{dataset}: expected one of the pictures fused"):
+        pairs.pictures.cases(job(picture=picture, dataset=dataset, subject="cases"))
+
+
+def test_a_picture_of_what_is_not_there_is_refused(fusing):
+    with pytest.raises(BadInput, match="STS-999: expected a case of sts_ibsi that a fold tests"):
+        fusing.pictures.tests(job(picture="overlays", dataset="sts_ibsi", subject="fuse4seg_small/STS-999"))
+    with pytest.raises(BadInput, match="STS-999: expected a case of sts_ibsi that a fold tests"):
+        fusing.pictures.tests(job(picture="fused", dataset="sts_ibsi", subject="STS-999"))
+    alone = read_with("fusion_sts", models=["convnext_unet_small"], compare_with="convnext_unet_small")
+    with pytest.raises(BadInput, match="STS-001: expected a study that fuses images of sts_ibsi"):
+        alone.pictures.tests(job(picture="fused", dataset="sts_ibsi", subject="STS-001"))

@@ -15,6 +15,7 @@ with job_log(snakemake.log[0]):
     calibration = read_tables(source.calibration, CALIBRATIONS)
     thresholds = thresholds_of(calibration, params.regions, lesion=params.lesion)
     of_regions, forecasts = evaluate_fold(predicted, thresholds=thresholds, names=names)
-    of_images = evaluate_fused(source.predictions, source.cases, sources=params.sources, names=names)
+    images = {"fused_cases": params.cases, "sources": params.sources}
+    of_images = evaluate_fused(source.predictions, source.cases, **images, names=names)
     write_table(pd.concat([of_regions, of_images], ignore_index=True), snakemake.output.metrics, METRICS)
     write_table(forecasts, snakemake.output.forecasts, FORECASTS)

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from diffufuse.errors import BadInput
 from diffufuse.evaluate.schemas import metrics_frame
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS, evaluate
-from diffufuse.metrics.fusion.images import Fusion
+from diffufuse.metrics.fusion.images import SMALLEST_SIDE, Fusion
+from diffufuse.metrics.fusion.where import where_both
 from diffufuse.metrics.registry import IMAGE
 from diffufuse.pixels.orientation import as_picture
 from diffufuse.store.case import PreparedCase, read_all_prepared, read_prepared
@@ -28,6 +29,7 @@ def evaluate_fused(
     predictions: str | Path,
     cases: Sequence[str | Path],
     *,
+    fused_cases: Sequence[str],
     sources: Mapping[str, Mapping[str, Any]] | None,
     names: Mapping[str, Any],
 ) -> pd.DataFrame:
@@ -38,18 +40,22 @@ def evaluate_fused(
     raise those that score the fused image alone.
 
     Args:
-        predictions: the folder; none of its files need be a fused image.
-        cases: records of the prepared cases, at least of those that were fused; none is read without a fused image.
-        sources: name to block of both images that were fused, `normalization` is read; None if none were.
+        predictions: the folder.
+        cases: records of the prepared cases, at least of those that were fused; none is read without `sources`.
+        fused_cases: names of the cases that were fused.
+        sources: name to block of both images that were fused, `normalization` is read; None if none were fused.
         names: dataset, condition, trained_on, model, fold, seed of the predictions.
 
     Returns:
-        Columns of `METRICS`, see `scores`; no row without a fused image.
+        Columns of `METRICS`, see `scores`; no row without `sources`.
 
     Raises:
-        BadInput: a fused image is damaged, or of a case that is not there or has another shape.
+        BadInput: the fused image of a case is missing or damaged, or one is of another case or has another shape.
     """
     records = fused_records(predictions) if sources else []
+    lost = sorted(set(fused_cases) - {record.stem for record in records}) if sources else []
+    if lost:
+        raise BadInput(f"{predictions}: expected the fused image of {lost[0]}, but it is missing; predict it again.")
     prepared = read_all_prepared(cases) if records else {}
     rows: list[dict[str, Any]] = []
     for record in records:
@@ -67,8 +73,9 @@ def evaluate_fused(
 def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Every metric of a fused image: its mean over axial slices; of a pair, which has one slice, its value.
 
-    The slices are those that hold body and of which both sources were acquired; of more than 32, 32 at even steps from
-    the first to the last. A slice is scored whole, and as it is drawn: some metrics differ for a transposed image.
+    The slices are those that hold body where both sources were acquired; of more than 32, 32 at even steps from the
+    first to the last. A slice is scored where both were acquired, and as it is drawn: some metrics differ for a
+    transposed image.
 
     Args:
         fused: the fused image.
@@ -79,18 +86,20 @@ def scores(fused: PreparedCase, case: PreparedCase, *, sources: Mapping[str, Map
         Name to value; slices of which a metric is undefined are left out, NaN if it is undefined in all.
     """
     shown = normalized(case.selected(sources).scan, modalities=sources)
-    acquired = shown.presence.any(axis=(1, 2)).all(axis=0) & shown.body.any(axis=(0, 1))
+    both = np.asarray(shown.presence.all(axis=0))
     stacks = [*shown.images, gray_levels(fused)]
-    chosen = evenly_spread(np.flatnonzero(acquired), most=MOST_SLICES)
-    return mean_scores([as_picture(stack[..., z]) for stack in stacks] for z in chosen)
+    chosen = evenly_spread(np.flatnonzero((both & shown.body).any(axis=(0, 1))), most=MOST_SLICES)
+    common = (where_both([stack[..., z] for stack in stacks], both[..., z]) for z in chosen)
+    return mean_scores([as_picture(plane) for plane in planes] for planes in common)
 
 
 def mean_scores(slices: Iterable[Sequence[Plane]]) -> dict[str, float]:
     """Every metric's mean over slices, of each both sources and the fused image; NaN where none defines it.
 
-    An infinite value, the PSNR of equal images, counts as undefined: no mean over slices or patients could hold it.
+    Slices of less than 3x3 pixels define none. An infinite value, the PSNR of equal images, counts as undefined: no
+    mean over slices or patients could hold it.
     """
-    values = [evaluate(Fusion(*images)) for images in slices]
+    values = [evaluate(Fusion(*images)) for images in slices if min(images[0].shape) >= SMALLEST_SIDE]
     table = pd.DataFrame(values, columns=list(FUSION_METRICS), dtype=float).replace([np.inf, -np.inf], np.nan)
     return {str(name): float(value) for name, value in table.mean().items()}
 

@@ -8,8 +8,11 @@ from torch import nn
 from diffufuse.models.attention_unet import AttentionUNet
 from diffufuse.models.convnext_unet import ConvNeXtUNet
 from diffufuse.models.diffufusemed import DiffuFuseMed
-from diffufuse.models.fuse4seg import Fuse4Seg, Fuse4SegLeader
-from diffufuse.models.fusers import Average, LaplacianPyramid, Maximum, Wavelet
+from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
+from diffufuse.models.fuse4seg.network import Fuse4Seg
+from diffufuse.models.fusers.pixelwise import Average, Maximum
+from diffufuse.models.fusers.pyramid import LaplacianPyramid
+from diffufuse.models.fusers.wavelet import Wavelet
 from diffufuse.models.multi_encoder import MultiEncoderCNN
 from diffufuse.models.transbts import TransBTS
 from diffufuse.models.unet2d import UNet2D

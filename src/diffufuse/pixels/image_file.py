@@ -17,12 +17,10 @@ from jaxtyping import Float
 from PIL import ExifTags, Image
 
 from diffufuse.errors import BadInput
+from diffufuse.pixels.png_header import ALPHA, RGB, PngHeader, require_all_rows
 
 FORMATS = ("PNG", "JPEG", "BMP")
 MOST_PIXELS = 1 << 26
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-PNG_DEPTH, PNG_COLOR_TYPE = 24, 25  # bytes of the header
-PNG_RGB, PNG_ALPHA = 2, 4
 UPRIGHT = (None, 0, 1)
 DEEP = 16
 # Largest number of each kind of pixels that is read.
@@ -39,7 +37,8 @@ def read_picture(path: str | os.PathLike[str]) -> Float[np.ndarray, "*shape"]:
     """Read a picture.
 
     Args:
-        path: PNG, JPEG or BMP of 1 to 16 bits, gray, color or with a palette; a PNG's checksums are verified.
+        path: PNG, JPEG or BMP of 1 to 16 bits, gray, color or with a palette; a PNG's checksums
+            are verified, and the number of its values.
 
     Returns:
         (rows, columns) gray, or (rows, columns, 3) red, green and blue; first row on top; float64 in 0..1.
@@ -59,6 +58,7 @@ def read_picture(path: str | os.PathLike[str]) -> Float[np.ndarray, "*shape"]:
             with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                 _require_size(picture, path)
                 picture.verify()  # of a PNG, all checksums
+            require_all_rows(content)
             with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                 _require_one(picture, path)
                 picture.load()
@@ -92,23 +92,17 @@ def _require_one(picture: Image.Image, path: Path) -> None:
 
 
 def _levels(picture: Image.Image, content: bytes, path: Path) -> np.ndarray:
-    depth, color_type = _png_form(content)
-    if depth == DEEP and (color_type & PNG_ALPHA or "transparency" in picture.info):
+    header = PngHeader.of(content)
+    deep = header if header and header.depth == DEEP else None
+    if deep and (deep.color & ALPHA or "transparency" in picture.info):
         raise BadInput(f"{path}: expected 16 bits without an alpha channel, got one; save the picture without it.")
     picture = _without_alpha(picture, path)
     if picture.mode not in LARGEST:
         raise BadInput(f"{path}: expected gray or RGB, got colors of the kind {picture.mode}; save it as RGB.")
     values = np.asarray(picture)
-    if depth == DEEP and color_type == PNG_RGB:  # Pillow keeps but the upper eight bits
+    if deep and deep.color == RGB:  # Pillow keeps but the upper eight bits
         return _sixteen_bit_color(content, upper=values, path=path) / LARGEST["I;16"]
     return values.astype(np.float64) / LARGEST[picture.mode]
-
-
-def _png_form(content: bytes) -> tuple[int, int]:
-    """Bits and color type of a PNG; 8 and RGB of other files."""
-    if not content.startswith(PNG_MAGIC):
-        return 8, PNG_RGB
-    return content[PNG_DEPTH], content[PNG_COLOR_TYPE]
 
 
 def _without_alpha(picture: Image.Image, path: Path) -> Image.Image:

@@ -149,7 +149,8 @@ def _doubles(
         if shared == "both" and apart:
             yield BadInput(
                 f"{raw}: expected other pictures in test, validation and training, but {first} and {second} are the "
-                "same and a fold of the cohort sheet parts them; exclude one, or give both the same fold and validates."
+                "same, or one is the other turned or mirrored, and a fold of the cohort sheet parts them; exclude one, "
+                "or give both the same fold and validates."
             )
         else:
             where = "in two parts" if apart else "in one part"

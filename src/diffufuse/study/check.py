@@ -18,7 +18,7 @@ from diffufuse.study.inputs import needed_fusers
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
 from diffufuse.study.settings import check_loss, check_settings
 from diffufuse.study.study_names import check_names
-from diffufuse.study.transfer import refusal
+from diffufuse.study.testable import refusal_elsewhere, withholds_all
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
     Raises:
         BadInput: a name does not exist, a value in the block of a dataset, model or condition that the study uses is
             not what is read there, a sheet is invalid, a fold has no cases, a condition refers to a modality or kind
-            that a dataset does not have, a model refers to weights or conditions that do not exist, clean is not
-            tested, a transfer dataset is in the study or shares patients with it, or two datasets have one case of
-            two patients.
+            that a dataset does not have or withholds all that a model reads, a model refers to weights or conditions
+            that do not exist, clean is not tested, a transfer dataset is in the study or shares patients with it, or
+            two datasets have one case of two patients.
     """
     study = config["study"]
     check_names(config, code)
@@ -76,6 +76,7 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
                 )
         for condition in study["conditions"]:
             _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
+            _check_what_is_left(condition, name, config)
     read |= _read_transfers(config, read, cohorts)
     patients_of(read)
     return read
@@ -103,8 +104,7 @@ def _read_sheet(name: str, cohorts: Path) -> Cohort:
 
 def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], cohorts: Path) -> dict[str, Cohort]:
     """Cohorts of the transfer datasets that can be scored."""
-    blocks, tested = config["datasets"], {}
-    tasks = {config["models"][name]["task"] for name in config["study"]["models"]}
+    tested: dict[str, Cohort] = {}
     for name in config["study"].get("transfers", ()):
         if name in trained:
             raise BadInput(
@@ -113,7 +113,7 @@ def _read_transfers(config: Mapping[str, Any], trained: Mapping[str, Cohort], co
         for training_name in [
             training_name
             for training_name in trained
-            if any(refusal(blocks[training_name], blocks[name], task=task) is None for task in tasks)
+            if any(refusal_elsewhere(model, training_name, name, config) is None for model in config["study"]["models"])
         ]:
             tested[name] = _read_sheet(name, cohorts)
             _require_disjoint_patients(name, tested[name], training_name, trained[training_name])
@@ -226,6 +226,19 @@ def _check_condition(name: str, condition: Mapping[str, Any], dataset: str, bloc
         _check_corruption(
             name, condition, dataset, {one: modality_name["kind"] for one, modality_name in block["modalities"].items()}
         )
+
+
+def _check_what_is_left(name: str, dataset: str, config: Mapping[str, Any]) -> None:
+    """Check that a condition leaves an image to every model that is tested under it."""
+    study = config["study"]
+    for model in study["models"]:
+        tested = name in study.get("only", {}).get(model, [name])
+        read = withholds_all(config["conditions"][name], model, dataset, config) if tested else []
+        if read:
+            raise BadInput(
+                f"study.conditions: {name} withholds {' and '.join(read)}, all that {model} reads of {dataset}; "
+                f"leave it out, or name the other conditions of {model} under study.only."
+            )
 
 
 def _check_corruption(name: str, condition: Mapping[str, Any], dataset: str, kinds: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
 from diffufuse.study.code_digest import Code
 from diffufuse.study.definitions import definition_of
-from diffufuse.study.inputs import GAMES, fuser_of, fuses, input_modalities
+from diffufuse.study.inputs import GAMES, ROLES, fuser_of, fuses, input_modalities
 from diffufuse.study.members import MODELS
 
 OUTPUTS = {"segment": ("regions", "labels"), "fuse": ("image",)}
@@ -54,13 +54,20 @@ def check_reading(models: Iterable[str], datasets: Iterable[str], config: Mappin
         config: the whole configuration.
 
     Raises:
-        BadInput: a dataset lacks what a model reads, or has no labels for a segmenter.
+        BadInput: a dataset lacks what a model reads, has no labels for a segmenter, or a model fuses its pair in the
+            other order.
     """
     for dataset in datasets:
         dataset_block = config["datasets"][dataset]
         for model in models:
             block = config["models"][model]
-            input_modalities(model, block, dataset, dataset_block)
+            read = list(input_modalities(model, block, dataset, dataset_block))
+            pair = [dataset_block.get("pair", {}).get(role) for role in ROLES]
+            if fuses(block) and read == pair[::-1]:
+                raise BadInput(
+                    f"models.{model}.input.modalities: expected the structure, {pair[0]} in {dataset}, before the "
+                    f"function, {pair[1]}, whose color is put back, got the other order; exchange them."
+                )
             if block["task"] == "segment" and not dataset_block.get("regions"):
                 raise BadInput(
                     f"study.models: {model} learns regions, but {dataset} is a set of pairs without labels; name "

@@ -14,6 +14,8 @@ WHITES = ("white", "white_sd")
 # What a phantom consists of, by the format of its files.
 MADE = {"pairs": "pairs", "dicom": "patients"}
 PICTURE = "picture"
+# What a fused image is called among the images of a case, its files, and the regions of a table.
+OF_FUSED_IMAGES = ("fused", "image")
 
 
 def check_display(place: str, block: Mapping[str, Any]) -> None:
@@ -24,8 +26,8 @@ def check_display(place: str, block: Mapping[str, Any]) -> None:
         block: of the dataset.
 
     Raises:
-        BadInput: `pair` names no modality, one twice, or one without `display`; or white is given twice, not at all, or
-            not above black.
+        BadInput: `pair` names no modality, one twice, or one without `display`; white is given twice, not at all, or
+            not above black; or a modality or region has the name of a fused image, or of a role that it has not.
     """
     for name, settings in block["modalities"].items():
         display = settings.get("display", {})
@@ -54,6 +56,22 @@ def check_display(place: str, block: Mapping[str, Any]) -> None:
             )
     if pair and pair["structure"] == pair["function"]:
         raise BadInput(f"{place}.pair: expected two modalities, got {pair['structure']} twice; correct one.")
+    _check_names(place, block)
+
+
+def _check_names(place: str, block: Mapping[str, Any]) -> None:
+    """Check that no modality or region has a name that fusion uses for something else."""
+    named = [(f"modalities.{name}", name) for name in block["modalities"]]
+    named += [(f"regions.{name}", name) for name in block.get("regions", {})]
+    for where, name in named:
+        if name in OF_FUSED_IMAGES:
+            raise BadInput(f"{place}.{where}: expected a name that no fused image has, got {name!r}; choose another.")
+    for role in ROLES:
+        if role in block["modalities"] and block.get("pair", {}).get(role) != role:
+            raise BadInput(
+                f"{place}.modalities.{role}: expected the {role} of {place}.pair, as a model asks for it by this "
+                "name; name it there, or choose another name."
+            )
 
 
 def check_no_prefix(place: str, block: Mapping[str, Any]) -> None:
@@ -73,7 +91,8 @@ def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
     """Check that a set of pairs has no key of volumes.
 
     Raises:
-        BadInput: it has one, or a modality is none of the pair, is not of kind picture, or has a key of volumes.
+        BadInput: it has one, or a modality is none of the pair, is not of kind picture, has a key of volumes, or a
+            black or white that no gray level can be.
     """
     for key in OF_VOLUMES:
         if key in block:
@@ -98,6 +117,13 @@ def check_pair_keys(place: str, block: Mapping[str, Any]) -> None:
                 f"{place}.modalities.{name}.kind: expected {PICTURE} with format pairs, got {settings['kind']}, whose "
                 "unit no picture has; correct it."
             )
+        display = settings["display"]
+        for key in {"black", "white"} & set(display):
+            if not 0 <= display[key] <= 1:
+                raise BadInput(
+                    f"{place}.modalities.{name}.display.{key}: expected 0 to 1, as the gray levels of a picture are "
+                    f"read, whatever its bits, got {display[key]}; correct it."
+                )
 
 
 def check_patterns_of_pair(place: str, block: Mapping[str, Any]) -> None:

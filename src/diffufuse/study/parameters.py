@@ -73,17 +73,29 @@ class Parameters:
         return input_modalities(wildcards.model, block, dataset, self.study.config["datasets"][dataset])
 
     def learned(self, wildcards: Any) -> dict[str, list[int]]:
-        """The regions that a model is trained on; a fuser learns none."""
-        regions: dict[str, list[int]] = self.study.config["datasets"][wildcards.dataset].get("regions", {})
-        return regions if self.study.task_of(wildcards.model) == "segment" else {}
+        """The regions that a model is trained on; a fuser learns none.
+
+        Raises:
+            BadInput: a segmenter is to learn from pairs.
+        """
+        return self._regions(wildcards) if self.study.task_of(wildcards.model) == "segment" else {}
 
     def contrast(self, wildcards: Any) -> dict[str, Any]:
         """Which modality of another dataset a dataset's modalities can stand for."""
         return self.modalities(wildcards.dataset, CONTRAST)
 
     def registration(self, wildcards: Any) -> dict[str, Any]:
-        """How a case is brought onto its grid, and when its registration is refused."""
+        """How a case is brought onto its grid, and when its registration is refused.
+
+        Raises:
+            BadInput: the dataset is a set of pairs.
+        """
         block = self.study.config["datasets"][wildcards.dataset]
+        if block["format"] == PAIRS:
+            raise BadInput(
+                f"{wildcards.dataset}: expected a dataset of cases, got pairs, which are prepared as one set; ask for "
+                f"results/prepare/{wildcards.dataset}/pairs.json."
+            )
         asked = block.get("registration", {})
         grid = {"reference": block["reference"], "spacing_mm": block["spacing_mm"]}
         return grid | {"transform": asked.get("transform", "rigid"), "gate": asked.get("gate", {})}
@@ -105,9 +117,9 @@ class Parameters:
         return {} if fuser_of(model) else block
 
     def sources(self, wildcards: Any) -> dict[str, Any] | None:
-        """The images with which a model's fused image is compared; None for a model that makes none."""
+        """The images with which a model's fused image is compared; None for a model that makes none of its own."""
         block = self.study.config["models"][self.study.trained_as(wildcards.model)]
-        if not fuses(block):
+        if not fuses(block) or self.study.predicted_as(wildcards.model) != wildcards.model:
             return None
         if wildcards.trained_on != wildcards.dataset:
             return self._fused_elsewhere(wildcards) if self.study.task_of(wildcards.model) == "fuse" else None
@@ -125,13 +137,25 @@ class Parameters:
         return {"modalities": self.contrast(wildcards), "spacing_mm": trained["spacing_mm"], **regions}
 
     def regions_tested(self, wildcards: Any) -> dict[str, list[int]]:
-        """All regions of a dataset; of one that the model was not trained on, the lesion."""
+        """All regions of a dataset; of one that the model was not trained on, the lesion; none for a fuser.
+
+        Raises:
+            BadInput: a segmenter is to be tested on pairs.
+        """
         if self.study.task_of(wildcards.model) == "fuse":
             return {}
-        block = self.study.config["datasets"][wildcards.dataset]
-        regions: dict[str, list[int]] = block["regions"]
+        block, regions = self.study.config["datasets"][wildcards.dataset], self._regions(wildcards)
         own = wildcards.get("trained_on", wildcards.dataset) == wildcards.dataset
         return regions if own else {block["lesion"]: regions[block["lesion"]]}
+
+    def _regions(self, wildcards: Any) -> dict[str, list[int]]:
+        regions: dict[str, list[int]] = self.study.config["datasets"][wildcards.dataset].get("regions", {})
+        if not regions:
+            raise BadInput(
+                f"{wildcards.model}: expected a dataset with labels, but {wildcards.dataset} is a set of pairs; ask "
+                "for a model with `task: fuse`."
+            )
+        return regions
 
     def _fused_elsewhere(self, wildcards: Any) -> dict[str, Any]:
         """The images of a pair on which a fuser was not trained, in its channel order."""
@@ -139,11 +163,6 @@ class Parameters:
         trained_on, tested = datasets[wildcards.trained_on], datasets[wildcards.dataset]
         names = input_names(wildcards.model, block, wildcards.trained_on, trained_on)
         roles = {name: role for role, name in trained_on["pair"].items()}
-        if not set(names) <= set(roles):
-            raise BadInput(
-                f"{wildcards.model}: expected to fuse {' and '.join(roles)}, the pair of {wildcards.trained_on}, to be "
-                f"tested on {wildcards.dataset}, got {' and '.join(names)}; leave it out of a study with transfers."
-            )
         asked = {"modalities": [roles[name] for name in names], "values": "display"}
         return input_modalities(wildcards.model, {**block, "input": asked}, wildcards.dataset, tested)
 

@@ -7,8 +7,10 @@ A picture is at `{picture}/{dataset}/{subject}`; its subject is `cases` for a ga
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffufuse.errors import BadInput
 from diffufuse.study.cohorts import evenly_chosen
 from diffufuse.study.inputs import ROLES, input_modalities
+from diffufuse.study.testable import refusal_elsewhere
 from diffufuse.study.transfer import refusal
 
 if TYPE_CHECKING:
@@ -74,9 +76,9 @@ class Pictures:
         blocks = {name: self.study.config["models"][self.study.trained_as(name)] for name in self.study.fusing}
         shown = [name for name in blocks if CLEAN in self.study.conditions_of(name)]
         if dataset not in self.study.datasets:
-            only = self.study.config["study"].get("only", {})
-            shown = [name for name in shown if blocks[name]["task"] == "fuse" and name not in only]
-            return shown if self._trained_on(dataset) else []
+            trained_on, config = self._trained_on(dataset), self.study.config
+            fusers = [name for name in shown if blocks[name]["task"] == "fuse" and self.study.tested_under_all(name)]
+            return [name for name in fusers if trained_on and not refusal_elsewhere(name, trained_on, dataset, config)]
         sources = {name: self._sources(name, dataset) for name in shown}
         return [name for name in shown if sources[name] == sources[shown[0]]]
 
@@ -94,7 +96,14 @@ class Pictures:
         return next(iter(own or others), None)
 
     def cases(self, wildcards: Any) -> list[str]:
-        """The cases that a picture shows or chooses from."""
+        """The cases that a picture shows or chooses from.
+
+        Raises:
+            BadInput: there is no such picture of a dataset, as of pairs, or of one that models are tested on besides.
+        """
+        known = self._subjects(wildcards.dataset)
+        if wildcards.picture not in known:
+            raise BadInput(f"{wildcards.picture}/{wildcards.dataset}: expected one of the pictures {', '.join(known)}.")
         names = self.study.cohorts[wildcards.dataset].names
         if wildcards.picture == "gallery":
             return evenly_chosen(names)
@@ -105,28 +114,41 @@ class Pictures:
         return self.study.all_cases_tested(wildcards) if wildcards.picture == "extremes" else [_case(wildcards)]
 
     def tests(self, wildcards: Any) -> list[str]:
-        """The test runs whose predictions a picture shows, as `{condition}/{trained_on}/{model}/{run}`; first seed."""
+        """The test runs whose predictions a picture shows, as `{condition}/{trained_on}/{model}/{run}`; first seed.
+
+        Raises:
+            BadInput: a picture of masks is asked of a model that predicts none, one of fused images in a study that
+                fuses none, or one of a case that no fold tests.
+        """
         if wildcards.picture in ("gallery", "conditions"):
             return []
         if wildcards.picture in OF_FUSION:
             return self._tests_of_fusers(wildcards.dataset, str(wildcards.subject))
         model, dataset = _model(wildcards), wildcards.dataset
+        self.study.require_segmenting(model)
         shown = self.conditions(model) if wildcards.picture == "overlays" else [CLEAN]
         extremes = wildcards.picture == "extremes"
         runs = [self._run(fold) for fold in self.study.folds] if extremes else [self._tests(dataset, _case(wildcards))]
         return [f"{condition}/{dataset}/{model}/{run}" for condition in shown for run in runs]
 
     def _tests_of_fusers(self, dataset: str, case: str) -> list[str]:
-        trained_on = self._trained_on(dataset)
+        trained_on, models = self._trained_on(dataset), self._fusing(dataset)
+        if not models:
+            raise BadInput(f"{case}: expected a study that fuses images of {dataset}, but none of its models does.")
         run = self._tests(dataset, case) if trained_on == dataset else self._run(self.study.folds[0])
-        return [f"{CLEAN}/{trained_on}/{model}/{run}" for model in self._fusing(dataset)]
+        return [f"{CLEAN}/{trained_on}/{model}/{run}" for model in models]
 
     def evaluations(self, wildcards: Any) -> list[str]:
         """The test runs by whose Dice a picture ranks cases."""
         return self.tests(wildcards) if wildcards.picture == "extremes" else []
 
     def test_of_case(self, wildcards: Any) -> str:
-        """The run that tests a case."""
+        """The run that tests a case.
+
+        Raises:
+            BadInput: the model predicts no regions, or the case is tested in no fold.
+        """
+        self.study.require_segmenting(wildcards.model)
         return self._tests(wildcards.dataset, wildcards.case)
 
     def settings(self, wildcards: Any) -> dict[str, Any]:
@@ -155,7 +177,10 @@ class Pictures:
         return [name for name in self.study.conditions_of(model) if name in drawn]
 
     def _tests(self, dataset: str, name: str) -> str:
-        return self._run(next(case.fold for case in self.study.cohorts[dataset].cases if case.name == name))
+        folds = [case.fold for case in self.study.cohorts[dataset].cases if case.name == name]
+        if folds in ([], [None]):
+            raise BadInput(f"{name}: expected a case of {dataset} that a fold tests; see config/cohorts/{dataset}.tsv.")
+        return self._run(folds[0])
 
     def _run(self, fold: int | None) -> str:
         return f"fold-{fold}_seed-{self.study.seeds[0]}"

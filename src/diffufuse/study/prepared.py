@@ -9,7 +9,6 @@ from diffufuse.study.inputs import fuser_of
 if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
-LEARNED_FROM = ("training", "validation")
 CLEAN = "clean"
 PAIRS = "pairs"
 
@@ -33,9 +32,11 @@ class Prepared:
         return self._records(wildcards.dataset, self.study.cases_trained_on(wildcards))
 
     def learned_from(self, wildcards: Any) -> list[str]:
-        """A fold's training and validation cases, as a model reads them."""
+        """A fold's training and validation cases, as a model reads them; a fold may validate on none."""
         if fuser_of(self.study.config["models"][wildcards.model]):
-            return [self._fused(wildcards, part=part) for part in LEARNED_FROM]
+            cohort, fold = self.study.cohorts[wildcards.dataset], int(wildcards.fold)
+            parts = {"training": cohort.training(fold), "validation": cohort.validation(fold)}
+            return [self._fused(wildcards, part=part) for part, cases in parts.items() if cases]
         return self._records(wildcards.dataset, self.study.cases_learned_from(wildcards))
 
     def in_part(self, wildcards: Any) -> list[str]:
@@ -46,7 +47,7 @@ class Prepared:
         """The cases of a fold's part, as a model reads them under a condition."""
         cases = self.study.cases_in(wildcards)
         if fuser_of(self.study.config["models"][self.study.trained_as(wildcards.model)]):
-            return [self._fused(wildcards, part=wildcards.part)]
+            return [self._fused(wildcards, part=wildcards.part)] if cases else []
         return self._records(wildcards.dataset, cases)
 
     def pictured(self, wildcards: Any) -> list[str]:

@@ -13,7 +13,7 @@ from diffufuse.study.members import members_of
 from diffufuse.study.parameters import Parameters
 from diffufuse.study.pictures import Pictures
 from diffufuse.study.prepared import Prepared
-from diffufuse.study.transfer import refusal
+from diffufuse.study.testable import refusal_elsewhere, trained_as
 
 CLEAN = "clean"
 MADE = "phantom"
@@ -41,8 +41,7 @@ class Study:
 
     @property
     def _asked(self) -> Mapping[str, Any]:
-        asked: Mapping[str, Any] = self.config["study"]
-        return asked
+        return dict(self.config["study"])
 
     @property
     def seed(self) -> int:
@@ -69,6 +68,11 @@ class Study:
     def fusing(self) -> list[str]:
         """Its models that make a fused image, alone or on their way to regions."""
         return [name for name in self.predicting if fuses(self.config["models"][self.trained_as(name)])]
+
+    def require_segmenting(self, model: str) -> None:
+        """Check that a model predicts regions; raises BadInput for one that makes an image alone."""
+        if self.task_of(model) != "segment":
+            raise BadInput(f"{model}: expected a model with masks; a fuser has neither masks nor probabilities.")
 
     def task_of(self, model: str) -> str:
         """What a model predicts: `segment` for regions, `fuse` for an image."""
@@ -110,13 +114,16 @@ class Study:
 
     def trained_as(self, model: str) -> str:
         """The model whose weights a model uses, or itself."""
-        source = self.predicted_as(model)
-        return str(self.config["models"][source].get("weights_of", source))
+        return trained_as(model, self.config["models"])
 
     def conditions_of(self, model: str) -> list[str]:
         """The conditions that a model is tested under: all, unless the study's `only` names some."""
         asked = self._asked.get("only", {}).get(model, self._asked["conditions"])
         return [condition for condition in self._asked["conditions"] if condition in asked]
+
+    def tested_under_all(self, model: str) -> bool:
+        """Whether a model is tested under every condition, also where `only`, perhaps the default's, names it."""
+        return self.conditions_of(model) == self._asked["conditions"]
 
     @property
     def cases(self) -> list[tuple[str, str]]:
@@ -156,8 +163,7 @@ class Study:
 
     def cases_learned_from(self, wildcards: Any) -> list[str]:
         """A fold's training and validation cases."""
-        cohort, fold = self.cohorts[wildcards.dataset], int(wildcards.fold)
-        return cohort.training(fold) + cohort.validation(fold)
+        return self.cases_trained_on(wildcards) + self.cohorts[wildcards.dataset].validation(int(wildcards.fold))
 
     def cases_in(self, wildcards: Any) -> list[str]:
         """The cases of a fold's `part`: test, validation or training; without one, those of validation.
@@ -178,8 +184,7 @@ class Study:
 
     def _require_transferable(self, wildcards: Any, trained_on: str, part: str) -> None:
         dataset, condition = wildcards.dataset, wildcards.get("condition", CLEAN)
-        task = self.task_of(wildcards.model) if "model" in dict(wildcards.items()) else "segment"
-        reason = refusal(self.config["datasets"][trained_on], self.config["datasets"][dataset], task=task)
+        reason = refusal_elsewhere(wildcards.model, trained_on, dataset, self.config)
         if part != "test":
             reason = f"All of its cases are test cases; ask for the part test, not {part}."
         if "after" in self.config["conditions"][condition]:
@@ -234,14 +239,13 @@ class Study:
         Args:
             pattern: with {dataset}, {trained_on}, {model}, {fold} and {seed}.
         """
-        blocks = self.config["datasets"]
         return [
             pattern.format(dataset=tested, trained_on=trained_on, model=model, fold=fold, seed=seed)
             for trained_on in self.datasets
             for tested in self.transfers
             for model in self.models
-            if refusal(blocks[trained_on], blocks[tested], task=self.task_of(model)) is None
-            if model not in self._asked.get("only", {})
+            if refusal_elsewhere(model, trained_on, tested, self.config) is None
+            if self.tested_under_all(model)
             for fold in self.folds
             for seed in self.seeds
         ]
@@ -249,8 +253,7 @@ class Study:
     def trained_run(self, wildcards: Any) -> str:
         """The folder, below `results/train/`, of the run whose weights a model predicts with."""
         trained_on = wildcards.get("trained_on", wildcards.dataset)
-        model = self.trained_as(wildcards.model)
-        return f"{trained_on}/{model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+        return f"{trained_on}/{self.trained_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
 
     def calibrated_run(self, wildcards: Any) -> list[str]:
         """The run whose calibration a model's evaluation reads; none for a fuser, which has no probabilities."""
@@ -258,7 +261,12 @@ class Study:
         return [f"{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"] if segments else []
 
     def scaled_run(self, wildcards: Any) -> str:
-        """The model and run whose predictions a model scales."""
+        """The model and run whose predictions a model scales, or itself.
+
+        Raises:
+            BadInput: the model predicts no regions.
+        """
+        self.require_segmenting(wildcards.model)
         return f"{self.predicted_as(wildcards.model)}/fold-{wildcards.fold}_seed-{wildcards.seed}"
 
     def code_of(self, script: str) -> Callable[[Any], str]:

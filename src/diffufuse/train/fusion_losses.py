@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diffufuse.models.fuse4seg.head import mean_of_present
+from diffufuse.models.present import mean_of_present
 
 # Keeps the decomposition loss finite for a correlation of -1; Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461).
 ABOVE_MINUS_ONE = 1.01

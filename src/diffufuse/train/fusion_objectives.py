@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffufuse.models.fuse4seg import Fused
+from diffufuse.models.fused import Fused
 from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import fusion_losses as losses
 from diffufuse.train.batches import Batch

@@ -10,7 +10,8 @@ from torch import nn
 
 from diffufuse.metrics.confusion import confusion
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
-from diffufuse.metrics.fusion.images import Fusion
+from diffufuse.metrics.fusion.images import SMALLEST_SIDE, Fusion
+from diffufuse.metrics.fusion.where import where_both
 from diffufuse.plan.plans import plan_modalities, plan_outputs, plan_regions
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.normalization import normalized
@@ -97,17 +98,18 @@ def validation_fusion(
 ) -> dict[str, float]:
     """Mean over cases of metrics of the fused image against both sources, as the network reads them.
 
-    Of a case at most `MOST_SLICES` axial slices count, evenly spaced among those with body and both modalities. A value
-    that is not finite is left out; NaN without any.
+    Of a case at most `MOST_SLICES` axial slices count, evenly spaced among those with body and both modalities, each
+    where both were acquired. A value that is not finite is left out; NaN without any.
     """
     network.eval()
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for case in cases:
-        fused, present = fuse(network, case.scan, plan)
+        fused, _ = fuse(network, case.scan, plan)
         sources = normalized(case.scan, modalities=plan_modalities(plan))
-        slices = _some(np.flatnonzero((sources.body & present & sources.presence.all(axis=0)).any(axis=(0, 1))))
-        first, second = sources.images
-        images = [Fusion(first[..., z], second[..., z], fused[..., z]) for z in slices]
+        both, stacks = np.asarray(sources.presence.all(axis=0)), (*sources.images, fused)
+        slices = _some(np.flatnonzero((sources.body & both).any(axis=(0, 1))))
+        planes = [where_both([stack[..., z] for stack in stacks], both[..., z]) for z in slices]
+        images = [Fusion(*plane) for plane in planes if min(plane[0].shape) >= SMALLEST_SIDE]
         for metric in metrics:
             values[metric].append(_mean(FUSION_METRICS[metric].of(image) for image in images))
     return {metric: _mean(of_cases) for metric, of_cases in values.items()}

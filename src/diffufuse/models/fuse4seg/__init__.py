@@ -4,8 +4,3 @@
 fused image, `network` leader and follower together. Fuse4Seg, arXiv 2409.10328; what it leaves open follows CDDFuse,
 arXiv 2211.14461; docs/method.md lists the decisions.
 """
-
-from diffufuse.models.fuse4seg.leader import Fuse4SegLeader, Fused
-from diffufuse.models.fuse4seg.network import Fuse4Seg
-
-__all__ = ["Fuse4Seg", "Fuse4SegLeader", "Fused"]

@@ -16,14 +16,6 @@ LARGEST_CORRECTION = 4.0
 LEAST_RANGE = 1e-3
 
 
-def mean_of_present(
-    images: Float[Tensor, "batch modality *grid"], presence: Bool[Tensor, "batch modality *grid"]
-) -> Float[Tensor, "batch 1 *grid"]:
-    """Return the mean of the modalities present at each pixel, 0 where there is none."""
-    count = presence.sum(dim=1, keepdim=True).clamp(min=1)
-    return torch.where(presence, images, 0.0).float().sum(dim=1, keepdim=True) / count
-
-
 def gray_levels(
     mean: Float[Tensor, "batch 1 x y"],
     correction: Float[Tensor, "batch 1 x y"],

@@ -5,8 +5,6 @@ CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for Multi-Modality
 2211.14461), implemented from its description.
 """
 
-from dataclasses import dataclass
-
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
@@ -16,22 +14,9 @@ from torch.nn import functional
 from diffufuse.models.fuse4seg.blocks import AttentionBlock
 from diffufuse.models.fuse4seg.coupling import Coupling
 from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
-from diffufuse.models.fuse4seg.head import Head, gray_levels, mean_of_present
-
-
-@dataclass(frozen=True)
-class Fused:
-    """A fused image and what it was made of.
-
-    Attributes:
-        fused: gray levels in 0..1, 0 where no modality is present.
-        base: features of every modality that should agree; those of an absent one are 0. None of a fuser without.
-        detail: features of every modality that should differ, likewise.
-    """
-
-    fused: Float[Tensor, "batch 1 x y 1"]
-    base: Float[Tensor, "batch modality width fx fy"] | None = None
-    detail: Float[Tensor, "batch modality width fx fy"] | None = None
+from diffufuse.models.fuse4seg.head import Head, gray_levels
+from diffufuse.models.fused import Fused
+from diffufuse.models.present import mean_of_present
 
 
 class Fuse4SegLeader(nn.Module):

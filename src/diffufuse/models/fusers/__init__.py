@@ -1,7 +1,1 @@
-"""Fusers without training: rules that make one image of several."""
-
-from diffufuse.models.fusers.pixelwise import Average, Maximum
-from diffufuse.models.fusers.pyramid import LaplacianPyramid
-from diffufuse.models.fusers.wavelet import Wavelet
-
-__all__ = ["Average", "LaplacianPyramid", "Maximum", "Wavelet"]
+"""Fusers without training: rules that make one image of several. None is imported here, so that each stands alone."""

@@ -7,8 +7,8 @@ trained on the average.
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from diffufuse.models.fuse4seg.head import mean_of_present
 from diffufuse.models.fusers.sources import completed
+from diffufuse.models.present import mean_of_present
 
 
 class Average(nn.Module):

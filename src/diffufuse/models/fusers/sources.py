@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diffufuse.models.fuse4seg.head import mean_of_present
+from diffufuse.models.present import mean_of_present
 
 
 def completed(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from diffufuse.report import cells
 from diffufuse.report.evidence import CLEAN, Evidence
+from diffufuse.report.roles import role_of
 from diffufuse.report.selection import segmenting
 from diffufuse.study.transfer import refusal, shared_modalities
 
@@ -50,7 +51,7 @@ def _scored(evidence: Evidence, in_domain: str, external: str, model: str) -> di
     row = {
         "model": model,
         "n": str(external_rows["dice"]["patients"]),
-        "modalities shared": _shared(blocks[0]["modalities"], blocks[1]["modalities"]),
+        "modalities shared": _shared(_read(evidence, model, blocks[0]), blocks[1]["modalities"]),
         "dice home": cells.mean(in_domain_rows.get("dice")),
         "dice there": cells.mean(external_rows["dice"]),
         "dice change (points)": cells.points(_change(in_domain_rows, external_rows, "dice")),
@@ -71,6 +72,13 @@ def _rows_by_metric(
 
 def _change(in_domain_rows: Mapping[str, cells.Row], external_rows: Mapping[str, cells.Row], metric: str) -> float:
     return external_rows[metric]["mean"] - in_domain_rows[metric]["mean"] if metric in in_domain_rows else float("nan")
+
+
+def _read(evidence: Evidence, model: str, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The modalities of the dataset of its training that a model reads: those of its block, by role or name, or all."""
+    pair, modalities = trained.get("pair", {}), trained["modalities"]
+    names = [pair.get(name, name) for name in role_of(evidence.models, model).modalities]
+    return {name: modalities[name] for name in names or modalities}
 
 
 def _shared(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> str:
