@@ -95,7 +95,7 @@ def test_every_part_changes_the_logits(part):
 
 
 def test_learning_goes_down_on_a_disc_and_works_on_a_larger_image():
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     network = ConvNeXtUNet(modalities=1, outputs=1, stem=2, **TINY)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse.models.present import mean_of_present
-from diffufuse.train.fusion_losses import anchor, correlation, decomposition, gradient
+from diffufuse.train.fusion_losses import anchor, correlation, decomposition, distance_from_mean, gradient
 
 SHAPE = (2, 2, 12, 10, 1)
 
@@ -47,7 +46,7 @@ def test_an_absent_modality_is_neither_a_target_nor_part_of_the_mean():
     presence[:, 1] = False
     assert gradient(images[:, :1], images, presence).item() == 0
     assert anchor(images[:, :1], images, presence).item() == 0
-    assert torch.equal(mean_of_present(images, presence), images[:, :1])
+    assert distance_from_mean(images[:, :1] + 0.1, images, presence).item() == pytest.approx(0.1, rel=1e-5)
 
 
 def test_voxels_without_any_modality_do_not_count():
@@ -96,6 +95,31 @@ def test_constant_features_have_a_finite_gradient():
     values = torch.zeros(2, 2, 3, 12, 10, requires_grad=True)
     decomposition(correlation(values, everywhere()), correlation(values, everywhere())).backward()
     assert torch.isfinite(values.grad).all()
+
+
+def test_the_pull_on_the_base_ends_with_the_correlation_of_the_details():
+    pulls = {}
+    for correlated in (0.8, 0.4, 0.0):
+        base, detail = torch.tensor(0.5, requires_grad=True), torch.tensor(correlated, requires_grad=True)
+        decomposition(base, detail).backward()
+        pulls[correlated] = base.grad.item()
+        assert detail.grad.item() == pytest.approx(2 * correlated / 1.51)
+    assert pulls[0.8] == pytest.approx(-(0.8**2) / 1.51**2)
+    assert pulls[0.8] == pytest.approx(4 * pulls[0.4])
+    assert pulls[0.0] == 0
+
+
+@pytest.mark.parametrize("correlated", [0.9, 0.1])
+def test_bases_come_to_correlate_while_details_do(correlated):
+    base, held = features().requires_grad_(), torch.tensor(correlated)
+    learner = torch.optim.Adam([base], lr=0.05)
+    before = correlation(base, everywhere()).item()
+    for _ in range(100):
+        learner.zero_grad()
+        decomposition(correlation(base, everywhere()), held).backward()
+        learner.step()
+    assert before < 0.2
+    assert correlation(base, everywhere()).item() > 0.9
 
 
 def test_decomposition_wants_equal_bases_and_unequal_details():

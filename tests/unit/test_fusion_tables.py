@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 from evidence import an_evidence
@@ -20,6 +21,7 @@ from diffufuse.report.roles import DIRECT, DISJOINT, FUSER, GAME, JOINT, MIN_MAX
 from diffufuse.report.statistics import signed_rank_p
 from diffufuse.report.tables import TABLES
 from diffufuse.report.tables.comparison import compare
+from diffufuse.report.tables.fusion_segmentation import averaged
 from diffufuse.train.fusion_objectives import FusionWeights
 from diffufuse.train.regimens import REGIMENS
 
@@ -125,6 +127,40 @@ def test_the_mean_over_regions_stands_beside_them_where_there_are_several(patien
         assert row[f"{region} iou"].startswith(f"{means[region, 'iou']:.3f} [")
     overall = means[:, "dice"].mean()
     assert row["mean dice"].startswith(f"{overall:.3f} [")
+
+
+def test_a_region_that_joins_others_is_not_counted_again_in_the_mean(patients):
+    whole = patients.metrics.query("region == 'ncr'").assign(region="wt")
+    whole = whole.assign(value=np.where(whole["metric"] == "dice", 1.0, whole["value"]))
+    volumes = {"brats": patients.datasets["brats"] | {"regions": {"wt": [1, 2, 3], "ncr": [1], "ed": [2], "et": [3]}}}
+    with_whole = replace(patients, metrics=pd.concat([whole, patients.metrics]), datasets=volumes)
+    table, before = (built("fusion_segmentation", study).set_index("model") for study in (with_whole, patients))
+    assert table["wt dice"].str.startswith("1.000").all()
+    for column in ("mean dice", "mean iou", "points over the best pipeline"):
+        assert table[column].tolist() == before[column].tolist()
+
+
+def test_regions_that_all_join_labels_are_all_averaged():
+    assert averaged({"wt": [1, 2], "tc": [1, 3]}, ["wt", "tc"]) == ["wt", "tc"]
+    assert averaged({"wt": [1, 2, 3], "et": [3]}, ["wt", "et"]) == ["wt", "et"]
+    assert averaged({"wt": [1, 2, 3], "et": [3], "ncr": [1]}, ["wt", "et"]) == ["wt", "et"]
+
+
+def test_a_difference_says_of_how_many_patients_it_is_and_a_refused_test_how_few(patients):
+    undefined = (patients.metrics["case"] == "P-00") & (patients.metrics["model"] == "leader_follower")
+    metrics = patients.metrics.assign(
+        value=patients.metrics["value"].mask(undefined & (patients.metrics["region"] == "ed"))
+    )
+    few = metrics[metrics["case"].isin([f"P-0{number}" for number in range(5)])]
+    row, of_few = (
+        built("fusion_segmentation", replace(patients, metrics=values)).set_index("model").loc["fuse4seg_small"]
+        for values in (metrics, few)
+    )
+    assert row["n"] == "10"
+    assert row["points over the best pipeline"].endswith("] (n=9)")
+    assert row["points over two channels"].endswith("]")
+    assert float(row["p, the best pipeline"]) < 0.05
+    assert of_few["p, the best pipeline"] == "refused (n=4)"
 
 
 def test_one_region_needs_no_mean(patients):
@@ -242,6 +278,7 @@ def test_a_study_of_pairs_has_its_page(pairs):
     page = results_page(pairs, TABLES, study="pairs", reported=REPORTED)
     assert page.startswith("# Results of the study pairs\n\nFusion of images in harvard_pet_mri, harvard_spect_mri: 3")
     assert "Every pair is tested by models that never saw it" in page
+    assert "neighboring slices of one, also of one in the training, intervals are too short, p too small" in page
     assert "- Pairs: harvard_pet_mri: 9 pairs, 0 cases excluded" in page
     assert "No mask was predicted in this study." in page
     assert "## Fusion (Table 2 of Fuse4Seg, arXiv:2409.10328)" in page
@@ -250,7 +287,7 @@ def test_a_study_of_pairs_has_its_page(pairs):
 def test_a_study_of_both_says_so(patients):
     page = results_page(patients, {}, study="both", reported=REPORTED)
     assert "Segmentation of ncr, ed, et and fusion of images in brats: 14 models" in page
-    assert "Every patient is tested by models that never saw them" in page
+    assert "Every patient is tested by models that never saw them, and counts once. Written by" in page
 
 
 def test_values_and_headline_of_images_are_kept(pairs):

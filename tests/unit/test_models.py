@@ -103,21 +103,46 @@ def test_small_models_have_a_million_parameters_for_three_modalities(name):
     assert parameters(name, 3, 1) == pytest.approx(1e6, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("size", "leader", "follower"), [("tiny", 19e3, 57e3), ("small", 72e3, 0.91e6), ("paper", 0.53e6, 3.8e6)]
+)
+def test_leader_and_follower_are_as_large_as_the_guide_says(size, leader, follower):
+    """In docs/method.md."""
+    of_leader = parameters(f"fuse4seg_leader_{size}", 2, 1)
+    assert of_leader == pytest.approx(leader, rel=0.03)
+    assert parameters(f"fuse4seg_{size}", 2, 1) - of_leader == pytest.approx(follower, rel=0.03)
+
+
 def updates(name):
     """How often the segmenter of a block learns; of a game, once a step at first, then K times."""
     training = BLOCKS[name]["training"]
-    game = training.get("game", {"warm_up_steps": training["steps"], "inner_steps": 1})
-    return game["warm_up_steps"] + game["inner_steps"] * (training["steps"] - game["warm_up_steps"])
+    rounds = training["game"] if training["regimen"] == "bilevel" else {}
+    warm_up = rounds.get("warm_up_steps", training["steps"])
+    return warm_up + rounds.get("inner_steps", 1) * (training["steps"] - warm_up)
+
+
+def follower(block):
+    """The settings of the network that reads the fused image, or what stands in its place."""
+    prefix = "follower_" if block["architecture"] == "fuse4seg" else ""
+    return {key.removeprefix(prefix): value for key, value in block["settings"].items() if key.startswith(prefix)}
 
 
 @pytest.mark.parametrize("size", ["tiny", "small", "paper"])
-def test_the_segmenter_of_a_game_learns_as_often_as_one_alone(size):
-    assert updates(f"fuse4seg_{size}") == updates(f"convnext_unet_{size}") == updates(f"unet2d_{size}")
-    game, alone = (BLOCKS[f"{name}_{size}"] for name in ("fuse4seg", "convnext_unet"))
-    for key in ("batch", "patch", "learning_rate", "weight_decay", "modality_dropout", "corruption", "precision"):
-        assert game["training"][key] == alone["training"][key], key
-    followers = {key.removeprefix("follower_"): game["settings"][key] for key in game["settings"] if "follower" in key}
-    assert followers == alone["settings"]
+def test_every_follower_of_a_size_is_the_same_and_learns_alike(size):
+    one = BLOCKS[f"convnext_unet_{size}"]
+    same = {"fuse4seg", "convnext_unet"}
+    names = [name for name in SEGMENTERS if f"_{size}" in name and BLOCKS[name].get("architecture") in same]
+    assert len(names) == {"tiny": 2, "small": 15, "paper": 2}[size]
+    differs = {"regimen", "steps", "validate_every", "ema", "game", "fusion_loss"}
+    for name in names:
+        block = BLOCKS[name]
+        assert follower(block) == follower(one), name
+        assert block["loss"] == one["loss"], name
+        assert updates(name) == updates(f"convnext_unet_{size}"), name
+        for key in set(one["training"]) - differs:
+            assert block["training"][key] == one["training"][key], (name, key)
+        # of a game, only the leader is averaged
+        assert block["training"]["ema"] == 0 or block["training"]["regimen"] == "bilevel", name
 
 
 @pytest.mark.parametrize(

@@ -391,18 +391,40 @@ def test_the_leaders_gradient_is_that_of_its_loss_with_the_follower_held(sides):
 
 def test_the_follower_gives_the_leader_no_gradient(sides):
     losses, network, batch = sides
-    losses.follower(network, batch, prior=False, progress=0.5)["loss"].backward()
+    losses.follower(network, batch, *game.fused_at_once(network, [batch]), progress=0.5)["loss"].backward()
     assert all(weight.grad is None for weight in network.leader.parameters())
     assert any(weight.grad is not None and weight.grad.any() for weight in network.follower.parameters())
 
 
+def test_images_fused_at_once_are_those_of_each_batch(sides, cases):
+    _, network, batch = sides
+    other = sampler_with(cases)[0].draw(3, np.random.default_rng(1))
+    at_once = game.fused_at_once(network, [batch, other])
+    for one, images in zip((batch, other), at_once, strict=True):
+        assert not images.requires_grad
+        torch.testing.assert_close(images, network.fuse(one.images, one.presence), rtol=0, atol=1e-6)
+        assert (images - game.prior_of(network, one)).abs().max() > 1e-3
+
+
 def test_the_share_of_the_task_shows_whether_the_game_is_alive(sides):
     losses, network, batch = sides
+
+    def share(task, physical):
+        network.zero_grad()
+        part = game.gradients_of(physical, network.leader)
+        (task + physical).backward(retain_graph=True)
+        return game.task_share(network.leader, part).item()
+
     task, physical, _ = losses.leader(network, batch, progress=0.5)
-    assert 0 < game.task_share(task, physical, network.leader) < 1
-    assert game.task_share(task, physical * 0, network.leader) == 1
+    alone = [
+        torch.cat([part.flatten() for part in game.gradients_of(loss, network.leader)]).norm()
+        for loss in (task, physical)
+    ]
+    assert share(task, physical) == pytest.approx((alone[0] / sum(alone)).item(), rel=1e-4)
+    assert 0 < share(task, physical) < 1
+    assert share(task, physical * 0) == 1
     dead = losses.segmentation(game.segmented(network, network.prior(batch.images, batch.presence), batch), batch, 0.5)
-    assert game.task_share(dead["dice"][1], physical, network.leader) == 0
+    assert share(dead["dice"][1], physical) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize(("part", "named"), [("leader", "leader_loss_gradient is nan"), ("follower", "loss_dice")])

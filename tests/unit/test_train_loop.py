@@ -23,7 +23,7 @@ from diffufuse.errors import BadInput
 from diffufuse.train.averaging import averaged, ramped
 from diffufuse.train.budget import Budget, duration_text, estimate, memory_explained
 from diffufuse.train.checkpoints import Interrupted
-from diffufuse.train.divergence import LOST_AFTER_STEPS, Diverged
+from diffufuse.train.divergence import LOST_AFTER, Diverged
 from diffufuse.train.history import History
 from diffufuse.train.loop import fabric_for_this_machine, fit
 from diffufuse.train.prefetch import Prefetcher
@@ -318,11 +318,11 @@ def growing_from(first):
 
 
 def test_a_loss_that_has_grown_and_stays_stops_the_training(tmp_path):
-    with pytest.raises(Diverged, match=r"loss is .* at step 59 .* for 20 steps; see the batch"):
+    with pytest.raises(Diverged, match=r"loss is .* at step 59 .* for 20 updates; see the batch"):
         train(tmp_path, objective=growing_from(40), steps=60)
 
 
-@pytest.mark.parametrize("first", [1, 60 - LOST_AFTER_STEPS + 2])
+@pytest.mark.parametrize("first", [1, 60 - LOST_AFTER + 2])
 def test_a_loss_that_was_always_large_or_has_just_grown_stops_nothing(tmp_path, first):
     train(tmp_path, objective=growing_from(first), steps=60)
 

@@ -47,7 +47,8 @@ def introduction(evidence: Evidence, study: str) -> str:
     return (
         f"{_sentence_case(' and '.join(tasks) or 'nothing measured')} in {_listed(metrics['dataset'])}: "
         f"{_counted(metrics['model'], 'model')} under {_counted(metrics['condition'], 'condition')}. "
-        f"Every {_one(evidence)} is tested by models that never saw {seen}, and counts once. Written by "
+        f"Every {_one(evidence)} is tested by models that never saw {seen}, and counts once. {_dependent(evidence)}"
+        "Written by "
         f"`make results STUDY={study}` from one table of metrics; no number is typed, but those "
         "of the paper in the columns `reported`."
     )
@@ -129,6 +130,16 @@ def _verdict(family: pd.DataFrame) -> str:
         "no test": list(untested["model"]),
     }
     return "; ".join(f"{label}: {', '.join(models)}" for label, models in parts.items() if models)
+
+
+def _dependent(evidence: Evidence) -> str:
+    """What is to be known where pairs count as if each were of another patient."""
+    if PAIRS not in noun_of(evidence):
+        return ""
+    return (
+        "Pairs are counted as if each were of another patient; where some are neighboring slices of one, also of one "
+        "in the training, intervals are too short, p too small, and scores too good for a new patient. "
+    )
 
 
 def _one(evidence: Evidence, datasets: Iterable[str] | None = None) -> str:

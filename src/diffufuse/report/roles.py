@@ -10,7 +10,6 @@ from diffufuse.study.inputs import GAMES
 DISJOINT, DIRECT, GAME, JOINT, FUSER = "disjoint pipeline", "direct", "game", "joint", "fuser"
 LEARNED_WITH_MASKS = dict(zip(GAMES, (GAME, JOINT), strict=True))
 WEIGHTS = {"decomposition": 0.2, "gradient": 1.0, "anchor": 0.1}
-INNER_STEPS = 3
 MIN_MAX = "minmax"
 
 
@@ -61,7 +60,7 @@ def role_of(models: Mapping[str, Mapping[str, Any]], name: str) -> Role:
         fused,
         tuple(reads.get("modalities", ())),
         WEIGHTS | dict(training.get("fusion_loss", {})) if learns else {},
-        int(training.get("game", {}).get("inner_steps", INNER_STEPS)) if kind == GAME else 0,
+        int(training["game"]["inner_steps"]) if kind == GAME else 0,
         block.get("settings", {}).get("head") == MIN_MAX,
     )
 

@@ -18,8 +18,8 @@ from diffufuse.files.atomic import atomic_path
 if TYPE_CHECKING:  # the import of batches is slow
     from diffufuse.train.batches import Batch
 
-# Diverged: a loss of this many times its median, for this many consecutive steps.
-LOST_AT, LOST_AFTER_STEPS, MEDIAN_OF_STEPS = 10.0, 20, 101
+# Diverged: a loss of this many times its median, for this many consecutive updates.
+LOST_AT, LOST_AFTER, MEDIAN_OF = 10.0, 20, 101
 
 
 class Diverged(BadInput, FloatingPointError):
@@ -34,8 +34,8 @@ class Watch:
         title: name of this training in messages.
         evidence: file for that batch, with tensors but no case names.
         warmup_steps: number of steps in which the loss only has to be finite.
-        losses: name of a loss → its values in the last regular steps after the warm-up.
-        lost: name of a loss → number of consecutive steps in which it is far above their median.
+        losses: name of a loss → its values at the last regular updates after the warm-up.
+        lost: name of a loss → number of consecutive updates in which it is far above their median.
     """
 
     title: str
@@ -66,21 +66,21 @@ class Watch:
             name: of the loss, where a training has several.
 
         Raises:
-            Diverged: for `LOST_AFTER_STEPS` consecutive steps.
+            Diverged: for `LOST_AFTER` consecutive updates.
         """
         if step <= self.warmup_steps:
             return
-        losses = self.losses.setdefault(name, deque(maxlen=MEDIAN_OF_STEPS))
-        median = float(np.median(losses)) if len(losses) >= LOST_AFTER_STEPS else math.inf
+        losses = self.losses.setdefault(name, deque(maxlen=MEDIAN_OF))
+        median = float(np.median(losses)) if len(losses) >= LOST_AFTER else math.inf
         if not 0 < LOST_AT * median < loss:
             losses.append(loss)
             self.lost[name] = 0
             return
         self.lost[name] += 1
-        if self.lost[name] == LOST_AFTER_STEPS:
+        if self.lost[name] == LOST_AFTER:
             self._stop(
                 f"{name} is {loss:.3g} at step {step} and was more than {LOST_AT:g} times its median, {median:.3g}, "
-                f"for {LOST_AFTER_STEPS} steps",
+                f"for {LOST_AFTER} updates",
                 batch,
             )
 
@@ -96,5 +96,5 @@ class Watch:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the losses."""
-        self.losses = {name: deque(values, maxlen=MEDIAN_OF_STEPS) for name, values in state_dict["losses"].items()}
+        self.losses = {name: deque(values, maxlen=MEDIAN_OF) for name, values in state_dict["losses"].items()}
         self.lost = dict(state_dict["lost"])

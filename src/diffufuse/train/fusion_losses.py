@@ -20,6 +20,8 @@ TINY = 1e-12
 def decomposition(base: Tensor, detail: Tensor) -> Tensor:
     """CC_detail² / (1.01 + CC_base): base features of both modalities shall correlate, detail features shall not.
 
+    The pull on the base is in proportion to CC_detail², so it ends where details no longer correlate.
+
     Args:
         base: correlation of the base features of both modalities, -1..1, from `correlation`.
         detail: of the detail features.
@@ -69,8 +71,7 @@ def gradient(
 
     Source: Tang et al., PIAFusion, 2022 (doi:10.1016/j.inffus.2022.03.007), the same in CDDFuse.
     """
-    present = _slices(presence.float())
-    throughout, somewhere = (_neighborhood(present, part) for part in ("all", "any"))
+    throughout, somewhere = _neighborhoods(_slices(presence))
     target = torch.where(throughout, _sobel(_slices(images.float())), 0.0).amax(dim=1, keepdim=True)
     where = (throughout == somewhere).all(dim=1, keepdim=True) & throughout.any(dim=1, keepdim=True)
     return _mean_where((_sobel(_slices(fused.float())) - target).abs(), where)
@@ -86,22 +87,36 @@ def anchor(
     return _mean_where((fused.float() - mean_of_present(images, presence)).square(), where)
 
 
+def distance_from_mean(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """Mean absolute distance of the fused image from the mean of the present modalities, where one is present."""
+    where = presence.any(dim=1, keepdim=True)
+    return _mean_where((fused.float() - mean_of_present(images, presence)).abs(), where)
+
+
 def _slices(volume: Tensor) -> Tensor:
     return rearrange(volume, "b c x y z -> (b z) c x y")
 
 
 def _sobel(image: Float[Tensor, "slice channel x y"]) -> Float[Tensor, "slice channel inner_x inner_y"]:
-    smooth, step = image.new_tensor([1.0, 2.0, 1.0]), image.new_tensor([-1.0, 0.0, 1.0])
-    along_x = torch.outer(step, smooth)
-    kernels = torch.stack([along_x, along_x.T])[:, None]
-    flat = image.reshape(-1, 1, *image.shape[2:])
-    return F.conv2d(flat, kernels).abs().sum(dim=1).reshape(*image.shape[:2], image.shape[2] - 2, image.shape[3] - 2)
+    # differences and sums of shifted images take a fifth of the time of convolutions
+    along_x, along_y = image[:, :, 2:] - image[:, :, :-2], image[..., 2:] - image[..., :-2]
+    smooth_x = along_x[..., :-2] + 2 * along_x[..., 1:-1] + along_x[..., 2:]
+    smooth_y = along_y[:, :, :-2] + 2 * along_y[:, :, 1:-1] + along_y[:, :, 2:]
+    return smooth_x.abs() + smooth_y.abs()
 
 
-def _neighborhood(present: Tensor, part: str) -> Tensor:
-    """Whether a mask (0 or 1) holds in all, or any, of the 3x3 neighborhood of each inner voxel."""
-    pooled = F.max_pool2d(present, 3, stride=1) if part == "any" else -F.max_pool2d(-present, 3, stride=1)
-    return pooled > 0
+def _neighborhoods(present: Bool[Tensor, "slice channel x y"]) -> tuple[Tensor, Tensor]:
+    """Whether a mask holds in all, and in any, of the 3x3 neighborhood of each inner voxel."""
+    rows = present[:, :, :-2], present[:, :, 1:-1], present[:, :, 2:]
+    throughout, somewhere = rows[0] & rows[1] & rows[2], rows[0] | rows[1] | rows[2]
+    return (
+        throughout[..., :-2] & throughout[..., 1:-1] & throughout[..., 2:],
+        somewhere[..., :-2] | somewhere[..., 1:-1] | somewhere[..., 2:],
+    )
 
 
 def _mean_where(values: Tensor, where: Tensor) -> Tensor:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diffufuse.models.present import mean_of_present
+from diffufuse.models.fused import Fused
 from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import fusion_losses as losses
 from diffufuse.train.batches import Batch
@@ -33,20 +33,6 @@ class FusionWeights:
     anchor: float = 0.1
 
 
-class Fusion(NamedTuple):
-    """A fused image and the features that it was made of.
-
-    Attributes:
-        fused: (B, 1, X, Y, Z), 0..1.
-        base: (B, 2, C, X, Y), features of both modalities that should agree; None for a fuser without.
-        detail: likewise, features that should differ.
-    """
-
-    fused: Tensor
-    base: Tensor | None
-    detail: Tensor | None
-
-
 def fusion_weights(plan: Mapping[str, Any]) -> FusionWeights:
     """The weights of a plan's `fusion_loss`."""
     return FusionWeights(**plan["block"]["training"].get("fusion_loss", {}))
@@ -65,46 +51,35 @@ def label_free_objective(plan: Mapping[str, Any]) -> Objective:
     def objective(
         network: nn.Module, batch: Batch, *, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        fusion = fusion_of(network, batch)
-        return summed(physical_terms(fusion, batch, weights), fusion_health(fusion, batch))
+        return summed(*physical_terms(fused_of(network, batch), batch, weights))
 
     return objective
 
 
-def fusion_of(fuser: nn.Module, batch: Batch) -> Fusion:
+def fused_of(fuser: nn.Module, batch: Batch) -> Fused:
     """The fused images of a batch, with the features that the fuser made them of if it tells (`decomposed`)."""
-    decomposed = getattr(fuser, "decomposed", None)
+    decomposed: Callable[[Tensor, Tensor], Fused] | None = getattr(fuser, "decomposed", None)
     if decomposed is None:
-        return Fusion(fuser(batch.images, batch.presence), None, None)
-    fusion = decomposed(batch.images, batch.presence)
-    return Fusion(fusion.fused, fusion.base, fusion.detail)
+        return Fused(fuser(batch.images, batch.presence))
+    return decomposed(batch.images, batch.presence)
 
 
-def physical_terms(fusion: Fusion, batch: Batch, weights: FusionWeights) -> Weighed:
-    """Decomposition (if the fuser has features), gradient and anchor: name → weight and term."""
-    images, presence = batch.images, batch.presence
-    terms: Weighed = {}
-    if fusion.base is not None and fusion.detail is not None:
-        base, detail = (losses.correlation(features, presence) for features in (fusion.base, fusion.detail))
-        terms["decomposition"] = (weights.decomposition, losses.decomposition(base, detail))
-    terms["gradient"] = (weights.gradient, losses.gradient(fusion.fused, images, presence))
-    terms["anchor"] = (weights.anchor, losses.anchor(fusion.fused, images, presence))
-    return terms
-
-
-def fusion_health(fusion: Fusion, batch: Batch) -> dict[str, Tensor]:
-    """Whether a fuser does anything.
+def physical_terms(made: Fused, batch: Batch, weights: FusionWeights) -> tuple[Weighed, dict[str, Tensor]]:
+    """The loss of a fused image without labels, and whether its fuser does anything.
 
     Returns:
-        `base_correlation` and `detail_correlation` of its features, if it has any; `delta_levels`, its mean distance
-        from the mean of the images, in gray levels of 0..255.
+        Decomposition (if the fuser has features), gradient and anchor, name → weight and term; and without gradient
+        `base_correlation` and `detail_correlation` of the features, if it has any, and `delta_levels`, the mean
+        distance of the fused image from the mean of the images, in gray levels of 0..255.
     """
-    with torch.no_grad():
-        shown: dict[str, Tensor] = {}
-        if fusion.base is not None and fusion.detail is not None:
-            shown["base_correlation"] = losses.correlation(fusion.base, batch.presence)
-            shown["detail_correlation"] = losses.correlation(fusion.detail, batch.presence)
-        present = batch.presence.any(dim=1, keepdim=True)
-        delta = (fusion.fused.float() - mean_of_present(batch.images, batch.presence)).abs()
-        shown["delta_levels"] = WHITE_LEVEL * torch.where(present, delta, 0.0).sum() / present.sum().clamp(min=1)
-    return shown
+    images, presence = batch.images, batch.presence
+    terms: Weighed = {}
+    shown: dict[str, Tensor] = {}
+    if made.base is not None and made.detail is not None:
+        base, detail = (losses.correlation(features, presence) for features in (made.base, made.detail))
+        terms["decomposition"] = (weights.decomposition, losses.decomposition(base, detail))
+        shown |= {"base_correlation": base.detach(), "detail_correlation": detail.detach()}
+    terms["gradient"] = (weights.gradient, losses.gradient(made.fused, images, presence))
+    terms["anchor"] = (weights.anchor, losses.anchor(made.fused, images, presence))
+    shown["delta_levels"] = WHITE_LEVEL * losses.distance_from_mean(made.fused.detach(), images, presence)
+    return terms, shown

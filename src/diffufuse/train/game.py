@@ -1,6 +1,6 @@
 """The players of Fuse4Seg, a leader that fuses and a follower that segments the fused image, and their losses."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,7 @@ from diffufuse.train.batches import Batch
 from diffufuse.train.fusion_objectives import (
     FusionWeights,
     Segmentation,
-    fusion_health,
-    fusion_of,
+    fused_of,
     fusion_weights,
     physical_terms,
     segmentation_of,
@@ -87,20 +86,18 @@ class Losses:
         """The losses of a plan."""
         return cls(segmentation_of(plan), fusion_weights(plan))
 
-    def follower(self, network: FusingSegmenter, batch: Batch, *, prior: bool, progress: float) -> dict[str, Tensor]:
-        """The follower's loss on fused images that the leader makes without gradient.
+    def follower(self, network: FusingSegmenter, batch: Batch, fused: Tensor, *, progress: float) -> dict[str, Tensor]:
+        """The follower's loss.
 
         Args:
             network: of both players.
             batch: of the follower's patients.
-            prior: whether the images are those of stage 1 instead, in which the leader has no part.
+            fused: its images, from `fused_at_once` or `prior_of`.
             progress: completed share of the training, 0..1.
 
         Returns:
             `loss`, with gradient, and its terms.
         """
-        with torch.no_grad():
-            fused = (network.prior if prior else network.fuse)(batch.images, batch.presence)
         return summed(self.segmentation(segmented(network, fused, batch), batch, progress), {})
 
     def leader(
@@ -117,12 +114,24 @@ class Losses:
             The task and the sum of the weighted physical terms, with gradient; and, without, the terms and the health
             of the fusion.
         """
-        fusion = fusion_of(network.leader, batch)
-        task = summed(self.segmentation(segmented(network, fusion.fused, batch), batch, progress), {})
-        physical = summed(physical_terms(fusion, batch, self.weights), {})
-        terms = {"loss_task": task["loss"].detach()}
-        terms |= {name: value for name, value in physical.items() if name != "loss"}
-        return task["loss"], physical["loss"], terms | fusion_health(fusion, batch)
+        made = fused_of(network.leader, batch)
+        task = summed(self.segmentation(segmented(network, made.fused, batch), batch, progress), {})
+        physical = summed(*physical_terms(made, batch, self.weights))
+        terms = {"loss_task": task["loss"].detach(), **physical}
+        return task["loss"], terms.pop("loss"), terms
+
+
+@torch.no_grad()
+def fused_at_once(network: FusingSegmenter, batches: Sequence[Batch]) -> list[Tensor]:
+    """The leader's images of several batches, without gradient: the leader is the same for all, so one pass does."""
+    images, presence = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("images", "presence"))
+    return list(network.fuse(images, presence).split([len(batch.images) for batch in batches]))
+
+
+@torch.no_grad()
+def prior_of(network: FusingSegmenter, batch: Batch) -> Tensor:
+    """The images of stage 1, in which the leader has no part."""
+    return network.prior(batch.images, batch.presence)
 
 
 def segmented(network: FusingSegmenter, fused: Tensor, batch: Batch) -> Tensor:
@@ -141,14 +150,25 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(True)
 
 
-def task_share(task: Tensor, physical: Tensor, module: nn.Module) -> Tensor:
+def gradients_of(loss: Tensor, module: nn.Module) -> list[Tensor]:
+    """The gradient of a loss by each weight of a module, 0 where it has no part; the graph is kept for another."""
+    weights = list(module.parameters())
+    gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(w) if part is None else part for w, part in zip(weights, gradients, strict=True)]
+
+
+def task_share(module: nn.Module, physical: Sequence[Tensor]) -> Tensor:
     """How much of a module's gradient comes from the task: |∇task| / (|∇task| + |∇physical|), norms over all weights.
 
     With 0 the follower does not reach the leader and there is no game; with 1 there is nothing else.
+
+    Args:
+        module: with the gradient of the sum of both losses.
+        physical: the part of the physical losses in it, from `gradients_of`.
     """
-    weights = list(module.parameters())
-    norms = []
-    for loss in (task, physical):
-        gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-        norms.append(torch.stack([part.float().norm() for part in gradients if part is not None] or [loss * 0]).norm())
-    return (norms[0] / (norms[0] + norms[1]).clamp(min=torch.finfo(torch.float32).tiny)).detach()
+    whole = [part if w.grad is None else w.grad for w, part in zip(module.parameters(), physical, strict=True)]
+    of_task, of_physical = (
+        torch.stack([part.float().norm() for part in parts]).norm()
+        for parts in ([one - other for one, other in zip(whole, physical, strict=True)], physical)
+    )
+    return of_task / (of_task + of_physical).clamp(min=torch.finfo(torch.float32).tiny)

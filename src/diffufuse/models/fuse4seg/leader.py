@@ -5,8 +5,6 @@ CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for Multi-Modality
 2211.14461), implemented from its description.
 """
 
-from dataclasses import dataclass
-
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
@@ -17,24 +15,8 @@ from diffufuse.models.fuse4seg.blocks import AttentionBlock
 from diffufuse.models.fuse4seg.coupling import Coupling
 from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
 from diffufuse.models.fuse4seg.head import Head, gray_levels
+from diffufuse.models.fused import Fused
 from diffufuse.models.present import mean_of_present
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """A fused image and what it was made of.
-
-    Attributes:
-        fused: gray levels in 0..1, 0 where no modality is present.
-        base: features of every modality that should agree; those of an absent one are 0.
-        detail: features of every modality that should differ; those of an absent one are 0.
-        present: where the features are those of an image.
-    """
-
-    fused: Float[Tensor, "batch 1 x y 1"]
-    base: Float[Tensor, "batch modality width fx fy"]
-    detail: Float[Tensor, "batch modality width fx fy"]
-    present: Bool[Tensor, "batch modality 1 fx fy"]
 
 
 class Fuse4SegLeader(nn.Module):
@@ -103,14 +85,14 @@ class Fuse4SegLeader(nn.Module):
 
     def decomposed(
         self, images: Float[Tensor, "batch modality x y 1"], presence: Bool[Tensor, "batch modality x y 1"]
-    ) -> Fusion:
+    ) -> Fused:
         """Return the fused image with the base and detail features of every modality; arguments as for `forward`."""
         masked, presence = torch.where(presence, images, 0.0)[..., 0], presence[..., 0]
-        base, detail, present = self._features(masked, presence)
+        base, detail = self._features(masked, presence)
         correction = self._decoded(base.sum(dim=1), detail.sum(dim=1))
         inside = presence.any(dim=1, keepdim=True)
         fused = gray_levels(mean_of_present(masked, presence), correction, inside, head=self.head)
-        return Fusion(fused[..., None], base, detail, present)
+        return Fused(fused[..., None], base, detail)
 
     def prior(
         self, images: Float[Tensor, "batch modality x y 1"], presence: Bool[Tensor, "batch modality x y 1"]
@@ -120,8 +102,8 @@ class Fuse4SegLeader(nn.Module):
         inside = presence[..., 0].any(dim=1, keepdim=True)
         return gray_levels(mean, torch.zeros_like(mean), inside, head=self.head)[..., None]
 
-    def _features(self, masked: Tensor, presence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Base and detail features (B, M, W, x, y) of every modality, and where it is present (B, M, 1, x, y)."""
+    def _features(self, masked: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
+        """Base and detail features (B, M, W, x, y) of every modality."""
         modalities = masked.shape[1]
         each = rearrange(masked, "b m x y -> (b m) 1 x y")
         present = rearrange(presence, "b m x y -> (b m) 1 x y")
@@ -132,7 +114,7 @@ class Fuse4SegLeader(nn.Module):
             torch.where(present, branch(shared), 0.0).unflatten(0, (-1, modalities))
             for branch in (self.base_branch, self.detail_branch)
         )
-        return base, detail, present.unflatten(0, (-1, modalities))
+        return base, detail
 
     def _decoded(self, base: Tensor, detail: Tensor) -> Tensor:
         """The correction (B, 1, X, Y) of the features summed over the present modalities."""

@@ -23,7 +23,8 @@ TABLES = {
         "A model that only scales another's probabilities has the same masks and no row. The costs are those of one "
         "training: GMACs (10^9 multiply-accumulates, half of what torch's FlopCounterMode counts) for the logits of a "
         "million voxels, at the size of a training patch, a unit in which slices and volumes compare; and seconds in "
-        "optimizer steps, which compare only on machines of one kind.",
+        "optimizer steps, which compare only on machines of one kind. A segmenter of fused images is counted without "
+        "its fuser.",
     ),
     "ablation": Table(
         ablation,
@@ -62,7 +63,8 @@ TABLES = {
         "Latency over the repeats after warm-up, median and 95th percentile. GMACs are 10^9 multiply-accumulates of "
         "one slice or volume, half of the operations that torch's FlopCounterMode counts in matrix products, "
         "convolutions and attention. Memory is the peak beyond what the process held before. Times compare only on "
-        "one machine, and slices with volumes only per million voxels.",
+        "one machine, and slices with volumes only per million voxels. A segmenter of fused images is counted without "
+        "its fuser.",
     ),
     "calibration": Table(
         calibration,
@@ -109,10 +111,12 @@ TABLES = {
         fusion_segmentation,
         "Under `clean`: mean over n patients [95 % bootstrap interval]. Every row has the same follower, schedule and "
         "budget, but reads something else: the fused images of a fuser that knew no masks, the modalities themselves, "
-        "or images that were learned together with the masks. `mean` is the mean over the regions of each patient. "
+        "or images that were learned together with the masks. `mean` is that of each patient over the regions of one "
+        "label, as the whole tumor would count its parts again. "
         "Points are hundredths of that Dice, of the row minus the best pipeline by its mean (which was chosen on these "
         "patients, and so is flattered) and minus the follower on two channels, patient by patient, with Wilcoxon's "
-        "p, not adjusted for the number of rows; the table of comparisons has adjusted ones.",
+        "p, not adjusted for the number of rows and refused below 6 patients who differ; the table of comparisons has "
+        "adjusted ones.",
     ),
     "fusion_ablation": Table(
         fusion_ablation,

@@ -24,9 +24,9 @@ def fusion_segmentation(evidence: Evidence) -> pd.DataFrame:
     """Dice and IoU of every region, under `clean`: pipelines of a fuser and a follower, raw modalities, and the game.
 
     Returns:
-        Text: one row per dataset and model. Where a dataset has several regions, the mean over them of each patient
-        too. The last columns are paired differences of that Dice to the best disjoint pipeline and to the follower on
-        two channels, with Wilcoxon's p, not adjusted. A one-row note if no fused image is segmented.
+        Text: one row per dataset and model, with the mean of each patient over `averaged` regions if there are several.
+        The last columns are paired differences of that Dice to the best disjoint pipeline and to the follower on two
+        channels, with Wilcoxon's p, not adjusted. A one-row note if no fused image is segmented.
     """
     found = roles(evidence)
     models = [name for kind in GROUPS for name in of_kind(found, kind)]
@@ -55,20 +55,35 @@ def fusion_segmentation(evidence: Evidence) -> pd.DataFrame:
 
 
 def by_region(evidence: Evidence, models: Sequence[str]) -> pd.DataFrame:
-    """Dice and IoU per patient and region, as `per_patient`, and where there are several regions their mean."""
+    """Dice and IoU per patient and region, as `per_patient`, and the mean over `averaged` regions if several."""
     values = in_domain_values(evidence, asked_of(evidence, SHOWN), models=models)
     tables = [values]
-    for _, of_dataset in values.groupby("dataset", sort=False):
-        if of_dataset["region"].nunique() > 1:
+    for dataset, of_dataset in values.groupby("dataset", sort=False):
+        regions = averaged(evidence.datasets[str(dataset)]["regions"], list(of_dataset["region"].unique()))
+        if len(regions) > 1:
             keys = [name for name in of_dataset.columns if name not in ("region", "value")]
-            groups = of_dataset.groupby(keys, sort=False, observed=True)["value"]
+            of_regions = of_dataset[of_dataset["region"].isin(regions)]
+            groups = of_regions.groupby(keys, sort=False, observed=True)["value"]
             means = groups.mean().where(groups.count() == groups.size()).reset_index()
             tables.append(means.assign(region=MEAN)[values.columns])
     return pd.concat(tables, ignore_index=True)
 
 
+def averaged(labels: Mapping[str, Sequence[int]], measured: Sequence[str]) -> list[str]:
+    """The regions over which a mean is taken: those of one label, if there are several, else all.
+
+    Of gliomas these are necrosis, edema and enhancing tumor, as in the paper; the whole tumor would count them again.
+
+    Args:
+        labels: region to the label values that it joins.
+        measured: names of regions, in order.
+    """
+    single = [name for name in measured if len(labels[name]) == 1]
+    return single if len(single) > 1 else list(measured)
+
+
 def headline_of(values: pd.DataFrame) -> pd.DataFrame:
-    """The Dice by which models of one dataset are compared: the mean over its regions, or that of its only region."""
+    """The Dice by which models of one dataset are compared: the mean over regions, or that of its only region."""
     dice = values[values["metric"] == "dice"]
     return dice[dice["region"] == MEAN] if MEAN in set(dice["region"]) else dice
 
@@ -101,11 +116,17 @@ def scores(values: pd.DataFrame, model: str, evidence: Evidence) -> dict[str, st
 
 
 def differences(values: pd.DataFrame, model: str, other: str | None, title: str, evidence: Evidence) -> dict[str, str]:
-    """Paired difference of the Dice of two models in points, with its interval, and p; empty for the same model."""
+    """Paired difference of the Dice of two models in points, with its interval, and p; empty for the same model.
+
+    A difference of fewer patients than the model was tested on, where the Dice of others is undefined, has their number
+    behind it; a p that is refused has the number of patients who differ.
+    """
     heading, dice = f"points over {title}", headline_of(values)
     if other is None or model == other or other not in set(dice["model"]) or model not in set(dice["model"]):
         return {heading: "", f"p, {title}": ""}
     row = paired(dice, model, other, study_seed=evidence.study_seed)
     points = cells.points(row["difference"])
     interval = "" if np.isnan(row["low"]) else f" [{cells.points(row['low'])}, {cells.points(row['high'])}]"
-    return {heading: f"{points}{interval}", f"p, {title}": cells.probability(row["p"])}
+    counted = f" (n={row['patients']})" if row["patients"] and row["left_out"] else ""
+    differing = f" (n={row['patients'] - row['zero']})" if np.isnan(row["p"]) else ""
+    return {heading: f"{points}{interval}{counted}", f"p, {title}": f"{cells.probability(row['p'])}{differing}"}

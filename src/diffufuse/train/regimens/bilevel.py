@@ -16,7 +16,16 @@ from diffufuse.train.averaging import averaged
 from diffufuse.train.budget import Budget, Pace, estimate
 from diffufuse.train.checkpoints import Stateful
 from diffufuse.train.divergence import Watch
-from diffufuse.train.game import FusingSegmenter, Game, Losses, frozen, task_share
+from diffufuse.train.game import (
+    FusingSegmenter,
+    Game,
+    Losses,
+    frozen,
+    fused_at_once,
+    gradients_of,
+    prior_of,
+    task_share,
+)
 from diffufuse.train.halves import Halves
 from diffufuse.train.history import CURVE_EVERY_STEPS
 from diffufuse.train.player import Player
@@ -130,7 +139,7 @@ class Bilevel:
         trial = self.trial()
 
         def follower(network: FusingSegmenter, batch: "Batch", *, progress: float, **_: Any) -> dict[str, Tensor]:
-            return self.losses.follower(network, batch, prior=False, progress=progress)
+            return self.losses.follower(network, batch, *fused_at_once(network, [batch]), progress=progress)
 
         def leader(network: FusingSegmenter, batch: "Batch", *, progress: float, **_: Any) -> dict[str, Tensor]:
             with frozen(network.follower):
@@ -157,13 +166,13 @@ class Bilevel:
         if step <= self.game.warm_up_steps:
             self.samples_per_step = self.at_once
             with pace.waiting():
-                batches = [self.batches.next() for _ in range(self.settings["accumulate"])]
-            return turn.follower(batches, prior=True)
+                drawn = [self.batches.next() for _ in range(self.settings["accumulate"])]
+            return turn.warm_up(drawn)
         self.samples_per_step = self.at_once * (self.game.inner_steps + 1)
         self._enter_period((step - self.game.warm_up_steps - 1) // self.period_steps)
         with pace.waiting():
             *inner, outer = self.hands.next()
-        updates = [turn.follower(batches, prior=False) for batches in inner]
+        updates = turn.inner(inner)
         curves = {name: torch.stack([update[name] for update in updates]).mean() for name in updates[0]}
         curves |= {"learning_rate": updates[-1]["learning_rate"]}
         return curves | turn.leader(outer)
@@ -208,14 +217,25 @@ class _Turn:
         self.regimen, self.step, self.progress = regimen, step, progress
         self.random_state, self.pace, self.watch = random_state, pace, watch
 
-    def follower(self, batches: "Sequence[Batch]", *, prior: bool) -> dict[str, Tensor]:
-        """One update of the follower; the leader gets no gradient."""
+    def warm_up(self, drawn: "Sequence[Batch]") -> dict[str, Tensor]:
+        """One update of the follower in stage 1, on the mean of the images."""
+        batches = [self._augmented(batch) for batch in drawn]
+        return self._follower(batches, [prior_of(self.regimen.network, batch) for batch in batches])
+
+    def inner(self, drawn: "Sequence[Sequence[Batch]]") -> list[dict[str, Tensor]]:
+        """K updates of the follower, on images of the leader, which gets no gradient."""
+        batches = [[self._augmented(batch) for batch in batches] for batches in drawn]
+        with self.regimen.fabric.autocast():
+            fused = iter(fused_at_once(self.regimen.network, [batch for update in batches for batch in update]))
+        return [self._follower(update, [next(fused) for _ in update]) for update in batches]
+
+    def _follower(self, batches: "Sequence[Batch]", fused: Sequence[Tensor]) -> dict[str, Tensor]:
+        """One update of the follower."""
         regimen, losses = self.regimen, dict[str, Tensor]()
         regimen.follower.optimizer.zero_grad()
-        for drawn in batches:
-            batch = self._augmented(drawn)
+        for batch, images in zip(batches, fused, strict=True):
             with regimen.fabric.autocast():
-                terms = regimen.losses.follower(regimen.network, batch, prior=prior, progress=self.progress)
+                terms = regimen.losses.follower(regimen.network, batch, images, progress=self.progress)
             self.watch.finite(self.step, terms["loss"], terms, batch)
             regimen.fabric.backward(terms["loss"] / len(batches))
             losses = _added(losses, terms, len(batches))
@@ -226,6 +246,7 @@ class _Turn:
         regimen, losses = self.regimen, dict[str, Tensor]()
         regimen.leader.optimizer.zero_grad()
         shown = self.step % CURVE_EVERY_STEPS == 0 or self.step == regimen.steps
+        physical_parts: list[list[Tensor]] = []
         with frozen(regimen.network.follower):
             for drawn in batches:
                 batch = self._augmented(drawn)
@@ -236,9 +257,12 @@ class _Turn:
                 terms |= {"leader_loss": total.detach()}
                 self.watch.finite(self.step, total, terms, batch)
                 if shown:
-                    terms["leader_task_share"] = task_share(task, physical, regimen.network.leader)
+                    physical_parts.append(gradients_of(physical / len(batches), regimen.network.leader))
                 regimen.fabric.backward(total / len(batches))
                 losses = _added(losses, terms, len(batches))
+            if shown:
+                physical_part = [torch.stack(parts).sum(dim=0) for parts in zip(*physical_parts, strict=True)]
+                losses["leader_task_share"] = task_share(regimen.network.leader, physical_part)
             curves = self._updated(regimen.leader, losses["leader_loss"], batch)
         regimen.average.update_parameters(regimen.network.leader)
         return losses | curves

@@ -7,7 +7,7 @@ import lightning_fabric
 import torch
 from torch import Tensor, nn
 
-from diffufuse.train.game import FusingSegmenter, Game, Losses
+from diffufuse.train.game import FusingSegmenter, Game, Losses, prior_of
 from diffufuse.train.regimens.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ class Joint(Supervised):
     """The control of the game: the sum of all four terms of the leader, for both networks, on all patients.
 
     Stage 1 is that of the game: the follower alone on the mean. Every step updates the follower once, so that it has
-    as many updates as in a game of `warm_up_steps` + K (`steps` - `warm_up_steps`) steps. Both networks are averaged,
-    and have one learning rate; `inner_steps` and `leader_learning_rate` have no meaning.
+    as many updates as in a game of `warm_up_steps` + K (`steps` - `warm_up_steps`) steps. One learning rate and
+    one `ema` are those of both networks; `inner_steps` and `leader_learning_rate` have no meaning.
     """
 
     def __init__(
@@ -39,7 +39,8 @@ class Joint(Supervised):
     def terms(self, step: int, batch: "Batch", *, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """The segmentation on the mean in stage 1, then all terms."""
         if step <= self.game.warm_up_steps:
-            return self.losses.follower(cast(FusingSegmenter, self.network), batch, prior=True, progress=progress)
+            network = cast(FusingSegmenter, self.network)
+            return self.losses.follower(network, batch, prior_of(network, batch), progress=progress)
         return self._all_terms(self.network, batch, progress=progress, generator=generator)
 
     def _all_terms(
