@@ -62,6 +62,9 @@ class ConvNeXtUNet(nn.Module):
         self.enlarge = nn.ConvTranspose2d(widths[0], fine, stem, stem)
         logits = nn.Conv2d(fine, outputs, 1)
         nn.init.constant_(logits.bias, RARE)  # type: ignore[arg-type]
+        # With weights of one sign, the few features could only lower the logits of a region until the bias has grown.
+        for_and_against = torch.ones(fine).index_fill(0, torch.arange(1, fine, 2), -1.0)
+        logits.weight.data.abs_().mul_(for_and_against[:, None, None])
         self.head = nn.Sequential(nn.Conv2d(fine + 2 * modalities, fine, 3, padding=1), nn.GELU(), logits)
 
     def forward(
