@@ -350,9 +350,11 @@ def check(tmp_path, condition=None, *, learned=(), modalities=KINDS):
         "conditions": conditions,
         "models": {
             "unet": {
+                "task": "segment",
                 "architecture": "unet2d",
                 "settings": {"channels": [8, 16]},
-                "training": {"corruption": {"conditions": list(learned)}},
+                "output": "regions",
+                "training": {"regimen": "supervised", "corruption": {"conditions": list(learned)}},
             }
         },
     }

@@ -31,10 +31,16 @@ from diffufuse.plan.plans import WEIGHTS, network_of
 from diffufuse.train.budget import estimate
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
-TINY = [name for name, block in BLOCKS.items() if name.endswith("_tiny") and "architecture" in block]
+TINY = [
+    name
+    for name, block in BLOCKS.items()
+    if name.endswith("_tiny") and block.get("training", {"regimen": "fixed"})["regimen"] != "fixed"
+]
 
 
 def plan_of(model):
+    names = BLOCKS[model].get("input", {}).get("modalities", ("pet", "ct", "t1"))
+    regions = [{"name": "mass", "labels": [1]}] if BLOCKS[model]["task"] == "segment" else []
     return {
         "dataset": "phantom",
         "model": model,
@@ -42,8 +48,8 @@ def plan_of(model):
         "seed": 0,
         "study_seed": 1,
         "block": BLOCKS[model],
-        "modalities": [{"name": name} for name in ("pet", "ct", "t1")],
-        "regions": [{"name": "mass", "labels": [1]}],
+        "modalities": [{"name": name} for name in names],
+        "regions": regions,
     }
 
 
