@@ -42,6 +42,7 @@ def coarse(block):
     block["source"]["patients"] = 2
     block["spacing_mm"] = [5.0, 5.0, 8.0]
     block["modalities"] = {name: block["modalities"][name] for name in ("ct", "t1")}
+    block["pair"]["function"] = "ct"
     block["modalities"]["ct"] |= {"follows": "t1", "aligned": "taken so in this test, to save the registration"}
     block["modalities"]["t1"]["bias_correction"] = "none"
 
