@@ -297,3 +297,15 @@ class TestFuse4Seg:
             low = built.fuse(images, everywhere(images))
         assert low.dtype == torch.float32
         assert torch.allclose(low, built.fuse(images, everywhere(images)), atol=0.05)
+
+
+def test_flat_sources_give_a_flat_image_whatever_the_weights():
+    """Also in the detail bands of the Haar transform, where a constant would be stripes."""
+    torch.manual_seed(3)
+    leader = Fuse4SegLeader(modalities=2, outputs=1, width=8, blocks=1, heads=2, nodes=1, haar_levels=2)
+    for parameter in leader.correction[-1].parameters():
+        torch.nn.init.normal_(parameter)
+    images = torch.tensor([0.3, 0.7]).reshape(1, 2, 1, 1, 1).expand(1, 2, 96, 96, 1)
+    fused = leader(images, torch.ones_like(images, dtype=torch.bool))[0, 0, 32:64, 32:64, 0]
+    assert fused.std() < 1e-4
+    assert (fused.mean() - 0.5).abs() > 1e-3

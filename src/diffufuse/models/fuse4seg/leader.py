@@ -18,6 +18,8 @@ from diffufuse.models.fuse4seg.head import Head, gray_levels
 from diffufuse.models.fused import Fused
 from diffufuse.models.present import mean_of_present
 
+STEEPEST = 4.0  # logits per gray level at 0.5, so that a correction of 1 adds about as much detail as a source has
+
 
 class Fuse4SegLeader(nn.Module):
     """Shared encoder, a base and a detail branch, fusion units of both, and a decoder to one channel.
@@ -88,8 +90,9 @@ class Fuse4SegLeader(nn.Module):
     ) -> Fused:
         """Return the fused image with the base and detail features of every modality; arguments as for `forward`."""
         masked, presence = torch.where(presence, images, 0.0)[..., 0], presence[..., 0]
-        base, detail = self._features(masked, presence)
-        correction = self._decoded(base.sum(dim=1), detail.sum(dim=1))
+        bands = squeezed(rearrange(masked, "b m x y -> (b m) 1 x y"), levels=self.haar_levels)
+        base, detail = self._features(bands, presence)
+        correction = self._decoded(base.sum(dim=1), detail.sum(dim=1), bands.unflatten(0, (len(masked), -1)))
         inside = presence.any(dim=1, keepdim=True)
         fused = gray_levels(mean_of_present(masked, presence), correction, inside, head=self.head)
         return Fused(fused[..., None], base, detail)
@@ -102,25 +105,30 @@ class Fuse4SegLeader(nn.Module):
         inside = presence[..., 0].any(dim=1, keepdim=True)
         return gray_levels(mean, torch.zeros_like(mean), inside, head=self.head)[..., None]
 
-    def _features(self, masked: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
+    def _features(self, bands: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
         """Base and detail features (B, M, W, x, y) of every modality."""
-        modalities = masked.shape[1]
-        each = rearrange(masked, "b m x y -> (b m) 1 x y")
+        count, modalities = presence.shape[:2]
         present = rearrange(presence, "b m x y -> (b m) 1 x y")
         present = functional.max_pool2d(present.float(), self.stride[:2]) > 0
-        identity = self.modality.repeat(len(masked), 1)[:, :, None, None]
-        shared = self.encoder(self.stem(squeezed(each, levels=self.haar_levels)) + identity)
+        identity = self.modality.repeat(count, 1)[:, :, None, None]
+        shared = self.encoder(self.stem(bands) + identity)
         base, detail = (
             torch.where(present, branch(shared), 0.0).unflatten(0, (-1, modalities))
             for branch in (self.base_branch, self.detail_branch)
         )
         return base, detail
 
-    def _decoded(self, base: Tensor, detail: Tensor) -> Tensor:
-        """The correction (B, 1, X, Y) of the features summed over the present modalities."""
+    def _decoded(self, base: Tensor, detail: Tensor, bands: Tensor) -> Tensor:
+        """The correction (B, 1, X, Y) of the features summed over the present modalities.
+
+        In a detail band of the Haar transform it is in proportion to what the sources have there: a constant in such a
+        band would be stripes over the whole image, also where the sources are flat.
+        """
         fused = torch.cat([self.base_fusion(base), self.detail_fusion(detail)], dim=1)
         correction = self.correction(self.decoder(self.merge(fused)))
-        return unsqueezed(correction, levels=self.haar_levels)
+        strength = STEEPEST * bands.abs().sum(dim=1)
+        strength[:, 0] = 1.0  # the mean of the pixels
+        return unsqueezed(correction * strength, levels=self.haar_levels)
 
 
 def _attention(width: int, blocks: int, heads: int, feed_forward: float) -> nn.Sequential:
