@@ -5,8 +5,8 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.files.names import instead
+from diffufuse.study.inputs import ROLES
 
-ROLES = ("structure", "function")
 # What a block of pictures has no use for: they have no place, and nothing is labeled on them.
 OF_VOLUMES = ("reference", "spacing_mm", "registration", "annotation", "labels", "regions", "lesion", "no_lesion")
 OF_PICTURES = ("kind", "file", "display")

@@ -9,6 +9,8 @@ from diffufuse.files.names import instead
 # The two images that are fused, in channel order.
 ROLES = ("structure", "function")
 FUSED = "fused"
+# The format of a set of pictures, which has no volumes and no labels.
+PAIRS = "pairs"
 GAMES = ("bilevel", "joint")
 # A fused image is on the display scale already.
 FUSED_BLOCK = {"kind": FUSED, "normalization": {"method": "display", "black": 0, "white": 1}}

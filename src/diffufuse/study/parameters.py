@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffufuse.errors import BadInput
-from diffufuse.study.inputs import fuser_of, fuses, input_modalities, input_names
+from diffufuse.study.inputs import PAIRS, fuser_of, fuses, input_modalities, input_names
 
 if TYPE_CHECKING:
     from diffufuse.study.study import Study
@@ -16,7 +16,6 @@ GEOMETRY = ("kind", "follows", "bias_correction")
 APPEARANCE = ("kind", "normalization")
 CONTRAST = ("kind", "like")
 OF_VOLUMES = ("format", "reference", "annotation", "labels")
-PAIRS = "pairs"
 # What is written about a dataset and decides no number.
 DESCRIPTION = ("title", "license", "terms", "citation", "source")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffufuse.errors import BadInput
 from diffufuse.study.cohorts import evenly_chosen
-from diffufuse.study.inputs import ROLES, input_modalities
+from diffufuse.study.inputs import PAIRS, ROLES, input_modalities
 from diffufuse.study.testable import refusal_elsewhere
 from diffufuse.study.transfer import refusal
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
 CLEAN = "clean"
-PAIRS = "pairs"
 OF_FUSION = ("fused", "edge_profiles")
 
 

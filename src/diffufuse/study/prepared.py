@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diffufuse.study.inputs import fuser_of
+from diffufuse.study.inputs import PAIRS, fuser_of
 
 if TYPE_CHECKING:
     from diffufuse.study.study import Study
 
 CLEAN = "clean"
-PAIRS = "pairs"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from diffufuse.errors import BadInput
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort
-from diffufuse.study.inputs import fuses, needed_fusers
+from diffufuse.study.inputs import PAIRS, fuses, needed_fusers
 from diffufuse.study.members import members_of
 from diffufuse.study.parameters import Parameters
 from diffufuse.study.pictures import Pictures
@@ -17,7 +17,6 @@ from diffufuse.study.testable import refusal_elsewhere, trained_as
 
 CLEAN = "clean"
 MADE = "phantom"
-PAIRS = "pairs"
 
 
 @dataclass(frozen=True, eq=False)
