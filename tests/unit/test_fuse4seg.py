@@ -8,7 +8,8 @@ import torch
 from diffufuse.models import build_model, is_slicewise, needs_clean_images
 from diffufuse.models.fuse4seg.blocks import AttentionBlock
 from diffufuse.models.fuse4seg.coupling import Coupling, CouplingNode, Mixing
-from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
+from diffufuse.models.fuse4seg.detail import details_of
+from diffufuse.models.fuse4seg.haar import squeezed
 from diffufuse.models.fuse4seg.head import MARGIN, gray_levels, stretched
 from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
 from diffufuse.models.fuse4seg.network import Fuse4Seg
@@ -85,16 +86,32 @@ class TestCoupling:
 
 class TestHaar:
     @pytest.mark.parametrize("levels", [0, 1, 2])
-    def test_it_is_orthonormal_and_undone(self, levels):
+    def test_it_is_orthonormal(self, levels):
         images = drawn(2, 3, 8, 12)
         bands = squeezed(images, levels=levels)
         assert bands.shape == (2, 3 * 4**levels, 8 // 2**levels, 12 // 2**levels)
         assert torch.allclose(bands.square().sum(), images.square().sum())
-        assert torch.allclose(unsqueezed(bands, levels=levels), images, atol=1e-6)
 
     def test_the_bands_are_mean_and_differences(self):
         bands = squeezed(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]), levels=1)
         assert bands.flatten().tolist() == [6.0, -3.0, -2.0, 1.0]
+
+
+class TestDetails:
+    def test_they_are_what_smoothing_takes_away_finest_first(self):
+        images, levels = drawn(2, 2, 16, 24), 2
+        details = details_of(images, everywhere(images), levels=levels).unflatten(1, (levels, 2))
+        assert details.shape == (2, levels, 2, 16, 24)
+        smooth = images - details.sum(dim=1)
+        assert (details.std(dim=(3, 4))[:, 0] > details.std(dim=(3, 4))[:, 1]).all()
+        assert (smooth.diff(dim=2).abs().mean() < 0.25 * images.diff(dim=2).abs().mean()).all()
+
+    def test_neither_a_level_nor_a_border_of_presence_is_a_detail(self):
+        images = torch.full((1, 1, 16, 16), 0.8)
+        presence = drawn(*images.shape) > 0.4
+        presence[..., :5, :] = False
+        details = details_of(torch.where(presence, images, 0.0), presence, levels=2)
+        assert details.abs().max() < 1e-6
 
 
 class TestHead:
@@ -300,7 +317,7 @@ class TestFuse4Seg:
 
 
 def test_flat_sources_give_a_flat_image_whatever_the_weights():
-    """Also in the detail bands of the Haar transform, where a constant would be stripes."""
+    """Whatever the leader adds there would be a pattern of its own grid."""
     torch.manual_seed(3)
     leader = Fuse4SegLeader(modalities=2, outputs=1, width=8, blocks=1, heads=2, nodes=1, haar_levels=2)
     for parameter in leader.correction[-1].parameters():
@@ -309,3 +326,13 @@ def test_flat_sources_give_a_flat_image_whatever_the_weights():
     fused = leader(images, torch.ones_like(images, dtype=torch.bool))[0, 0, 32:64, 32:64, 0]
     assert fused.std() < 1e-4
     assert (fused.mean() - 0.5).abs() > 1e-3
+
+
+def test_the_image_has_no_steps_at_the_grid_of_the_haar_transform():
+    """A correction in whole cells of 4 x 4 pixels would step at every fourth border and nowhere else."""
+    built, images = shaken(leader(haar_levels=2), 0.3), drawn(1, 2, 16, 16, 1)
+    images = torch.nn.functional.interpolate(images[..., 0], size=(128, 128), mode="bicubic").clamp(0.2, 0.8)[..., None]
+    change = built(images, everywhere(images)) - built.prior(images, everywhere(images))
+    steps = change[0, 0, ..., 0].diff(dim=0).abs()[3:].mean(dim=1)
+    assert change.std() > 0.01
+    assert steps[::4].mean() < 1.3 * steps.mean()

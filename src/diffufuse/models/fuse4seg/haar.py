@@ -1,4 +1,4 @@
-"""Orthonormal Haar transform of 2x2 pixels to four channels, and back (Haar 1910; one level of a wavelet transform)."""
+"""Orthonormal Haar transform of 2x2 pixels to four channels (Haar 1910; one level of a wavelet transform)."""
 
 import torch
 from einops import rearrange
@@ -23,14 +23,3 @@ def squeezed(
         bands = torch.einsum("fp,bcpxy->bcfxy", blocks.new_tensor(HAAR), blocks)
         images = rearrange(bands, "b c f x y -> b (c f) x y")
     return images
-
-
-def unsqueezed(
-    bands: Float[Tensor, "batch many_channels small_x small_y"], *, levels: int
-) -> Float[Tensor, "batch channel x y"]:
-    """Return the images of which these are the bands."""
-    for _ in range(levels):
-        grouped = rearrange(bands, "b (c f) x y -> b c f x y", f=4)
-        blocks = torch.einsum("fp,bcfxy->bcpxy", grouped.new_tensor(HAAR), grouped)
-        bands = rearrange(blocks, "b c (i j) x y -> b c (x i) (y j)", i=2, j=2)
-    return bands

@@ -13,12 +13,13 @@ from torch.nn import functional
 
 from diffufuse.models.fuse4seg.blocks import AttentionBlock
 from diffufuse.models.fuse4seg.coupling import Coupling
-from diffufuse.models.fuse4seg.haar import squeezed, unsqueezed
+from diffufuse.models.fuse4seg.detail import details_of, enlarged
+from diffufuse.models.fuse4seg.haar import squeezed
 from diffufuse.models.fuse4seg.head import Head, gray_levels
 from diffufuse.models.fused import Fused
 from diffufuse.models.present import mean_of_present
 
-STEEPEST = 4.0  # logits per gray level at 0.5, so that a correction of 1 adds about as much detail as a source has
+STEEPEST = 4.0  # logits per gray level at 0.5: a gain of 1 adds about as much detail as the source has
 
 
 class Fuse4SegLeader(nn.Module):
@@ -53,8 +54,9 @@ class Fuse4SegLeader(nn.Module):
             heads: number of attention heads.
             feed_forward: hidden channels of their feed-forward layers in units of `width`; 1 in the base branch.
             nodes: number of coupling nodes of the detail branch; its fusion unit has one.
-            haar_levels: how often the images are transformed to the four bands of half the size of an orthonormal Haar
-                transform, and the correction back; 0 works on the images themselves.
+            haar_levels: how often the images are halved, by an orthonormal Haar transform that keeps all they have. The
+                correction is then a smooth image and smooth gains of the modalities' own details, one of each a
+                level; with 0 the network works on the pixels and draws the correction itself.
             head: what bounds the fused image.
         """
         super().__init__()
@@ -68,7 +70,7 @@ class Fuse4SegLeader(nn.Module):
         self.detail_branch, self.detail_fusion = Coupling(width, nodes=nodes), Coupling(width, nodes=1)
         self.merge = nn.Conv2d(2 * width, width, 1, bias=False)
         self.decoder = _attention(width, blocks, heads, feed_forward)
-        last = nn.Conv2d(width // 2, bands, 3, padding=1)
+        last = nn.Conv2d(width // 2, 1 + modalities * haar_levels, 3, padding=1)
         # The untrained leader gives the mean, on which the follower was trained in stage 1.
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
@@ -92,7 +94,8 @@ class Fuse4SegLeader(nn.Module):
         masked, presence = torch.where(presence, images, 0.0)[..., 0], presence[..., 0]
         bands = squeezed(rearrange(masked, "b m x y -> (b m) 1 x y"), levels=self.haar_levels)
         base, detail = self._features(bands, presence)
-        correction = self._decoded(base.sum(dim=1), detail.sum(dim=1), bands.unflatten(0, (len(masked), -1)))
+        maps = self._decoded(base.sum(dim=1), detail.sum(dim=1))
+        correction = self._drawn(maps, masked, presence)
         inside = presence.any(dim=1, keepdim=True)
         fused = gray_levels(mean_of_present(masked, presence), correction, inside, head=self.head)
         return Fused(fused[..., None], base, detail)
@@ -118,17 +121,21 @@ class Fuse4SegLeader(nn.Module):
         )
         return base, detail
 
-    def _decoded(self, base: Tensor, detail: Tensor, bands: Tensor) -> Tensor:
-        """The correction (B, 1, X, Y) of the features summed over the present modalities.
-
-        In a detail band of the Haar transform it is in proportion to what the sources have there: a constant in such a
-        band would be stripes over the whole image, also where the sources are flat.
-        """
+    def _decoded(self, base: Tensor, detail: Tensor) -> Tensor:
+        """The maps (B, 1 + M L, x, y) of the correction from features summed over the present modalities."""
         fused = torch.cat([self.base_fusion(base), self.detail_fusion(detail)], dim=1)
-        correction = self.correction(self.decoder(self.merge(fused)))
-        strength = STEEPEST * bands.abs().sum(dim=1)
-        strength[:, 0] = 1.0  # the mean of the pixels
-        return unsqueezed(correction * strength, levels=self.haar_levels)
+        return self.correction(self.decoder(self.merge(fused)))
+
+    def _drawn(self, maps: Tensor, masked: Tensor, presence: Tensor) -> Tensor:
+        """The correction (B, 1, X, Y): the first map, and the others as gains of the modalities' details.
+
+        So it is as sharp as its sources and has no trace of the grid of the maps.
+        """
+        if self.haar_levels == 0:
+            return maps
+        maps = enlarged(maps, self.haar_levels)
+        details = details_of(masked, presence, levels=self.haar_levels)
+        return maps[:, :1] + STEEPEST * (maps[:, 1:] * details).sum(dim=1, keepdim=True)
 
 
 def _attention(width: int, blocks: int, heads: int, feed_forward: float) -> nn.Sequential:
