@@ -17,10 +17,10 @@ from diffufuse.report.schemas import CURVES, RUNS
 MASKS, IMAGES = ("dice", "iou", "hd95"), ("en", "sd", "psnr", "sf", "ssim", "qabf", "nabf", "vif")
 BOTH = {"modalities": ["structure", "function"], "values": "display"}
 PLAIN = {"modality_dropout": 0.0, "corruption": {"probability": 0.0, "together": 0.0, "conditions": []}}
-GAME = {"warm_up_steps": 40, "inner_steps": 3, "leader_learning_rate": 1e-4}
+GAME = {"warm_up_steps": 40, "inner_steps": 1, "leader_learning_rate": 1e-4}
 
 
-def _game(regimen: str = "bilevel", *, inner_steps: int = 3, **weights: float) -> dict[str, Any]:
+def _game(regimen: str = "bilevel", *, inner_steps: int = 1, **weights: float) -> dict[str, Any]:
     training = PLAIN | {"regimen": regimen, "game": GAME | {"inner_steps": inner_steps}, "fusion_loss": weights}
     return {"task": "segment", "architecture": "fuse4seg", "settings": {}, "input": BOTH, "training": training}
 
@@ -46,7 +46,7 @@ FUSION_MODELS: dict[str, tuple[dict[str, Any], float | None, float | None]] = {
     "leader_follower": (_follower(fuser="fuse4seg_leader_small"), 0.74, None),
     "two_channels": (_follower(**BOTH), 0.81, None),
     "structure_alone": (_follower(modalities=["structure"], values="display"), 0.60, None),
-    "fuse4seg_small_k1": (_game(inner_steps=1), 0.78, 0.69),
+    "fuse4seg_small_k3": (_game(inner_steps=3), 0.78, 0.69),
     "fuse4seg_small_no_gradient": (_game(gradient=0.0), 0.77, 0.60),
     "fuse4seg_small_task_alone": (_game(gradient=0.0, decomposition=0.0), 0.76, 0.50),
     "fuse4seg_small_min_max": (_game() | {"settings": {"head": "minmax"}}, 0.75, 0.40),
