@@ -153,6 +153,12 @@ def differences(values, table):
     return wrong
 
 
+def of_images(table):
+    """The rows of a table of fused images as those of a segmentation table: models on the dataset they learned from."""
+    own = [row for row in table if row["n"] and row["trained on"] == row["dataset"]]
+    return [row | {"condition": "clean", "region": "image", "patients": row["n"]} for row in own]
+
+
 TEXTS = {file: (ROOT / file).read_text() for file in QUOTING}
 QUOTES = [quote for file, text in TEXTS.items() for quote in quotes_of(file, text)]
 STUDIES = sorted(path.stem for path in PAGES.glob("*.csv"))
@@ -189,7 +195,10 @@ def test_a_result_without_its_mark_is_found():
 @pytest.mark.parametrize("study", STUDIES or ["none"])
 def test_a_page_has_the_means_of_the_committed_patients(study):
     values = pd.read_csv(PAGES / f"{study}.csv", dtype={"patient": str})
-    assert not differences(values, tables_of(study)["segmentation"])
+    tables = tables_of(study)
+    rows = tables.get("segmentation", []) + of_images(tables.get("fusion", []))
+    assert rows
+    assert not differences(values, rows)
 
 
 def test_a_mean_that_is_not_that_of_the_patients_is_found():

@@ -197,7 +197,7 @@ def test_variants_are_named_by_their_settings_and_not_by_their_names(patients):
         "bi-level",
         "bi-level, decomposition",
         "bi-level, decomposition, gradient",
-        "bi-level, decomposition, gradient, K = 1",
+        "bi-level, decomposition, gradient, K = 3",
         "bi-level, decomposition, gradient, min-max output",
         "one loss for both, decomposition, gradient",
         "two channels",
