@@ -17,7 +17,7 @@ REPORT := results/report/$(STUDY)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint unit workflow results bench lock restore ui
+.PHONY: demo test lint unit workflow test-slurm results bench lock restore ui
 
 demo: .venv/ready
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
@@ -42,11 +42,17 @@ lint: .venv/checks
 # Two at a time, one thread each; both must list the tests in the same order, those of a set too.
 unit: .venv/checks
 	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
-	  $(BIN)/pytest -n 2 --dist loadscope -m "not workflow"
+	  $(BIN)/pytest -n 2 --dist loadscope -m "not workflow and not slurm"
 
 # Snakemake fills the machine by itself, so these run one by one.
 workflow: .venv/checks
 	$(BIN)/pytest -m workflow
+
+# The profile of the cluster on a real SLURM of one node: root, on Debian. A quarter of an hour.
+test-slurm: .venv/checks
+	apt-get install -y -qq slurm-wlm slurmdbd munge mariadb-server
+	bash tests/slurm/cluster.sh up
+	trap 'bash tests/slurm/cluster.sh down' EXIT; $(BIN)/pytest -m slurm
 
 # A finished study for Git: its tables as one page, and every patient's values. Runs what is missing.
 results: .venv/ready

@@ -42,12 +42,6 @@ localrules:
     track,
     fetch_dataset,
     draft_cohort,
-    scale_predictions,
-    join_tables,
-    summarize_metrics,
-    write_table,
-    write_results,
-    describe_study,
     track_run,
     track_study,
 

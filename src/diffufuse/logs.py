@@ -22,6 +22,8 @@ SECONDS_BETWEEN_LINES = 8.0
 # Time for a training to save its state after a SIGTERM.
 SECONDS_TO_SAVE = 20.0
 UMASK = "DIFFUFUSE_UMASK"
+# Set by a workflow for its jobs.
+WORKFLOW = "DIFFUFUSE_WORKFLOW"
 OWNER_ALONE = 0o077
 
 
@@ -159,6 +161,8 @@ def _close_to_others(file: int) -> None:
 
 def _end_with_the_workflow() -> None:
     workflow = next((process for process in psutil.Process().parents() if _is_snakemake(process)), None)
+    if workflow is None and WORKFLOW in os.environ:
+        raise SystemExit("The workflow that started this job has ended.")
     if workflow is not None:
         threading.Thread(target=_watch, args=(workflow,), daemon=True).start()
 

@@ -14,6 +14,9 @@ from diffufuse.evaluate.schemas import METRICS
 from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
+from diffufuse.pixels.color import luma_and_chroma
+from diffufuse.pixels.image_file import read_picture
+from diffufuse.pixels.orientation import as_picture
 from diffufuse.space.volumes import read_volume
 from diffufuse.store.case import read_prepared
 
@@ -164,9 +167,22 @@ def test_the_reports_show_what_was_fused(study):
     assert DISJOINT in table
 
 
-def test_color_is_put_back(study):
-    [picture, *_] = sorted(predicted(study, FUSER, dataset="phantom_pairs").glob("*_fused.png"))
-    assert picture.stat().st_size > 0
+def test_a_fused_picture_has_the_luma_of_fusion_and_the_colors_of_its_source(study):
+    folder = predicted(study, FUSER, dataset="phantom_pairs")
+    [picture, *_] = sorted(folder.glob("*_fused.png"))
+    case = picture.name.removesuffix("_fused.png")
+    [source] = (study / "data/raw/phantom_pairs").rglob(f"uptake/{case}.png")
+    levels = read_picture(picture)
+    luma, *chroma = luma_and_chroma(levels)
+    _, *of_source = luma_and_chroma(read_picture(source))
+    fused = as_picture(read_prepared(folder / f"fused/{case}.json").slices.images(0)[0])
+    unclipped = ((levels > 0) & (levels < 1)).all(axis=-1)
+    assert unclipped.mean() > 0.5
+    step = 1 / 255
+    np.testing.assert_allclose(luma[unclipped], fused[unclipped], atol=step)
+    for saved, known in zip(chroma, of_source, strict=True):
+        np.testing.assert_allclose(saved[unclipped], known[unclipped], atol=step)
+    assert np.abs(of_source).max() > 0.1
 
 
 def test_a_second_run_does_nothing(study):

@@ -9,8 +9,14 @@ from snakemake.exceptions import WorkflowError
 from diffufuse.errors import BadInput
 from diffufuse.logs import set_umask
 from diffufuse.study.run_lock import RunLock
+from diffufuse.study.slurm import (
+    cancel_hopeless_jobs,
+    start_again,
+    wait_for_left_jobs,
+)
 from diffufuse.study.stopped import closing_message, stopped_cases
 from diffufuse.study.read import read_study
+from diffufuse.study.resources import growing
 
 try:
     set_umask()  # of the folders that Snakemake makes, and of all jobs
@@ -19,7 +25,7 @@ except BadInput as error:
     raise WorkflowError(str(error)) from None
 
 # Jobs inherit these; the mirror says where data lies, not what it is, so no result may depend on it.
-os.environ.update(MLFLOW_DISABLE_TELEMETRY="true")
+os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DIFFUFUSE_WORKFLOW="runs")
 if "mirror" in config:
     os.environ.update(DIFFUFUSE_MIRROR=config["mirror"])
 
@@ -49,6 +55,9 @@ onstart:
         RUN_LOCK.hold()
     except BadInput as error:
         raise WorkflowError(str(error)) from None
+    if wait_for_left_jobs(".", logger.warning):
+        start_again()
+    cancel_hopeless_jobs(".", logger.error)
 
 
 onerror:

@@ -48,6 +48,9 @@ rule evaluate_predictions:
         "results/logs/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.log",
     benchmark:
         "results/benchmarks/evaluate/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         regions=STUDY.parameters.regions_tested,
         cases=STUDY.cases_in,
@@ -60,7 +63,7 @@ rule evaluate_predictions:
         "../scripts/evaluate_predictions.py"
 
 
-# A job runs alone, for profiles/default gives it all cores, so that its timings mean something; it measures with one thread.
+# A job runs alone, as it asks for all cores, so that its timings mean something; it measures with one thread.
 rule measure_efficiency:
     input:
         plan="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/plan.json",
@@ -72,6 +75,10 @@ rule measure_efficiency:
         "results/logs/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}.log",
     benchmark:
         "results/benchmarks/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}.tsv"
+    threads: 1000
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=STUDY.code_of("measure_efficiency.py"),
     message:

@@ -16,6 +16,9 @@ rule ingest_case:
         record="results/ingest/{dataset}/{case}.json",
     log:
         "results/logs/ingest/{dataset}/{case}.log",
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         block=STUDY.parameters.reading,
         code=STUDY.code_of("ingest_case.py"),

@@ -29,6 +29,9 @@ rule predict_cases:
         "results/logs/predict/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.log",
     benchmark:
         "results/benchmarks/predict/{dataset}/{part}/{condition}/{trained_on}/{model}/fold-{fold}_seed-{seed}.tsv"
+    resources:
+        mem_mb=growing(2500),
+        runtime=growing(60),
     params:
         study_seed=STUDY.seed,
         cases=STUDY.cases_in,

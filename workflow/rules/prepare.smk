@@ -35,6 +35,9 @@ rule prepare_case:
     log:
         text="results/logs/prepare/{dataset}/{case}.log",
         picture="results/logs/prepare/{dataset}/{case}.png",
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(15),
     params:
         modalities=STUDY.parameters.geometry,
         registration=STUDY.parameters.registration,

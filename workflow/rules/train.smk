@@ -43,6 +43,9 @@ rule train_model:
         "results/logs/train/{dataset}/{model}/fold-{fold}_seed-{seed}.log",
     benchmark:
         "results/benchmarks/train/{dataset}/{model}/fold-{fold}_seed-{seed}.tsv"
+    resources:
+        mem_mb=growing(2500),
+        runtime=growing(240),
     params:
         study_seed=STUDY.seed,
         model=lookup("{model}", within=config["models"]),

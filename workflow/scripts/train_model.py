@@ -14,8 +14,10 @@ from diffufuse.store.index import PATCHES
 from diffufuse.study.cohorts import read_cohort
 from diffufuse.track.live import follow_live
 from diffufuse.train.run import train_run, write_run
+from diffufuse.train.time_limit import queue_again_before_time_limit
 
 with job_log(snakemake.log[0]):
+    queue_again_before_time_limit()
     source, params, started = snakemake.input, snakemake.params, time()
     data = {name: params[name] for name in ("modalities", "regions", "conditions", "study_seed")}
     known = {"block": params.model, "constants": read_record(source.constants)}

@@ -1,0 +1,129 @@
+"""`snakemake --profile slurm` on a real cluster of one node: `make test-slurm`, as root on Debian, a quarter of an hour."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffufuse.files.digests import sha256_of
+from diffufuse.files.records import read_record
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+SHEET = """case\tpatient\tfold\tvalidates\tsite\texcluded
+PH-001\tPH-001\t0\t-\t\t-
+PH-002\tPH-002\t-\t0\t\t-
+PH-003\tPH-003\t-\t-\t\t-
+"""
+MODEL = "unet2d_tiny"
+RUN = f"results/train/phantom/{MODEL}/fold-0_seed-0"
+TARGET = f"{RUN}/run.json"
+SQUEUE = ["squeue", "--noheader", "--format=%A %T %Z %k"]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A folder with a study of one training that takes a few minutes."""
+    for name in ("Snakefile", "config", "workflow", "src", "profiles"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    (tmp_path / "slurm").symlink_to("profiles/slurm")
+    (tmp_path / "config/cohorts/phantom.tsv").write_text(SHEET)
+    for name, change in {
+        "config": lambda c: c["study"].update(models=[MODEL], only={}, folds=[0], compare_with=MODEL),
+        "datasets": lambda c: c["datasets"]["phantom"]["source"].update(patients=3),
+        "models": lambda c: c["models"][MODEL]["training"].update(steps=1500, validate_every=1500, batch=4),
+    }.items():
+        path = tmp_path / "config" / f"{name}.yaml"
+        content = yaml.safe_load(path.read_text())
+        change(content)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+    yield tmp_path
+    subprocess.run(["scancel", "--user=root"], check=False)
+
+
+def start(folder, *arguments, **variables):
+    """A run with the profile of the cluster, in a process group of its own."""
+    names = {"DIFFUFUSE_PARTITION": "cpu", "DIFFUFUSE_GPU_PARTITION": "gpu", "PYTHONPATH": str(folder / "src")}
+    with (folder / "head.log").open("a") as log:
+        return subprocess.Popen(
+            [SNAKEMAKE, "--profile", "slurm", *arguments],
+            cwd=folder,
+            env=os.environ | names | variables,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def told(folder):
+    return (folder / "head.log").read_text()
+
+
+def until(true, seconds=600):
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(1)
+
+
+def running(rule):
+    rows = subprocess.run(SQUEUE, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [row for row in rows if " RUNNING " in row and f"rule_{rule}" in row]
+
+
+def steps_logged(folder):
+    log = folder / f"results/logs/train/phantom/{MODEL}/fold-0_seed-0.log"
+    return log.read_text() if log.exists() else ""
+
+
+def test_a_killed_head_is_started_again_and_no_two_jobs_train_at_once(study):
+    head = start(study, TARGET)
+    until(lambda: running("train_model") and "of 1500" in steps_logged(study))
+    os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+    again = start(study, TARGET)
+    most = 0
+    while again.poll() is None:
+        most = max(most, len(running("train_model")))
+        time.sleep(0.5)
+    assert again.returncode == 0, told(study)[-3000:]
+    assert most == 1
+    assert "An earlier run left jobs on the cluster: train_model" in told(study)
+    assert read_record(study / TARGET)["resumed_at_steps"] == []
+    assert subprocess.run([SNAKEMAKE, "-n", TARGET, "--quiet"], cwd=study, check=False).returncode == 0
+
+
+def test_a_training_longer_than_its_time_limit_goes_on_to_the_same_weights(study):
+    settings = yaml.safe_load((study / "config/models.yaml").read_text())
+    settings["models"][MODEL]["training"]["steps"] = 4000
+    (study / "config/models.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    rule = study / "workflow/rules/train.smk"
+    rule.write_text(rule.read_text().replace("runtime=growing(240)", "runtime=growing(2)"))
+    head = start(study, TARGET)
+    assert head.wait() == 0, told(study)[-3000:]
+    stopped_at = read_record(study / TARGET)["resumed_at_steps"]
+    assert stopped_at, "the training was not longer than its limit"
+    assert "attempt" not in told(study)
+    weights = sha256_of(study / RUN / "weights" / "weights.safetensors")
+    shutil.rmtree(study / RUN)
+    alone = subprocess.run([SNAKEMAKE, TARGET], cwd=study, capture_output=True, text=True, check=False)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    assert sha256_of(study / RUN / "weights" / "weights.safetensors") == weights
+
+
+def test_a_job_that_can_never_run_is_told_with_its_reason_and_cancelled(study):
+    began = time.monotonic()
+    head = start(study, "results/ingest/phantom/PH-001.json", DIFFUFUSE_PARTITION="short")
+    assert head.wait() != 0
+    assert time.monotonic() - began < 300
+    assert "The cluster can never run" in told(study)
+    assert "PartitionTimeLimit" in told(study)
