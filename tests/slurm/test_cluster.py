@@ -1,4 +1,4 @@
-"""`snakemake --profile slurm` on a real cluster of one node: `make test-slurm`, as root on Debian, a quarter of an hour."""
+"""`snakemake --profile slurm` on a real cluster of one node: `make test-slurm`, as root on Debian, some 15 minutes."""
 
 import os
 import shutil
