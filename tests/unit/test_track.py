@@ -1,20 +1,20 @@
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
+from tracked import HISTORY, METRICS, PLAN, RUN, curve_of, eventually, runs_in
 
-from diffufuse.track.client import open_store
 from diffufuse.track.live import follow_live
 from diffufuse.track.runs import flatten, replay, show_study
-
-PLAN = {"path": "train/d/m/fold-0_seed-0", "dataset": "d", "block": {"training": {"steps": 20}}}
-RUN = {"commit": "abc", "versions": {"diffufuse": "0"}, "device": "cpu", "duration_s": 3.0, "started_unix_s": 1.0}
-HISTORY = pd.DataFrame({"step": [10, 20], "quantity": "loss", "value": [0.5, 0.25], "unit": "1"})
-METRICS = pd.DataFrame({"condition": "clean", "region": "mass", "metric": "dice", "value": [0.6, 0.8]})
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path / "track"
+
+
+def client_of(store):
+    return MlflowClient(f"sqlite:///{store}/mlflow.db")
 
 
 def shown(store, tmp_path):
@@ -33,8 +33,8 @@ def shown(store, tmp_path):
 def test_replaying_twice_leaves_one_complete_run(store, tmp_path):
     first, second = shown(store, tmp_path), shown(store, tmp_path)
     assert first == second
-    client = open_store(store)
-    [run] = client.search_runs([client.get_experiment_by_name("d").experiment_id])
+    client = client_of(store)
+    [run] = runs_in(client)
     assert run.info.status == "FINISHED"
     assert run.data.tags["license"] == "CC0"
     assert run.data.params["block.training.steps"] == "20"
@@ -47,16 +47,16 @@ def test_a_live_curve_and_its_replay_are_one_curve_in_one_run(store, tmp_path):
     follow = follow_live(store, PLAN, started_unix_s=1.0)
     follow(10, {"loss": 0.5})
     follow(20, {"loss": 0.25, "undefined": float("nan")})
-    identity = shown(store, tmp_path)["run_id"]
-    client = open_store(store)
-    assert len(client.search_runs([client.get_experiment_by_name("d").experiment_id])) == 1
-    assert [m.value for m in client.get_metric_history(identity, "loss")] == [0.5, 0.25]
+    client = client_of(store)
+    eventually(lambda: curve_of(client, "loss") == [0.5, 0.25])
+    shown(store, tmp_path)
+    assert curve_of(client, "loss") == [0.5, 0.25]
 
 
 def test_training_goes_on_when_the_store_is_out_of_reach(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/mlflow.db")
     follow_live(tmp_path, PLAN, started_unix_s=1.0)(10, {"loss": 1.0})
-    assert "not shown live" in caplog.text
+    eventually(lambda: "not shown live" in caplog.text)
 
 
 def test_nested_settings_become_dotted_names():
@@ -73,8 +73,8 @@ def test_a_study_is_one_run_with_its_means_tables_and_pictures_and_replaces_itse
     picture.write_bytes(b"png")
     for _ in range(2):
         show_study(store, study, summary=summary, artifacts={"pictures": [str(picture)]})
-    client = open_store(store)
-    [run] = client.search_runs([client.get_experiment_by_name("studies").experiment_id])
+    client = client_of(store)
+    [run] = runs_in(client, "studies")
     assert run.data.metrics == {"d.no-pet.d.m.mass.dice": 0.7}
     assert run.data.params["folds"] == "[0, 1]"
     assert [a.path for a in client.list_artifacts(run.info.run_id, "pictures/overlays/d")] == [

@@ -5,7 +5,12 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.track.client import ensure_experiment, open_store
+from diffufuse.track.client import ensure_experiment, opened_store
+
+
+def enter(folder):
+    with opened_store(folder) as client:
+        return client
 
 
 @pytest.mark.parametrize(
@@ -20,7 +25,7 @@ from diffufuse.track.client import ensure_experiment, open_store
 def test_an_address_with_a_password_is_refused_without_repeating_it(tmp_path, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(BadInput, match="MLFLOW_TRACKING_USERNAME") as refusal:
-        open_store(tmp_path / "track")
+        enter(tmp_path / "track")
     assert "secret" not in str(refusal.value)
     assert not (tmp_path / "track").exists()
 
@@ -28,13 +33,13 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(tmp_path, mo
 def test_what_is_no_address_is_refused_without_repeating_it(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://[::1/secret")
     with pytest.raises(BadInput, match="expected an address or a folder, got what is neither") as refusal:
-        open_store(tmp_path / "track")
+        enter(tmp_path / "track")
     assert "secret" not in str(refusal.value)
 
 
 def test_the_store_of_the_environment_is_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
-    open_store(tmp_path / "track")
+    enter(tmp_path / "track")
     assert (tmp_path / "elsewhere.db").exists()
 
 
@@ -45,12 +50,12 @@ def test_several_jobs_that_open_a_new_store_at_once_share_it(tmp_path, monkeypat
 
 
 def experiments_of(folder):
-    return len(open_store(folder).search_experiments())
+    return len(enter(folder).search_experiments())
 
 
 def test_an_experiment_is_created_once_with_its_artifacts_in_the_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    client = open_store(tmp_path)
+    client = enter(tmp_path)
     for _ in range(2):
         ensure_experiment(client, tmp_path, "one")
     assert client.get_experiment_by_name("one").artifact_location == (tmp_path / "artifacts" / "one").as_uri()
@@ -58,7 +63,7 @@ def test_an_experiment_is_created_once_with_its_artifacts_in_the_store(tmp_path,
 
 def test_an_experiment_that_another_job_creates_at_the_same_time_is_taken(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    client = open_store(tmp_path)
+    client = enter(tmp_path)
     ensure_experiment(client, tmp_path, "one")
     seen = iter([None, client.get_experiment_by_name("one")])
     monkeypatch.setattr(client, "get_experiment_by_name", lambda name: next(seen))

@@ -3,7 +3,8 @@
 import fcntl
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,26 +15,40 @@ from mlflow.tracking import MlflowClient
 from diffufuse.errors import BadInput
 
 LOCK = ".lock"
+SECONDS_TO_ANSWER = 5
 
 
-def open_store(folder: str | os.PathLike[str]) -> MlflowClient:
+@contextmanager
+def opened_store(folder: str | os.PathLike[str], *, patience_s: int = SECONDS_TO_ANSWER) -> Iterator[MlflowClient]:
     """Open the store, created if there is none: `MLFLOW_TRACKING_URI` if set, else `mlflow.db` in the folder.
 
     Args:
         folder: of the store's database and artifacts; created if missing.
+        patience_s: time for an answer, after a first one within `SECONDS_TO_ANSWER`.
 
     Raises:
-        BadInput: the address holds a user or a password, which logs and error messages would expose.
+        BadInput: the address holds a user or a password; or MLflow fails, or does not answer, now or while it is used.
     """
-    folder = Path(folder)
-    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').as_posix()}")
-    _require_no_credentials(uri)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:  # two jobs that create the tables of one database at once break it
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    return client
+    uri, folder = require_address(folder), Path(folder)
+    _wait_for_answers(SECONDS_TO_ANSWER)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOCK).open("w") as lock:  # two jobs that create the tables of one database at once break it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+        _wait_for_answers(patience_s)
+        yield client
+    except (MlflowException, OSError) as error:
+        raise BadInput(
+            f"MLflow at {uri}: expected it to take a run, got: {str(error).splitlines()[0]} No result is lost, as all "
+            "are in files. When MLflow answers, or with MLFLOW_TRACKING_URI unset, run `snakemake track`."
+        ) from None
+
+
+def _wait_for_answers(seconds: int) -> None:
+    """Let each call of MLflow, which tries for a quarter of an hour, wait so long for its answer, once."""
+    os.environ.update(MLFLOW_HTTP_REQUEST_TIMEOUT=str(seconds), MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
 
 
 def ensure_experiment(client: MlflowClient, folder: str | os.PathLike[str], name: str) -> None:
@@ -54,7 +69,13 @@ def ensure_experiment(client: MlflowClient, folder: str | os.PathLike[str], name
             raise
 
 
-def _require_no_credentials(uri: str) -> None:
+def require_address(folder: str | os.PathLike[str]) -> str:
+    """The address of the store: `MLFLOW_TRACKING_URI` if set, else the database in the folder.
+
+    Raises:
+        BadInput: it holds a user or a password, which logs and error messages would expose.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(Path(folder) / 'mlflow.db').as_posix()}")
     try:
         address = urlsplit(uri)
     except ValueError:
@@ -67,6 +88,7 @@ def _require_no_credentials(uri: str) -> None:
             f"got one at {address.hostname}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead, or "
             "PGPASSWORD for a database."
         )
+    return uri
 
 
 def _runs(client: MlflowClient, experiment: str, path: str) -> tuple[str, list[Run]]:

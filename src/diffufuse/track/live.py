@@ -1,45 +1,69 @@
-"""Live curves of a training in MLflow; no result depends on them."""
+"""Live curves of a training in MLflow, sent by a thread of their own; no result depends on them."""
 
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from threading import Thread
+from typing import Any, TypeAlias
 
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric
 
-from diffufuse.track.client import ensure_experiment, find_or_create, forget, open_store, points
+from diffufuse.errors import BadInput
+from diffufuse.track.client import ensure_experiment, find_or_create, forget, opened_store, points, require_address
 
 log = logging.getLogger(__name__)
+
+MOST_WAITING = 10_000
+MOST_IN_A_CALL = 500
+Waiting: TypeAlias = "Queue[list[Metric]]"
 
 
 def follow_live(
     store: str | os.PathLike[str], plan: Mapping[str, Any], *, started_unix_s: float
 ) -> Callable[[int, dict[str, float]], None]:
-    """Return a callback that logs a training's curves live; if MLflow fails, it warns once and then does nothing.
+    """Return a callback that shows a training's curves live, and never waits.
+
+    A thread sends what the callback is given. If MLflow fails, or is silent for `SECONDS_TO_ANSWER`, the thread warns
+    once and ends. What was not sent is not lost: `replay` completes the run from its files.
 
     Args:
         store: folder of the MLflow store.
         plan: of the run; its `path` is the run's identity.
         started_unix_s: when the training began.
+
+    Raises:
+        BadInput: the address of the store holds a user or a password.
     """
-    experiment, path = plan["dataset"], plan["path"]
-    try:
-        client = open_store(store)
-        ensure_experiment(client, store, experiment)
-        forget(client, experiment, path)
-        run = find_or_create(client, experiment, path)
-    except (MlflowException, OSError) as error:
-        log.warning("MLflow cannot be reached, so the curves are not shown live: %s", error)
-        return lambda step, values: None
-    reachable = [True]
+    require_address(store)
+    waiting: Waiting = Queue(MOST_WAITING)
+    Thread(target=_send, args=(waiting, store, plan), daemon=True).start()
 
     def follow(step: int, values: dict[str, float]) -> None:
-        if not reachable[0]:
-            return
-        try:
-            client.log_batch(run.info.run_id, metrics=points(step, values, started_unix_s))
-        except (MlflowException, OSError) as error:
-            reachable[0] = False
-            log.warning("MLflow stopped answering, so the curves are no longer shown live: %s", error)
+        with suppress(Full):
+            waiting.put_nowait(points(step, values, started_unix_s))
 
     return follow
+
+
+def _send(waiting: Waiting, store: str | os.PathLike[str], plan: Mapping[str, Any]) -> None:
+    experiment, path = plan["dataset"], plan["path"]
+    try:
+        with opened_store(store) as client:
+            ensure_experiment(client, store, experiment)
+            forget(client, experiment, path)
+            run = find_or_create(client, experiment, path)
+            while True:
+                client.log_batch(run.info.run_id, metrics=_next_batch(waiting))
+    except BadInput as error:
+        log.warning("The curves are not shown live any more. %s", error)
+
+
+def _next_batch(waiting: Waiting) -> list[Metric]:
+    """Wait for points, and take what waits with them, as far as one call carries it."""
+    batch = waiting.get()
+    with suppress(Empty):
+        while len(batch) < MOST_IN_A_CALL:
+            batch += waiting.get_nowait()
+    return batch

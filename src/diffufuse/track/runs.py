@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Param, RunTag
 
-from diffufuse.track.client import ensure_experiment, find_or_create, forget, open_store, points
+from diffufuse.track.client import ensure_experiment, find_or_create, forget, opened_store, points
 
 METRICS_PER_CALL = 1000
 STUDIES = "studies"
 LONGEST_PARAMETER = 500
+PATIENCE_S = 60
 
 
 def replay(
@@ -38,30 +39,33 @@ def replay(
 
     Returns:
         A record: the run's id and path.
+
+    Raises:
+        BadInput: MLflow fails or does not answer.
     """
     experiment, path = plan["dataset"], plan["path"]
-    client = open_store(store)
-    ensure_experiment(client, store, experiment)
-    mlflow_run = find_or_create(client, experiment, path)
-    identity = mlflow_run.info.run_id
-    existing = set(mlflow_run.data.params)
-    params = [Param(key, value) for key, value in flatten(plan).items() if key not in existing]
-    run_tags = {"commit": run["commit"], "version": run["versions"]["diffufuse"], "device": run["device"], **tags}
-    client.log_batch(identity, params=params, tags=[RunTag(key, str(value)) for key, value in run_tags.items()])
-    curves = [
-        point
-        for step, rows in history.groupby("step")
-        for point in points(
-            int(str(step)), dict(zip(rows["quantity"], rows["value"], strict=True)), run["started_unix_s"]
-        )
-    ]
-    curves += points(0, _test_means(metrics) | {"duration_s": run["duration_s"]}, run["started_unix_s"])
-    for first in range(0, len(curves), METRICS_PER_CALL):
-        client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
-    for folder, files in artifacts.items():
-        for file in files:
-            client.log_artifact(identity, file, folder)
-    client.set_terminated(identity, "FINISHED")
+    with opened_store(store, patience_s=PATIENCE_S) as client:
+        ensure_experiment(client, store, experiment)
+        mlflow_run = find_or_create(client, experiment, path)
+        identity = mlflow_run.info.run_id
+        existing = set(mlflow_run.data.params)
+        params = [Param(key, value) for key, value in flatten(plan).items() if key not in existing]
+        run_tags = {"commit": run["commit"], "version": run["versions"]["diffufuse"], "device": run["device"], **tags}
+        client.log_batch(identity, params=params, tags=[RunTag(key, str(value)) for key, value in run_tags.items()])
+        curves = [
+            point
+            for step, rows in history.groupby("step")
+            for point in points(
+                int(str(step)), dict(zip(rows["quantity"], rows["value"], strict=True)), run["started_unix_s"]
+            )
+        ]
+        curves += points(0, _test_means(metrics) | {"duration_s": run["duration_s"]}, run["started_unix_s"])
+        for first in range(0, len(curves), METRICS_PER_CALL):
+            client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
+        for folder, files in artifacts.items():
+            for file in files:
+                client.log_artifact(identity, file, folder)
+        client.set_terminated(identity, "FINISHED")
     return {"run_id": identity, "path": path}
 
 
@@ -82,22 +86,25 @@ def show_study(
 
     Returns:
         A record: the run's id and path.
+
+    Raises:
+        BadInput: MLflow fails or does not answer.
     """
     path = f"study/{study['name']}"
-    client = open_store(store)
-    ensure_experiment(client, store, STUDIES)
-    forget(client, STUDIES, path)
-    identity = find_or_create(client, STUDIES, path).info.run_id
-    client.log_batch(identity, params=[Param(key, value) for key, value in flatten(study).items()])
-    names = summary[["dataset", "condition", "trained_on", "model", "region", "metric"]].agg(".".join, axis=1)
-    curves = points(0, dict(zip(names, summary["mean"], strict=True)), 0.0)
-    for first in range(0, len(curves), METRICS_PER_CALL):
-        client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
-    for folder, files in artifacts.items():
-        for file in files:
-            subfolders = Path(file).parts[Path(file).parts.index("report") + 2 : -1] if folder == "pictures" else ()
-            client.log_artifact(identity, file, "/".join([folder, *subfolders]))
-    client.set_terminated(identity, "FINISHED")
+    with opened_store(store, patience_s=PATIENCE_S) as client:
+        ensure_experiment(client, store, STUDIES)
+        forget(client, STUDIES, path)
+        identity = find_or_create(client, STUDIES, path).info.run_id
+        client.log_batch(identity, params=[Param(key, value) for key, value in flatten(study).items()])
+        names = summary[["dataset", "condition", "trained_on", "model", "region", "metric"]].agg(".".join, axis=1)
+        curves = points(0, dict(zip(names, summary["mean"], strict=True)), 0.0)
+        for first in range(0, len(curves), METRICS_PER_CALL):
+            client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
+        for folder, files in artifacts.items():
+            for file in files:
+                subfolders = Path(file).parts[Path(file).parts.index("report") + 2 : -1] if folder == "pictures" else ()
+                client.log_artifact(identity, file, "/".join([folder, *subfolders]))
+        client.set_terminated(identity, "FINISHED")
     return {"run_id": identity, "path": path}
 
 
