@@ -17,7 +17,7 @@ REPORT := results/report/$(STUDY)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint unit workflow test-slurm results bench lock restore ui
+.PHONY: demo test lint unit workflow test-slurm results bench lock restore server
 
 demo: .venv/ready
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
@@ -26,7 +26,7 @@ demo: .venv/ready
 	  $(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS) --report $(REPORT)/report.html --quiet all
 	@echo; cat $(REPORT)/tables/segmentation.md
 	@echo; echo "Report:  $(REPORT)/report.html   (one file; open it in a browser)"
-	@echo "Runs:    make ui   (MLflow on http://127.0.0.1:5000)"
+	@echo "Runs:    make server   (MLflow on http://127.0.0.1:5000)"
 
 test: lint unit workflow
 
@@ -69,9 +69,12 @@ bench: .venv/checks
 	done
 	@$(BIN)/python benchmarks/report.py
 
-# The runs as MLflow shows them.
-ui: .venv/ready
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///results/track/mlflow.db
+# MLflow, for a browser and for jobs that share it: on this machine alone, unless MLFLOW_HOST says otherwise (docs/mlflow.md).
+TRACK ?= results/track
+server: .venv/ready
+	@mkdir -p $(TRACK)
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 \
+	  --backend-store-uri sqlite:///$(TRACK)/mlflow.db --artifacts-destination $(TRACK)/artifacts $(ARGS)
 
 # After a clone: data and results from the DVC remote, with nothing left to rerun.
 restore: .venv/ready

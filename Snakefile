@@ -42,7 +42,6 @@ localrules:
     track,
     fetch_dataset,
     draft_cohort,
-    track_run,
     track_study,
 
 

@@ -96,7 +96,6 @@ JOBS = {
     "picture uncertainty": ("draw_picture", shown("uncertainty", f"{UNET}/PH-001")),
     "map": ("map_uncertainty", of_study(dataset="phantom", model=UNET, case="PH-001")),
     "describe": ("describe_study", of_study()),
-    "track run": ("track_run", {"dataset": "phantom", "model": UNET, **RUN}),
     "track study": ("track_study", of_study()),
 }
 ALL = set(JOBS)
@@ -229,7 +228,7 @@ EDITS = {
     "a regimen": Edit("train/regimens/supervised.py", TRAIN - {"train average", "train game"}),
     "losses": Edit("train/losses.py", TRAIN - {"train average"}),
     "a column of the curves": Edit(
-        "train/history.py", TRAIN | JOIN | {"track run"}, r'\("unit"', '("time", pa.int32()), ("unit"'
+        "train/history.py", TRAIN | JOIN | {"track study"}, r'\("unit"', '("time", pa.int32()), ("unit"'
     ),
     # Prediction and what is measured of it.
     "inference": Edit("predict/inference.py", TRAIN | PREDICT),
@@ -245,7 +244,7 @@ EDITS = {
     "a metric of surfaces": Edit("metrics/surface.py", METRIC | {"calibrate", "scale"} | PREDICTION_PICTURES),
     "a newly listed metric": Edit("metrics/catalogue.py", METRIC),
     "a column of the metrics": Edit(
-        "evaluate/schemas.py", METRIC | JOIN | {"calibrate", "scale", "picture extremes", "track run"}
+        "evaluate/schemas.py", METRIC | JOIN | {"calibrate", "scale", "picture extremes", "track study"}
     ),
     "a column of the efficiency": Edit("evaluate/cost_schemas.py", EFFICIENCY | TABLE | FIGURE | JOIN | {"results"}),
     "a column of the runs": Edit(

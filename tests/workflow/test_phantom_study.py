@@ -127,27 +127,26 @@ def test_the_report_has_its_tables_figures_and_pictures(study):
     assert (study / "report.html").stat().st_size > 500_000
 
 
-def test_mlflow_shows_every_training_with_its_curves_and_no_study_s_figures(study):
+def test_mlflow_shows_the_study_its_models_and_their_trainings_with_curves(study):
     client = MlflowClient(f"sqlite:///{study}/results/track/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
-    assert {run.data.tags["path"] for run in runs} == {
-        f"train/phantom/{model}/fold-{fold}_seed-0" for model in TRAINED for fold in (0, 1)
-    }
-    for run in runs:
+    trainings = {f"train/phantom/{model}/fold-{fold}_seed-0" for model in TRAINED for fold in (0, 1)}
+    models = {f"model/phantom/{model}" for model in (*TRAINED, *VARIANTS)}
+    assert {run.data.tags["path"] for run in runs} == trainings | models | {"study/phantom"}
+    assert all("test.clean.mass.dice" in run.data.metrics for run in runs if run.data.tags["stage"] != "study")
+    for run in (run for run in runs if run.data.tags["path"] in trainings):
         assert len(client.get_metric_history(run.info.run_id, "loss")) == 10
-        assert "test.clean.mass.dice" in run.data.metrics
         assert run.data.params["block.training.steps"] == "100"
-        assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"plan.json", "run.json"}
 
 
-def test_mlflow_shows_the_study_as_one_run_with_its_tables_figures_and_pictures(study):
+def test_mlflow_keeps_the_tables_figures_and_pictures_of_the_study(study):
     client = MlflowClient(f"sqlite:///{study}/results/track/mlflow.db")
-    [run] = client.search_runs([client.get_experiment_by_name("studies").experiment_id])
-    assert "phantom.clean.phantom.unet2d_tiny.mass.dice" in run.data.metrics
-    folders = ("tables", "figures", "pictures/overlays/phantom/unet2d_tiny")
-    shown = {item.path for folder in folders for item in client.list_artifacts(run.info.run_id, folder)}
-    overlays = {f"{folders[2]}/{case}.png" for case in ("PH-001", "PH-002")}
-    assert {"tables/calibration.html", "figures/reliability.png", *overlays} <= shown
+    experiment = client.get_experiment_by_name("phantom").experiment_id
+    [run] = client.search_runs([experiment], "tags.stage = 'study'")
+    kept = study / "results/track/artifacts/phantom" / run.info.run_id / "artifacts"
+    overlays = {f"pictures/overlays/phantom/unet2d_tiny/{case}.png" for case in ("PH-001", "PH-002")}
+    found = {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    assert {"results.md", "tables/calibration.html", "figures/reliability.png", *overlays} <= found
 
 
 def test_scaled_probabilities_have_the_same_masks(metrics):
@@ -187,7 +186,7 @@ def test_without_the_mlflow_store_only_the_store_is_built_anew(study):
     (study / "results/track").rename(study / "kept")
     plan = snakemake(study, "-n").stdout
     (study / "kept").rename(study / "results/track")
-    assert set(jobs_of(plan)) == {"track_run", "track_study", "all", "total"}
+    assert set(jobs_of(plan)) == {"track_study", "all", "total"}
 
 
 def test_a_second_run_does_nothing(study):

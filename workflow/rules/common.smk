@@ -25,7 +25,11 @@ except BadInput as error:
     raise WorkflowError(str(error)) from None
 
 # Jobs inherit these; the mirror says where data lies, not what it is, so no result may depend on it.
-os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DIFFUFUSE_WORKFLOW="runs")
+os.environ.update(
+    MLFLOW_DISABLE_TELEMETRY="true",
+    MLFLOW_EXPERIMENT_NAME=STUDY.name,
+    DIFFUFUSE_WORKFLOW="runs",
+)
 if "mirror" in config:
     os.environ.update(DIFFUFUSE_MIRROR=config["mirror"])
 

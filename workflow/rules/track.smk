@@ -3,37 +3,18 @@
 
 rule track:
     input:
-        STUDY.runs("results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json"),
-        f"results/track/studies/{STUDY.name}.json",
+        f"results/track/{STUDY.name}.json",
     message:
-        "All runs are shown in MLflow."
-
-
-rule track_run:
-    input:
-        plan="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/plan.json",
-        record="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json",
-        history="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet",
-        metrics="results/evaluate/{dataset}/test/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet",
-    output:
-        "results/track/{dataset}/{model}/fold-{fold}_seed-{seed}.json",
-    log:
-        "results/logs/track/{dataset}/{model}/fold-{fold}_seed-{seed}.log",
-    resources:
-        mlflow_writer=1,
-    params:
-        store=STUDY.parameters.store,
-        license=lookup("{dataset}/license", within=config["datasets"]),
-        code=STUDY.code_of("track_run.py"),
-    message:
-        "Show {wildcards.model} on {wildcards.dataset}, fold {wildcards.fold}, seed {wildcards.seed}, in MLflow."
-    script:
-        "../scripts/track_run.py"
+        "The study and all its runs are shown in MLflow."
 
 
 rule track_study:
     input:
+        runs=JOINED["runs"],
+        curves=JOINED["curves"],
+        metrics="results/report/{study}/metrics.parquet",
         summary="results/report/{study}/summary.parquet",
+        manifests=expand("data/raw/{dataset}.manifest.tsv", dataset=STUDY.datasets),
         page="results/report/{study}/results.md",
         configuration="results/report/{study}/study.html",
         tables=expand(
@@ -50,16 +31,14 @@ rule track_study:
             "results/report/{{study}}/{picture}.png", picture=STUDY.pictures.names
         ),
     output:
-        "results/track/studies/{study}.json",
+        "results/track/{study}.json",
     log:
-        "results/logs/track/studies/{study}.log",
-    resources:
-        mlflow_writer=1,
+        "results/logs/track/{study}.log",
     params:
         store=STUDY.parameters.store,
-        study=lookup("study", within=config),
+        tracked=STUDY.parameters.tracked,
         code=STUDY.code_of("track_study.py"),
     message:
-        "Show the study {wildcards.study} in MLflow: its tables, figures and pictures as one run."
+        "Show the study {wildcards.study} in MLflow: its models, trainings, tables, figures and pictures."
     script:
         "../scripts/track_study.py"

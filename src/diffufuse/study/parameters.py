@@ -191,3 +191,13 @@ class Parameters:
             "transfers": transfers,
             "study_seed": self.study.seed,
         }
+
+    @property
+    def tracked(self) -> dict[str, Any]:
+        """What MLflow shows of its configuration: its block, those of its models, and the licenses of its datasets."""
+        asked, config = self.study.config["study"], self.study.config
+        return {
+            "study": asked,
+            "models": {name: config["models"][name] for name in asked["models"]},
+            "licenses": {name: config["datasets"][name]["license"] for name in asked["datasets"]},
+        }

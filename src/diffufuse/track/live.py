@@ -8,10 +8,13 @@ from queue import Empty, Full, Queue
 from threading import Thread
 from typing import Any, TypeAlias
 
+import psutil
 from mlflow.entities import Metric
 
 from diffufuse.errors import BadInput
-from diffufuse.track.client import ensure_experiment, find_or_create, forget, opened_store, points, require_address
+from diffufuse.track.address import require_address
+from diffufuse.track.runs import begin, training_name, training_tags
+from diffufuse.track.store import opened_store, points
 
 log = logging.getLogger(__name__)
 
@@ -38,26 +41,34 @@ def follow_live(
     """
     require_address(store)
     waiting: Waiting = Queue(MOST_WAITING)
-    Thread(target=_send, args=(waiting, store, plan), daemon=True).start()
+    Thread(target=_send, args=(waiting, store, plan, started_unix_s), daemon=True).start()
 
     def follow(step: int, values: dict[str, float]) -> None:
+        defined = points(step, values, started_unix_s)
         with suppress(Full):
-            waiting.put_nowait(points(step, values, started_unix_s))
+            if defined:
+                waiting.put_nowait(defined)
 
     return follow
 
 
-def _send(waiting: Waiting, store: str | os.PathLike[str], plan: Mapping[str, Any]) -> None:
-    experiment, path = plan["dataset"], plan["path"]
+def _send(waiting: Waiting, folder: str | os.PathLike[str], plan: Mapping[str, Any], started_unix_s: float) -> None:
+    process = psutil.Process()
     try:
-        with opened_store(store) as client:
-            ensure_experiment(client, store, experiment)
-            forget(client, experiment, path)
-            run = find_or_create(client, experiment, path)
+        with opened_store(folder) as store:
+            experiment = store.experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", plan["dataset"]))
+            run = begin(store, experiment, plan["path"], training_name(plan), training_tags(plan), started_unix_s)
             while True:
-                client.log_batch(run.info.run_id, metrics=_next_batch(waiting))
+                batch = _next_batch(waiting)
+                store.client.log_batch(run.info.run_id, metrics=batch + _machine(process, batch[-1]))
     except BadInput as error:
         log.warning("The curves are not shown live any more. %s", error)
+
+
+def _machine(process: psutil.Process, last: Metric) -> list[Metric]:
+    """What the training takes of the machine, at the time of its last point."""
+    taken = {"cpu_percentage": process.cpu_percent(), "memory_megabytes": process.memory_info().rss / 1e6}
+    return [Metric(f"system/process_{name}", value, last.timestamp, last.step) for name, value in taken.items()]
 
 
 def _next_batch(waiting: Waiting) -> list[Metric]:

@@ -1,111 +1,138 @@
-"""Log finished runs and studies to MLflow; everything in MLflow can be rebuilt from the result files."""
+"""A run of MLflow that is made of files, and can be made of them again."""
 
+import hashlib
+import json
 import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-from mlflow.entities import Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from diffufuse.track.client import ensure_experiment, find_or_create, forget, opened_store, points
+from diffufuse.files.digests import sha256_of
+from diffufuse.track.store import Store
 
-METRICS_PER_CALL = 1000
-STUDIES = "studies"
+METRICS_PER_CALL, PARAMETERS_PER_CALL = 1000, 100
 LONGEST_PARAMETER = 500
-PATIENCE_S = 60
+LONGEST_DIGEST = 36
 
 
-def replay(
-    store: str | os.PathLike[str],
-    plan: Mapping[str, Any],
-    run: Mapping[str, Any],
-    *,
-    history: pd.DataFrame,
-    metrics: pd.DataFrame,
-    tags: Mapping[str, str],
-    artifacts: Mapping[str, Iterable[str]],
-) -> dict[str, Any]:
-    """Complete a run in MLflow from its files; idempotent.
+@dataclass(frozen=True)
+class Entry:
+    """What a run shows.
+
+    Attributes:
+        path: identifies it in its experiment.
+        name: for readers.
+        started_unix_s: when what it shows began.
+        duration_s: how long that took.
+        tags: to filter by.
+        params: settings, nested.
+        metrics: points of its curves and single values.
+        datasets: that it has learned from.
+        artifacts: folder of its artifacts → files.
+    """
+
+    path: str
+    name: str
+    started_unix_s: float
+    duration_s: float
+    tags: Mapping[str, str]
+    params: Mapping[str, Any]
+    metrics: Sequence[Metric]
+    datasets: Sequence[DatasetInput] = ()
+    artifacts: Mapping[str, Sequence[str | os.PathLike[str]]] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """Digest of all that it shows."""
+        files = {folder: [sha256_of(file) for file in files] for folder, files in self.artifacts.items()}
+        points = [[point.key, point.step, point.timestamp, point.value] for point in self.metrics]
+        datasets = [item.to_dictionary() for item in self.datasets]
+        shown = [self.name, self.duration_s, dict(self.tags), flatten(self.params), points, datasets, files]
+        return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+
+def show(store: Store, experiment: str, entry: Entry, *, parent: str | None = None) -> str:
+    """Show an entry as a run, unless it is shown already.
+
+    A run with the same content, or with the live curves of the same training, is completed. Any other run of this path
+    is replaced, as MLflow keeps the parameters and points that it has.
 
     Args:
-        store: folder of the MLflow store.
-        plan: becomes parameters, flattened; its `path` is the run's identity.
-        run: the content of `run.json`.
-        history: the curves, columns of `HISTORY`.
-        metrics: the run's evaluation, columns of `METRICS`; shown as means over cases.
-        tags: further tags, e.g. the dataset's license.
-        artifacts: artifact folder → files.
+        store: an open one.
+        experiment: its id.
+        entry: what to show.
+        parent: id of the run under which it is nested.
 
     Returns:
-        A record: the run's id and path.
-
-    Raises:
-        BadInput: MLflow fails or does not answer.
+        The run's id.
     """
-    experiment, path = plan["dataset"], plan["path"]
-    with opened_store(store, patience_s=PATIENCE_S) as client:
-        ensure_experiment(client, store, experiment)
-        mlflow_run = find_or_create(client, experiment, path)
-        identity = mlflow_run.info.run_id
-        existing = set(mlflow_run.data.params)
-        params = [Param(key, value) for key, value in flatten(plan).items() if key not in existing]
-        run_tags = {"commit": run["commit"], "version": run["versions"]["diffufuse"], "device": run["device"], **tags}
-        client.log_batch(identity, params=params, tags=[RunTag(key, str(value)) for key, value in run_tags.items()])
-        curves = [
-            point
-            for step, rows in history.groupby("step")
-            for point in points(
-                int(str(step)), dict(zip(rows["quantity"], rows["value"], strict=True)), run["started_unix_s"]
-            )
-        ]
-        curves += points(0, _test_means(metrics) | {"duration_s": run["duration_s"]}, run["started_unix_s"])
-        for first in range(0, len(curves), METRICS_PER_CALL):
-            client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
-        for folder, files in artifacts.items():
-            for file in files:
-                client.log_artifact(identity, file, folder)
-        client.set_terminated(identity, "FINISHED")
-    return {"run_id": identity, "path": path}
+    content = entry.content
+    run = _begun(store, experiment, entry, content) or begin(
+        store, experiment, entry.path, entry.name, entry.tags, entry.started_unix_s
+    )
+    identity = str(run.info.run_id)
+    nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+    tags = {**entry.tags, **nested, "content": content}
+    params = [Param(key, value) for key, value in flatten(entry.params).items()]
+    store.client.log_batch(identity, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+    if run.info.status == "FINISHED" and run.data.tags.get("content") == content:
+        return identity
+    for first in range(0, len(params), PARAMETERS_PER_CALL):
+        store.client.log_batch(identity, params=params[first : first + PARAMETERS_PER_CALL])
+    for first in range(0, len(entry.metrics), METRICS_PER_CALL):
+        store.client.log_batch(identity, metrics=entry.metrics[first : first + METRICS_PER_CALL])
+    store.client.log_inputs(identity, list(entry.datasets))
+    for folder, files in entry.artifacts.items():
+        for file in files:
+            store.keep(run, file, folder)
+    store.client.set_terminated(identity, "FINISHED", _ms(entry.started_unix_s + entry.duration_s))
+    return identity
 
 
-def show_study(
-    store: str | os.PathLike[str],
-    study: Mapping[str, Any],
-    *,
-    summary: pd.DataFrame,
-    artifacts: Mapping[str, Iterable[str]],
-) -> dict[str, Any]:
-    """Log the results of a study as one run of the experiment `studies`, which replaces an earlier one.
+def begin(store: Store, experiment: str, path: str, name: str, tags: Mapping[str, str], started_unix_s: float) -> Run:
+    """A new run in place of all of that path."""
+    for earlier in store.runs(experiment, path):
+        store.forget(earlier)
+    told = {**tags, "path": path, "started": str(started_unix_s)}
+    return store.client.create_run(experiment, _ms(started_unix_s), tags=told, run_name=name)
+
+
+def _begun(store: Store, experiment: str, entry: Entry, content: str) -> Run | None:
+    """The one run of that path, if it can be completed."""
+    runs = store.runs(experiment, entry.path)
+    if len(runs) != 1:
+        return None
+    tags = runs[0].data.tags
+    live = "content" not in tags and tags.get("started") == str(entry.started_unix_s)
+    return runs[0] if live or tags.get("content") == content else None
+
+
+def training_tags(plan: Mapping[str, Any]) -> dict[str, str]:
+    """The tags that tell a training from others."""
+    return {"stage": "training", **{key: str(plan[key]) for key in ("dataset", "model", "fold", "seed")}}
+
+
+def training_name(plan: Mapping[str, Any]) -> str:
+    """The name of a training's run."""
+    return f"{plan['model']}, fold {plan['fold']}, seed {plan['seed']}"
+
+
+def dataset_of(name: str, manifest: str | os.PathLike[str], *, license: str) -> DatasetInput:
+    """A dataset as the input of a run.
 
     Args:
-        store: folder of the MLflow store.
-        study: its block of the configuration; becomes parameters.
-        summary: statistics over patients, columns of `SUMMARY`; shown as means.
-        artifacts: artifact folder → files; pictures keep their folders below the study's.
-
-    Returns:
-        A record: the run's id and path.
-
-    Raises:
-        BadInput: MLflow fails or does not answer.
+        name: of the dataset.
+        manifest: of its raw files; the dataset's digest is its SHA-256, of which MLflow has room for the beginning.
+        license: of the dataset.
     """
-    path = f"study/{study['name']}"
-    with opened_store(store, patience_s=PATIENCE_S) as client:
-        ensure_experiment(client, store, STUDIES)
-        forget(client, STUDIES, path)
-        identity = find_or_create(client, STUDIES, path).info.run_id
-        client.log_batch(identity, params=[Param(key, value) for key, value in flatten(study).items()])
-        names = summary[["dataset", "condition", "trained_on", "model", "region", "metric"]].agg(".".join, axis=1)
-        curves = points(0, dict(zip(names, summary["mean"], strict=True)), 0.0)
-        for first in range(0, len(curves), METRICS_PER_CALL):
-            client.log_batch(identity, metrics=curves[first : first + METRICS_PER_CALL])
-        for folder, files in artifacts.items():
-            for file in files:
-                subfolders = Path(file).parts[Path(file).parts.index("report") + 2 : -1] if folder == "pictures" else ()
-                client.log_artifact(identity, file, "/".join([folder, *subfolders]))
-        client.set_terminated(identity, "FINISHED")
-    return {"run_id": identity, "path": path}
+    digest = sha256_of(manifest)
+    source = json.dumps({"manifest": str(manifest)})
+    dataset = Dataset(name, digest[:LONGEST_DIGEST], "manifest", source, profile=json.dumps({"license": license}))
+    tags = {"license": license, "sha256": digest, "mlflow.data.context": "training"}
+    return DatasetInput(dataset, [InputTag(key, value) for key, value in tags.items()])
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -122,6 +149,5 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _test_means(metrics: pd.DataFrame) -> dict[str, float]:
-    names = "test." + metrics["condition"] + "." + metrics["region"] + "." + metrics["metric"]
-    return {str(name): float(value) for name, value in metrics["value"].groupby(names).mean().items()}
+def _ms(unix_s: float) -> int:
+    return int(unix_s * 1000)

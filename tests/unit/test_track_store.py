@@ -5,12 +5,12 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from diffufuse.errors import BadInput
-from diffufuse.track.client import ensure_experiment, opened_store
+from diffufuse.track.store import opened_store
 
 
 def enter(folder):
-    with opened_store(folder) as client:
-        return client
+    with opened_store(folder) as store:
+        return store
 
 
 @pytest.mark.parametrize(
@@ -50,21 +50,20 @@ def test_several_jobs_that_open_a_new_store_at_once_share_it(tmp_path, monkeypat
 
 
 def experiments_of(folder):
-    return len(enter(folder).search_experiments())
+    return len(enter(folder).client.search_experiments())
 
 
-def test_an_experiment_is_created_once_with_its_artifacts_in_the_store(tmp_path, monkeypatch):
+def test_an_experiment_is_created_once_and_its_artifacts_have_no_place_of_their_own(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    client = enter(tmp_path)
-    for _ in range(2):
-        ensure_experiment(client, tmp_path, "one")
-    assert client.get_experiment_by_name("one").artifact_location == (tmp_path / "artifacts" / "one").as_uri()
+    store = enter(tmp_path)
+    assert store.experiment("one") == store.experiment("one")
+    assert store.client.get_experiment_by_name("one").artifact_location == "mlflow-artifacts:/one"
 
 
 def test_an_experiment_that_another_job_creates_at_the_same_time_is_taken(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    client = enter(tmp_path)
-    ensure_experiment(client, tmp_path, "one")
-    seen = iter([None, client.get_experiment_by_name("one")])
-    monkeypatch.setattr(client, "get_experiment_by_name", lambda name: next(seen))
-    ensure_experiment(client, tmp_path, "one")
+    store = enter(tmp_path)
+    identity = store.experiment("one")
+    seen = iter([None, store.client.get_experiment_by_name("one")])
+    monkeypatch.setattr(store.client, "get_experiment_by_name", lambda name: next(seen))
+    assert store.experiment("one") == identity
