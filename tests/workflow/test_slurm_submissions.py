@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 ON_A_GPU = {"train_model", "predict_cases", "measure_efficiency"}
 # They need the network or the database of MLflow, or are of no study of cases.
-ON_THE_LOGIN_NODE = {"fetch_dataset", "draft_cohort", "plan_fetch", "track_run", "track_study", "prepare_pairs"}
+ON_THE_LOGIN_NODE = {"fetch_dataset", "draft_cohort", "plan_fetch", "track_study", "prepare_pairs"}
 CLUSTER = {"DIFFUFUSE_PARTITION": "cpu", "DIFFUFUSE_GPU_PARTITION": "gpu", "DIFFUFUSE_ACCOUNT": "med"}
 
 

@@ -17,6 +17,7 @@ from diffufuse.study.slurm import (
 from diffufuse.study.stopped import closing_message, stopped_cases
 from diffufuse.study.read import read_study
 from diffufuse.study.resources import growing
+from diffufuse.track.address import require_shareable
 
 try:
     set_umask()  # of the folders that Snakemake makes, and of all jobs
@@ -57,6 +58,8 @@ RUN_LOCK = RunLock("results/.run.lock")
 onstart:
     try:
         RUN_LOCK.hold()
+        cluster = not workflow.local_exec or "SLURM_JOB_ID" in os.environ
+        require_shareable(STUDY.parameters.store({}), cluster=cluster)
     except BadInput as error:
         raise WorkflowError(str(error)) from None
     if wait_for_left_jobs(".", logger.warning):
