@@ -78,6 +78,9 @@ server: .venv/ready
 
 # After a clone: data and results from the DVC remote, with nothing left to rerun.
 restore: .venv/ready
+	@$(BIN)/dvc remote list | grep -q . || { echo "No DVC remote is set here, so there is nothing to restore from: ask who" \
+	  "ran the study for its address and set it by \`dvc remote add --default --local shared ADDRESS\`, or compute the study" \
+	  "by \`make demo\`." >&2; exit 1; }
 	$(BIN)/dvc pull
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml --touch --quiet
 
