@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from diffufuse.errors import FULL
+
 # Matches temporary names `.{where}.{pid}.partial.{name}`; earlier releases wrote no `where`.
 PARTIAL = re.compile(r"^\.(?:(?P<where>.+)\.)?(?P<pid>\d+)\.partial\.")
 DAY_S = 86_400.0
@@ -34,12 +36,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     _remove_leftovers(final)
     partial, part_of_more = partial_of(final), any(PARTIAL.match(folder.name) for folder in final.parents)
     try:
-        yield partial
-        if not part_of_more:
-            _flush(partial)
-        os.replace(partial, final)
-        if not part_of_more:
-            _flush_folder(final.parent)
+        with _named_if_full(final):
+            yield partial
+            if not part_of_more:
+                _flush(partial)
+            os.replace(partial, final)
+            if not part_of_more:
+                _flush_folder(final.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -56,12 +59,13 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     final = Path(path).resolve()
     _remove_leftovers(final)
     partial = partial_of(final)
-    partial.mkdir(parents=True)
     try:
-        yield partial
-        flush_tree(partial)
-        _take_place(partial, final)
-        _flush_folder(final.parent)
+        with _named_if_full(final):
+            partial.mkdir(parents=True)
+            yield partial
+            flush_tree(partial)
+            _take_place(partial, final)
+            _flush_folder(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -92,6 +96,17 @@ def flush_tree(folder: Path) -> None:
             if not os.path.islink(os.path.join(root, name)):
                 _flush(Path(root, name))
         _flush_folder(Path(root))
+
+
+@contextmanager
+def _named_if_full(final: Path) -> Iterator[None]:
+    """Let the error of a full disk name the file or folder that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            error.filename = os.fspath(final)
+        raise
 
 
 def _take_place(partial: Path, final: Path) -> None:
