@@ -24,12 +24,11 @@ import numpy as np
 import torch
 import yaml
 from compare import Row, write
-from safetensors.torch import save_file
 from shared_sweep import sweep
 
 from diffufuse.conditions.apply import apply_condition, corrupts
 from diffufuse.files.records import read_record, write_record
-from diffufuse.plan.plans import WEIGHTS, load_model, network_of, plan_modalities
+from diffufuse.plan.plans import load_model, network_of, plan_modalities, write_weights
 from diffufuse.predict.inference import predict_case
 from diffufuse.store.case import PreparedCase, read_prepared
 
@@ -192,7 +191,7 @@ def untrained(folder: Path) -> Patient:
     plan = plan_of("diffufusemed_small", "phantom", prepared("phantom"))
     write_record(plan, folder / "plan.json")
     (folder / "weights").mkdir()
-    save_file(network_of(plan).state_dict(), folder / "weights" / WEIGHTS)
+    write_weights(network_of(plan), folder / "weights")
     return Patient(folder, "phantom", plan["validation_cases"][0])
 
 

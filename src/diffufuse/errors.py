@@ -1,5 +1,10 @@
 """The one error that is meant for the person who brought the data."""
 
+import errno
+
+# What a write fails with on a full disk, beyond a quota or beyond a limit of file size.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 class BadInput(ValueError):
     """A fault of the input, in one sentence: which file, what was expected, what to do.

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -11,11 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Literal
 
 import psutil
 
-from diffufuse.errors import BadInput
+from diffufuse.errors import FULL, BadInput
 
 PROGRESS = logging.getLogger("diffufuse.progress")
 SECONDS_BETWEEN_LINES = 8.0
@@ -31,8 +33,9 @@ OWNER_ALONE = 0o077
 def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     """Send log records, stdout and stderr of a job into its log file.
 
-    A `BadInput` ends the job with its message and no traceback. When the workflow that started the job has ended, the
-    job gets a SIGTERM, and is stopped after `SECONDS_TO_SAVE`, so that it cannot write into the results of a later run.
+    A `BadInput` or a full disk ends the job with its message and no traceback. When the workflow that started the job
+    has ended, the job gets a SIGTERM, and is stopped after `SECONDS_TO_SAVE`, so that it cannot write into the results
+    of a later run.
 
     As the data is of patients, files of the job are readable by their owner only: the umask is 077, or the octal value
     of `DIFFUFUSE_UMASK`, such as 027 for a shared group.
@@ -51,13 +54,40 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
         try:
             set_umask()
             yield
-        except BadInput as error:
-            logging.getLogger(__name__).error("%s", error)
-            screen_line(screen, f"\nStopped: {error}\n")
+        except Exception as error:
+            refusal = error if isinstance(error, BadInput) else of_full_disk(error, near=path)
+            if refusal is None:
+                logging.getLogger(__name__).exception("The job failed in a way that nobody foresaw.")
+            else:
+                logging.getLogger(__name__).error("%s", refusal)
+                screen_line(screen, f"\nStopped: {refusal}\n")
             raise SystemExit(1) from None
-        except Exception:
-            logging.getLogger(__name__).exception("The job failed in a way that nobody foresaw.")
-            raise SystemExit(1) from None
+
+
+def of_full_disk(error: Exception, *, near: str | os.PathLike[str]) -> BadInput | None:
+    """The refusal of a write for which the disk had no room, in place of its error; None of any other error.
+
+    Args:
+        error: names the file, or nothing: then the volume with the least room is meant, of those of the working
+            directory, of `near` and of temporary files.
+        near: a file that the job writes.
+    """
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return None
+    places = [error.filename] if error.filename else [os.getcwd(), os.path.dirname(near), gettempdir()]
+    place, free = min(((place, free_bytes(place)) for place in places), key=lambda pair: pair[1])
+    whole = Path(place).absolute()
+    volume = next(path for path in (whole, *whole.parents) if path.is_mount())
+    return BadInput(
+        f"{place}: expected room on the volume {volume}, got {error.strerror!r}: it needs more than the "
+        f"{bytes_text(free)} that are free there; free some and run snakemake again, which goes on from what is whole."
+    )
+
+
+def free_bytes(place: str | os.PathLike[str]) -> int:
+    """Number of free bytes on the disk of a file or folder, which need not exist."""
+    there = next(path for path in (Path(place).absolute(), *Path(place).absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
 
 
 def set_umask() -> None:
@@ -143,8 +173,9 @@ def _output_into(path: str | os.PathLike[str]) -> Iterator[int]:
     try:
         yield screen
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # the log may lie on a full disk
+                stream.flush()
         os.dup2(stdout, 1)
         os.dup2(screen, 2)
         os.close(stdout)

@@ -1,14 +1,13 @@
 """Records of cases between the stages that are those of something else."""
 
-import json
-
+from diffufuse.files.records import write_record
 from diffufuse.predict.samples import read_samples
 from diffufuse.store.case import read_label_volumes, read_prepared
 from faults import Fault
 
 
 def record_of(facts):
-    return lambda folder: (folder / "A.json").write_text(json.dumps(facts))
+    return lambda folder: write_record(facts, folder / "A.json")
 
 
 def prepared(**changes):

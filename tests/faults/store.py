@@ -57,7 +57,7 @@ def _nothing(folder: Path) -> None:
     """The fault is in the values that are written."""
 
 
-REFUSAL = "missing or damaged; prepare the case again"
+REFUSAL = r"missing or damaged; remove it and run snakemake again\.$"
 
 FAULTS = [
     Fault("store: a byte flipped in the header", _flipped(0.0005), _read, REFUSAL),

@@ -20,6 +20,7 @@ FAMILIES: tuple[str, ...] = (
     "manifest",
     "nifti",
     "pictures",
+    "results",
     "structures",
     "tables",
 )

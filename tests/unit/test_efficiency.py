@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
 
 from diffufuse.evaluate import efficiency
 from diffufuse.evaluate.cost_schemas import EFFICIENCY, LATENCIES
@@ -27,7 +26,7 @@ from diffufuse.evaluate.efficiency import (
     timed_ms,
 )
 from diffufuse.files.tables import read_table, write_table
-from diffufuse.plan.plans import WEIGHTS, network_of
+from diffufuse.plan.plans import network_of, write_weights
 from diffufuse.train.budget import estimate
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
@@ -57,7 +56,7 @@ def plan_of(model):
 def measured(tmp_path_factory):
     plan, weights = plan_of("multi_encoder_tiny"), tmp_path_factory.mktemp("weights")
     network = network_of(plan)
-    save_file(network.state_dict(), weights / WEIGHTS)
+    write_weights(network, weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficiency, "REPEATS", 3)
         return network, *measure(plan, weights)
@@ -221,7 +220,7 @@ def test_sizes_of_what_fuses(architecture):
 def test_a_rule_without_parameters_is_measured_as_any_model(tmp_path, monkeypatch):
     monkeypatch.setattr(efficiency, "REPEATS", 2)
     plan = plan_of_fusion("wavelet")
-    save_file(network_of(plan).state_dict(), tmp_path / WEIGHTS)
+    write_weights(network_of(plan), tmp_path)
     costs, latencies = measure(plan, tmp_path)
     write_table(costs, tmp_path / "costs.parquet", EFFICIENCY)
     write_table(latencies, tmp_path / "latencies.parquet", LATENCIES)

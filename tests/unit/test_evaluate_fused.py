@@ -133,13 +133,17 @@ def test_of_a_model_that_fuses_nothing_no_case_is_opened(tmp_path):
 
 def test_an_image_of_an_unknown_case_is_refused(case, tmp_path):
     folder = predicted(case, plan_of("average"), tmp_path / "out")
-    with pytest.raises(BadInput, match=r"A\.json: expected the fused image of a case as it is prepared"):
+    with pytest.raises(
+        BadInput, match=r"A\.json: expected the fused image of a case as it was written, but it is of another"
+    ):
         evaluate_fused(folder, [], fused_cases=["A"], sources=SOURCES, names=NAMES)
 
 
 def test_a_case_whose_fused_image_is_missing_is_told_and_not_left_out(case, tmp_path):
     folder = predicted(case, plan_of("average"), tmp_path / "out")
-    with pytest.raises(BadInput, match="out: expected the fused image of B, but it is missing; predict it again"):
+    with pytest.raises(
+        BadInput, match="out: expected the fused image of B as it was written, but it is missing; remove it and run"
+    ):
         evaluate_fused(folder, [tmp_path / "A.json"], fused_cases=["A", "B"], sources=SOURCES, names=NAMES)
 
 

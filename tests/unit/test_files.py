@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diffufuse.files import atomic
-from diffufuse.files.atomic import atomic_folder, atomic_path, partial_of
+from diffufuse.files.atomic import atomic_folder, atomic_path, partial_of, remove_leftovers, remove_unused_scripts
 from diffufuse.files.digests import sha256_of
 
 
@@ -176,3 +176,45 @@ def test_a_temporary_name_ends_as_the_final_one_and_tells_who_writes(tmp_path):
 def test_sha256_is_that_of_the_standard(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def ended():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_all_leftovers_of_ended_processes_below_a_folder_are_removed_and_nothing_else(tmp_path):
+    name, dead, alive = partial_of(tmp_path / "a.json").name, ended(), os.getppid()
+    of_process = lambda pid: name.replace(f".{os.getpid()}.", f".{pid}.")  # noqa: E731
+    of_host = of_process(dead).replace(".", ".other-", 1)
+    left = [tmp_path / "train" / of_process(dead), tmp_path / "predict" / of_process(dead), tmp_path / "b" / of_host]
+    kept = [tmp_path / of_process(alive), tmp_path / of_host, tmp_path / "train" / "a.json", tmp_path / "train/.hidden"]
+    for path in (*left, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    left[1].unlink()
+    left[1].mkdir()
+    (left[1] / of_process(dead)).write_text("half")
+    os.utime(left[2], (1, 1))
+    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path / "absent")
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+    assert not left[1].exists()
+
+
+def test_scripts_of_killed_jobs_are_removed_but_not_those_that_run_or_are_about_to(tmp_path):
+    left, new, running = (tmp_path / f"tmp{name}.train_model.py" for name in ("left", "new", "running"))
+    for path in (left, new, running):
+        path.write_text("import time; time.sleep(600)")
+    for path in (left, running):
+        os.utime(path, (1, 1))
+    process = subprocess.Popen([sys.executable, str(running)])
+    try:
+        remove_unused_scripts(tmp_path)
+        remove_unused_scripts(tmp_path / "absent")
+    finally:
+        process.kill()
+        process.wait()
+    assert set(tmp_path.iterdir()) == {new, running}

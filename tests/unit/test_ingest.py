@@ -141,7 +141,7 @@ def test_the_record_beside_the_folder_follows_from_content_alone(raw, tmp_path):
 def test_a_file_that_is_gone_since_it_was_ingested_is_told(raw, tmp_path):
     ingest(raw, tmp_path)
     (tmp_path / "out" / "STS-001" / "STS-001_ct.nii.gz").unlink()
-    with pytest.raises(BadInput, match=r"STS-001_ct\.nii\.gz: expected the file as it was ingested, but it is gone"):
+    with pytest.raises(BadInput, match=r"STS-001_ct\.nii\.gz: expected the file as it was written, but it is gone"):
         read_ingested(tmp_path / "out" / "STS-001.json", modalities=MODALITIES)
 
 
@@ -149,7 +149,7 @@ def test_a_file_that_is_changed_since_it_was_ingested_is_told(raw, tmp_path):
     ingest(raw, tmp_path)
     path = tmp_path / "out" / "STS-001" / "STS-001_ct.nii.gz"
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    with pytest.raises(BadInput, match=r"STS-001_ct\.nii\.gz: expected the file as it was ingested, but it is changed"):
+    with pytest.raises(BadInput, match=r"STS-001_ct\.nii\.gz: expected the file as it was written, but it is changed"):
         read_ingested(tmp_path / "out" / "STS-001.json", modalities=MODALITIES)
 
 

@@ -1,6 +1,9 @@
 """What a job leaves in its log, what it shows, and how it ends; each in a process of its own."""
 
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,3 +97,36 @@ def test_a_job_ends_soon_after_its_workflow_was_killed_and_may_save_its_state(tm
     assert not psutil.wait_procs([job_process], timeout=5)[1]
     assert saved.exists() == (answer == "saves")
     assert not marker.exists()
+
+
+ON_A_SMALL_DISK = (
+    "mount -t tmpfs -o size=1M tmpfs {disk} && {python} -c {script}; status=$?; ls -A {disk}; exit $status"
+)
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare")
+    or subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode,
+    reason="a disk of its own cannot be mounted here",
+)
+@pytest.mark.parametrize(
+    ("writes", "place"),
+    [
+        ("write_record({'a': 'x' * 2_000_000}, 'DISK/run.json')", "run.json"),
+        ("with atomic_folder('DISK/weights') as folder: write_record({'a': 'x' * 2_000_000}, folder / 'a')", "weights"),
+        ("open('DISK/map.nii.gz', 'wb').write(bytes(2_000_000))", None),
+        ("print('x' * 2_000_000)", None),
+    ],
+    ids=["a file", "a folder", "by whatever library", "the log"],
+)
+def test_a_full_disk_is_told_in_one_sentence_and_nothing_half_written_stays(tmp_path, writes, place):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    head = f"{HEAD}from diffufuse.files.records import write_record\nfrom diffufuse.files.atomic import atomic_folder\n"
+    script = f"{head}with job_log('DISK/job.log'):\n    {writes}\n".replace("DISK", str(disk))
+    command = ON_A_SMALL_DISK.format(disk=disk, python=sys.executable, script=shlex.quote(script))
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    told = rf"Stopped: {disk / place if place else '.*'}: expected room on the volume {disk}, got 'No space left on "
+    assert re.fullmatch(rf"{told}device': it needs more than the \S+ \w+ that are free .*", done.stderr.strip())
+    assert set(done.stdout.split()) <= {"job.log", "map.nii.gz"}

@@ -1,5 +1,4 @@
 import math
-from contextlib import suppress
 
 import pandas as pd
 import pyarrow as pa
@@ -40,29 +39,11 @@ def test_a_record_is_sorted_text(tmp_path):
     assert list(read_record(tmp_path / "a.json")) == ["a", "b"]
 
 
-def test_a_damaged_table_or_one_of_another_schema_is_refused_in_one_sentence(tmp_path):
+def test_a_table_of_another_schema_is_refused_in_one_sentence(tmp_path):
     path, other = tmp_path / "a.parquet", pa.schema([("step", pa.int64())])
     write_table(pd.DataFrame([ROW] * 50), path, HISTORY)
-    with pytest.raises(BadInput, match=r"a\.parquet: expected the columns step with their types, got step, quantity"):
+    with pytest.raises(BadInput, match=r"a\.parquet: expected a Parquet table of step as .* but it has step, quantity"):
         read_table(path, other)
-    whole = path.read_bytes()
-    for content in (b"", whole[:100], whole[:-8], b"PAR1" + whole[8:], bytes(len(whole))):
-        path.write_bytes(content)
-        with pytest.raises(BadInput, match=r"a\.parquet: expected a whole Parquet table, but it cannot be read"):
-            read_table(path, HISTORY)
-    with pytest.raises(BadInput, match=r"absent\.parquet: expected a whole Parquet table"):
-        read_table(tmp_path / "absent.parquet", HISTORY)
-
-
-def test_a_table_whose_list_of_rows_is_damaged_does_not_lose_them(tmp_path):
-    path = tmp_path / "a.parquet"
-    write_table(pd.DataFrame([ROW] * 50), path, HISTORY)
-    whole, rows = path.read_bytes(), read_table(path, HISTORY)
-    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
-    for start in range(footer, footer + 400):  # its schema, and where the rows are
-        path.write_bytes(whole[:start] + bytes(60) + whole[start + 60 :])
-        with suppress(BadInput):
-            assert read_table(path, HISTORY).equals(rows)
 
 
 def test_rows_are_written_on_one_line_each_without_quoting(tmp_path):
@@ -79,5 +60,7 @@ def test_rows_are_written_on_one_line_each_without_quoting(tmp_path):
 
 
 def test_a_record_that_is_not_there_is_told_by_name(tmp_path):
-    with pytest.raises(BadInput, match=r"absent\.json: expected a JSON record, but it cannot be read \(No such file"):
+    with pytest.raises(
+        BadInput, match=r"absent\.json: expected a JSON record as it was written, but it cannot be read"
+    ):
         read_record(tmp_path / "absent.json")

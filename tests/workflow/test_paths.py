@@ -10,13 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from diffufuse.errors import BadInput
+from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
 from diffufuse.files.records import read_record
+from diffufuse.files.sealed import read_sealed
+from diffufuse.files.tables import read_table
+from diffufuse.plan.plans import WEIGHTS
+from diffufuse.report.schemas import RUNS, SUMMARY
+from diffufuse.space.volumes import read_result
+from diffufuse.store.index import PATCHES
+from diffufuse.train.history import HISTORY
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
@@ -29,6 +39,40 @@ MODEL, LONGER = "unet2d_tiny", "attention_unet_tiny"
 TRAINING = f"results/train/phantom/{LONGER}/fold-0_seed-0"
 REPORT = ["results/report/phantom/summary.json", "results/report/phantom/study.html"]
 SECONDS_TO_STOP = 60
+TESTED = f"results/{{}}/phantom/test/clean/phantom/{MODEL}/fold-0_seed-0"
+FLIPS = 100
+
+
+def table(schema):
+    return lambda path: read_table(path, schema).to_csv()
+
+
+def voxels(path):
+    volume = read_result(path)
+    return volume.array.tobytes(), volume.affine.tolist()
+
+
+# Every kind of file that a later stage reads, and how it is read.
+READERS = {
+    "results/ingest/phantom/PH-001.json": read_record,
+    "results/prepare/phantom/PH-001/PH-001.json": read_record,
+    "results/prepare/phantom/PH-001/PH-001_labels.nii.gz": voxels,
+    "results/prepare/phantom/PH-001/PH-001_body.nii.gz": voxels,
+    "results/prepare/phantom/patches.parquet": table(PATCHES),
+    "results/train/phantom/normalization/fold-0.json": read_record,
+    f"results/train/phantom/{MODEL}/fold-0_seed-0/plan.json": read_record,
+    f"results/train/phantom/{MODEL}/fold-0_seed-0/run.json": read_record,
+    f"results/train/phantom/{MODEL}/fold-0_seed-0/history.parquet": table(HISTORY),
+    f"results/train/phantom/{MODEL}/fold-0_seed-0/weights/{WEIGHTS}": lambda path: read_sealed(path, "weights"),
+    f"{TESTED.format('predict')}/PH-001_tumor.nii.gz": voxels,
+    f"{TESTED.format('predict')}/PH-001_tumor_probability.nii.gz": voxels,
+    f"{TESTED.format('evaluate')}/metrics.parquet": table(METRICS),
+    f"{TESTED.format('evaluate')}/forecasts.parquet": table(FORECASTS),
+    "results/evaluate/phantom/validation/clean/phantom/*/*/calibration.parquet": table(CALIBRATIONS),
+    "results/report/phantom/metrics.parquet": table(METRICS),
+    "results/report/phantom/summary.parquet": table(SUMMARY),
+    "results/report/phantom/runs.parquet": table(RUNS),
+}
 
 
 def edit(path, change):
@@ -205,3 +249,41 @@ def test_a_training_goes_on_from_its_checkpoint_in_a_copy_of_the_folder_elsewher
     done(folder, "--", f"{TRAINING}/run.json")
     assert read_record(folder / TRAINING / "run.json")["resumed_at_steps"] == [int(checkpoint.stem.split("-")[1])]
     assert not (folder / TRAINING / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("file", READERS)
+def test_no_flipped_bit_is_read_without_a_word(study, tmp_path, file):
+    [path] = study.glob(file)
+    read, content, copy = READERS[file], path.read_bytes(), tmp_path / path.name
+    expected, generator = read(path), np.random.default_rng(14)
+    for _ in range(FLIPS):
+        damaged = bytearray(content)
+        damaged[generator.integers(len(content))] ^= 1 << generator.integers(8)
+        copy.write_bytes(damaged)
+        with suppress(BadInput):
+            assert read(copy) == expected
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "later"),
+    [
+        (f"results/train/phantom/{MODEL}/fold-0_seed-0/run.json", "results/report/phantom/runs.parquet"),
+        (f"{TESTED.format('predict')}/PH-001_tumor_probability.nii.gz", f"{TESTED.format('evaluate')}/metrics.parquet"),
+    ],
+)
+def test_a_damaged_file_stops_the_run_with_what_makes_it_anew(study, damaged, later):
+    (study / later).unlink()
+    flip(study / damaged)
+    status, told = snakemake(study, "--", *REPORT)
+    assert status != 0
+    [place] = set(re.findall(rf"Stopped: {damaged}: expected .*; remove (\S+) and run snakemake again\.", told))
+    remove = study / (damaged if place == "it" else place)
+    remove.unlink() if remove.is_file() else shutil.rmtree(remove)
+    done(study, "--", *REPORT)
+    assert planned(study, "--", *REPORT) == {}

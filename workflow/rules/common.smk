@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from diffufuse.errors import BadInput
+from diffufuse.files.atomic import remove_leftovers, remove_unused_scripts
 from diffufuse.logs import set_umask
 from diffufuse.study.run_lock import RunLock
 from diffufuse.study.slurm import (
@@ -65,6 +66,8 @@ onstart:
     if wait_for_left_jobs(".", logger.warning):
         start_again()
     cancel_hopeless_jobs(".", logger.error)
+    remove_leftovers("results")
+    remove_unused_scripts(".snakemake/scripts")
 
 
 onerror:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from diffufuse.errors import BadInput
 from diffufuse.evaluate.schemas import metrics_frame
+from diffufuse.files.sealed import not_as_written
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS, evaluate
 from diffufuse.metrics.fusion.images import SMALLEST_SIDE, Fusion
 from diffufuse.metrics.fusion.where import where_both
@@ -55,13 +55,13 @@ def evaluate_fused(
     records = fused_records(predictions) if sources else []
     lost = sorted(set(fused_cases) - {record.stem for record in records}) if sources else []
     if lost:
-        raise BadInput(f"{predictions}: expected the fused image of {lost[0]}, but it is missing; predict it again.")
+        raise not_as_written(predictions, f"the fused image of {lost[0]}", "it is missing")
     prepared = read_all_prepared(cases) if records else {}
     rows: list[dict[str, Any]] = []
     for record in records:
         fused = read_prepared(record)
         if fused.name not in prepared or prepared[fused.name].slices.shape != fused.slices.shape:
-            raise BadInput(f"{record}: expected the fused image of a case as it is prepared; predict it again.")
+            raise not_as_written(record, "the fused image of a case", "it is of another case", remove=predictions)
         rows += [
             {**names, "case": fused.name, "region": IMAGE, "metric": name, "value": value}
             | {"unit": FUSION_METRICS[name].unit}

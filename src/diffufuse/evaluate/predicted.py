@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diffufuse.errors import BadInput
+from diffufuse.files.sealed import not_as_written
 from diffufuse.metrics.comparison import Comparison
 from diffufuse.predict.samples import read_samples
-from diffufuse.space.volumes import Volume, read_volume, same_grid
+from diffufuse.space.volumes import Volume, read_result, same_grid
 from diffufuse.store.case import beside, drawn_volumes, read_label_volumes
 
 
@@ -38,19 +38,19 @@ class Predicted:
             BadInput: a prediction or body is missing or does not lie on its reference's grid.
         """
         for record in self.cases if self.regions else ():
-            case, labels = Path(record).stem, read_volume(beside(record, "_labels.nii.gz"))
+            case, labels = Path(record).stem, read_result(beside(record, "_labels.nii.gz"))
             labels_ml = read_label_volumes(record)
-            body = _on_grid(beside(record, "_body.nii.gz"), labels, case).array > 0
+            body = _on_grid(beside(record, "_body.nii.gz"), labels).array > 0
             for region, values in self.regions.items():
                 stem = Path(self.predictions) / f"{case}_{region}"
                 yield (
                     case,
                     region,
                     Comparison(
-                        _on_grid(f"{stem}.nii.gz", labels, case).array > 0,
+                        _on_grid(f"{stem}.nii.gz", labels, remove=self.predictions).array > 0,
                         np.isin(labels.array, values),
                         labels.spacing_mm,
-                        probability=_on_grid(f"{stem}_probability.nii.gz", labels, case).array,
+                        probability=_on_grid(f"{stem}_probability.nii.gz", labels, remove=self.predictions).array,
                         inside=body,
                         threshold=(thresholds or {}).get(region, np.nan),
                         samples_ml=read_samples(f"{stem}_samples.json"),
@@ -59,8 +59,8 @@ class Predicted:
                 )
 
 
-def _on_grid(path: str | Path, labels: Volume, case: str) -> Volume:
-    volume = read_volume(path)
+def _on_grid(path: str | Path, labels: Volume, *, remove: str | Path | None = None) -> Volume:
+    volume = read_result(path, remove=remove)
     if not same_grid(volume, labels):
-        raise BadInput(f"{path}, case {case}: expected the grid of the case's reference; predict it again.")
+        raise not_as_written(path, "a volume", "its grid is not that of the case's reference", remove=remove)
     return volume

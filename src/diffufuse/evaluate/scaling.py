@@ -25,7 +25,8 @@ from diffufuse.files.atomic import atomic_path
 from diffufuse.metrics.calibration import CLIP, nll
 from diffufuse.metrics.conformal import conformal_threshold
 from diffufuse.metrics.forecast import Forecast
-from diffufuse.space.volumes import read_volume, write_probability
+from diffufuse.predict.samples import read_samples
+from diffufuse.space.volumes import read_result, write_probability
 
 COLDEST, HOTTEST = 0.05, 20.0
 PROBABILITY = "_probability.nii.gz"
@@ -123,11 +124,20 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
             region = path.name.removesuffix(PROBABILITY).rpartition("_")[2]
             temperature = temperatures.get(region, temperatures.get(lesion or "", math.nan))
             _require_temperature(temperature, path)
-            volume = read_volume(path)
+            volume = read_result(path, remove=predictions)
             write_probability(volume.with_array(scaled(volume.array, temperature)), folder / path.name)
         else:
+            _require_whole(path)
             with atomic_path(folder / path.name) as partial:
                 partial.write_bytes(path.read_bytes())
+
+
+def _require_whole(path: Path) -> None:
+    """Refuse damage before it is copied, as the copy's reader could not say where it came from."""
+    if path.suffix == ".json":
+        read_samples(path)
+    else:
+        read_result(path, remove=path.parent)
 
 
 def _require_temperature(temperature: float, path: Path) -> None:

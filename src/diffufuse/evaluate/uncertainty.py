@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from diffufuse.metrics.calibration import entropy_bits
-from diffufuse.space.volumes import read_volume, write_volume
+from diffufuse.space.volumes import read_result, write_volume
 
 
 def write_uncertainty(
@@ -20,5 +20,5 @@ def write_uncertainty(
         case: name of the case.
         region: name of the region.
     """
-    probability = read_volume(Path(predictions) / f"{case}_{region}_probability.nii.gz")
+    probability = read_result(Path(predictions) / f"{case}_{region}_probability.nii.gz", remove=predictions)
     write_volume(probability.with_array(entropy_bits(probability.array).astype(np.float32)), path)

@@ -1,17 +1,14 @@
 """Free disk space, and the folders that a fetch writes to."""
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from diffufuse.errors import BadInput
+from diffufuse.errors import FULL, BadInput
 from diffufuse.files.tree import files_below
-from diffufuse.logs import bytes_text
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from diffufuse.logs import bytes_text, free_bytes
 
 
 class FullDisk(BadInput):
@@ -35,12 +32,6 @@ def require_space(folder: Path, needed: int, *, what: str) -> None:
             f"{folder}: expected {bytes_text(needed)} of free disk for {what}, got {bytes_text(free)}; free some or "
             "put data/ on another disk, then fetch again."
         )
-
-
-def free_bytes(folder: Path) -> int:
-    """Number of free bytes on the disk of a folder, which need not exist."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffufuse.errors import BadInput
+from diffufuse.errors import FULL, BadInput
 from diffufuse.fetch.addresses import OWN_COPY, opened, redacted, require_web
-from diffufuse.fetch.disk import FULL, full_disk_reported, require_space
+from diffufuse.fetch.disk import full_disk_reported, require_space
 from diffufuse.logs import PROGRESS, Progress
 
 TIMEOUT_S = 60.0

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import download_folder, free_bytes, holds_files
+from diffufuse.fetch.disk import download_folder, holds_files
 from diffufuse.fetch.extent import Extent
 from diffufuse.fetch.manifest import read_manifest, reference_of
 from diffufuse.fetch.sources import SOURCES
 from diffufuse.fetch.sources.copy import bytes_of, find_mirror
-from diffufuse.logs import PROGRESS, bytes_text
+from diffufuse.logs import PROGRESS, bytes_text, free_bytes
 
 
 def log_plan(datasets: Mapping[str, Mapping[str, Any]], data: Path, *, mirror: str | None) -> None:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import FULL, full_disk_reported, require_space, staged_folder
+from diffufuse.errors import FULL, BadInput
+from diffufuse.fetch.disk import full_disk_reported, require_space, staged_folder
 from diffufuse.fetch.members import Member, opened
 from diffufuse.files.names import first_of
 from diffufuse.files.tree import files_below, is_hidden

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import psutil
 
+from diffufuse.errors import FULL
+
 # Matches temporary names `.{where}.{pid}.partial.{name}`; earlier releases wrote no `where`.
 PARTIAL = re.compile(r"^\.(?:(?P<where>.+)\.)?(?P<pid>\d+)\.partial\.")
 DAY_S = 86_400.0
+SECONDS_TO_READ_A_SCRIPT = 60.0
 CANNOT_SYNC_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR}
 
 
@@ -34,12 +37,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     _remove_leftovers(final)
     partial, part_of_more = partial_of(final), any(PARTIAL.match(folder.name) for folder in final.parents)
     try:
-        yield partial
-        if not part_of_more:
-            _flush(partial)
-        os.replace(partial, final)
-        if not part_of_more:
-            _flush_folder(final.parent)
+        with _named_if_full(final):
+            yield partial
+            if not part_of_more:
+                _flush(partial)
+            os.replace(partial, final)
+            if not part_of_more:
+                _flush_folder(final.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -56,12 +60,13 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     final = Path(path).resolve()
     _remove_leftovers(final)
     partial = partial_of(final)
-    partial.mkdir(parents=True)
     try:
-        yield partial
-        flush_tree(partial)
-        _take_place(partial, final)
-        _flush_folder(final.parent)
+        with _named_if_full(final):
+            partial.mkdir(parents=True)
+            yield partial
+            flush_tree(partial)
+            _take_place(partial, final)
+            _flush_folder(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -78,6 +83,38 @@ def partial_of(final: Path) -> Path:
     return final.with_name(f".{_where()}.{os.getpid()}.partial.{final.name}")
 
 
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove all temporary files and folders of processes that have ended, anywhere below a folder.
+
+    This can be checked only for processes of this host. For those of other hosts, as on a shared network disk, they
+    are removed after a day without a write.
+
+    Args:
+        folder: need not exist; links in it are not followed.
+    """
+    for root, folders, names in os.walk(folder):
+        for name in filter(PARTIAL.match, (*folders, *names)):
+            if _is_left(Path(root, name)):
+                _remove(Path(root, name))
+        folders[:] = [name for name in folders if not PARTIAL.match(name)]
+
+
+def remove_unused_scripts(folder: str | os.PathLike[str]) -> None:
+    """Remove the scripts that killed jobs left in a folder.
+
+    A script is read right after it is written. So one is left that is older than a minute and in no command of this
+    host.
+
+    Args:
+        folder: holds nothing but scripts; need not exist.
+    """
+    commands = {part for process in psutil.process_iter(["cmdline"]) for part in process.info["cmdline"] or ()}
+    for path in Path(folder).glob("*"):
+        with suppress(OSError):
+            if str(path.resolve()) not in commands and time.time() - path.stat().st_mtime > SECONDS_TO_READ_A_SCRIPT:
+                path.unlink()
+
+
 def flush_tree(folder: Path) -> None:
     """Sync all files and folders below a folder, and the folder itself, to disk.
 
@@ -92,6 +129,17 @@ def flush_tree(folder: Path) -> None:
             if not os.path.islink(os.path.join(root, name)):
                 _flush(Path(root, name))
         _flush_folder(Path(root))
+
+
+@contextmanager
+def _named_if_full(final: Path) -> Iterator[None]:
+    """Let the error of a full disk name the file or folder that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            error.filename = os.fspath(final)
+        raise
 
 
 def _take_place(partial: Path, final: Path) -> None:
@@ -131,29 +179,29 @@ def _where() -> str:
 
 
 def _remove_leftovers(final: Path) -> None:
-    """Remove temporary files and folders of processes that have ended.
-
-    This can be checked only for processes of this host. For those of other hosts, as on a shared network disk, they
-    are removed after a day without a write.
-    """
     for path in _leftovers(final):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                path.unlink()
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _leftovers(final: Path) -> list[Path]:
     if not final.parent.is_dir():
         return []
-    names = [name for name in os.listdir(final.parent) if name.endswith(f".{final.name}") and PARTIAL.match(name)]
-    return [final.with_name(name) for name in names if _is_left(final.with_name(name), final.name)]
+    wanted = (final.name, f"old.{final.name}")
+    names = [name for name in os.listdir(final.parent) if PARTIAL.sub("", name) in wanted and name not in wanted]
+    return [final.with_name(name) for name in names if _is_left(final.with_name(name))]
 
 
-def _is_left(path: Path, name: str) -> bool:
+def _is_left(path: Path) -> bool:
     parsed = PARTIAL.match(path.name)
-    if parsed is None or path.name[parsed.end() :] not in (name, f"old.{name}"):
+    if parsed is None:
         return False
     if parsed["where"] == _where():
         return int(parsed["pid"]) == os.getpid() or not _is_running(int(parsed["pid"]))

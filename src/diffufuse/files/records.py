@@ -1,54 +1,50 @@
-"""Records on disk: flat JSON with sorted keys and no NaN."""
+"""Records on disk: JSON with sorted keys, no NaN, and a checksum."""
 
 import json
 import math
 import os
-from pathlib import Path
 from typing import Any
 
-from diffufuse.errors import BadInput
-from diffufuse.files.atomic import atomic_path
+from diffufuse.files.sealed import BLANK, CHECKSUM, not_as_written, read_sealed, write_sealed
+
+WHAT = "a JSON record"
 
 
-def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a JSON record atomically, with sorted keys and no NaN.
+def record_text(record: dict[str, Any]) -> str:
+    """The text of a record, with sorted keys and no NaN.
 
     Raises:
         ValueError: a value is NaN or infinite; use None for undefined values.
     """
-    text = json.dumps(record, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    return json.dumps(record, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
-def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a JSON record.
+def write_record(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a JSON record atomically, with its checksum.
 
     Raises:
-        BadInput: the file cannot be read, is damaged, has a key twice, or holds NaN or another form.
+        ValueError: a value is NaN or infinite; use None for undefined values.
     """
+    write_sealed(record_text({**record, CHECKSUM: BLANK}).encode(), path)
+
+
+def read_record(path: str | os.PathLike[str], *, remove: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Read a JSON record and compare its checksum, which is left out of what is returned.
+
+    Args:
+        path: the file.
+        remove: what to remove so that the record is made anew, for the message; by default the file.
+
+    Raises:
+        BadInput: the file is missing, cannot be read, has no checksum or another content.
+    """
+    content = read_sealed(path, WHAT, remove=remove)
     try:
-        record = json.loads(
-            Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_doubles, parse_constant=_refuse
-        )
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or "it is damaged"
-        raise BadInput(f"{path}: expected a JSON record, but it cannot be read ({reason}); make it again.") from error
-    if not isinstance(record, dict):
-        raise BadInput(f"{path}: expected a JSON record of names and values, got another form; make it again.")
+        record: dict[str, Any] = json.loads(content)
+        del record[CHECKSUM]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise not_as_written(path, WHAT, "it is of another form", remove=remove) from error
     return record
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys stand once; JSON itself lets the last one win."""
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        raise ValueError("a key stands twice")
-    return record
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def none_if_nan(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Tables on disk, with schemas that are checked on writing and reading."""
+"""Tables on disk, with checksums, and schemas that are checked on writing and reading."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffufuse.errors import BadInput, printable
+from diffufuse.errors import printable
 from diffufuse.files.atomic import atomic_path
+from diffufuse.files.sealed import BLANK, CHECKSUM, not_as_written, read_sealed, write_sealed
+
+WHAT = "a Parquet table"
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Schema) -> None:
-    """Write a table atomically, cast to a schema.
+    """Write a table atomically, cast to a schema, with its checksum.
 
     Raises:
         ValueError: a column is missing, not in the schema, or not of the schema's type.
@@ -24,31 +27,28 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], schema: pa.Sc
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False, safe=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"{path}: a column does not fit the schema ({error})") from error
-    with atomic_path(path) as partial:
-        pq.write_table(table, partial, write_page_checksum=True)
+    content = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({CHECKSUM: BLANK}), content)
+    write_sealed(content.getvalue().to_pybytes(), path)
 
 
 def read_table(path: str | os.PathLike[str], schema: pa.Schema) -> pd.DataFrame:
-    """Read a table and check its pages' checksums and that it has its schema.
+    """Read a table, compare its checksum and check that it has its schema.
 
     Raises:
-        BadInput: the file cannot be read, is damaged, or its columns or types differ.
+        BadInput: the file is missing, cannot be read, has no checksum or another content, or its columns or types
+            differ.
     """
+    content = read_sealed(path, WHAT)
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
             table = file.read().replace_schema_metadata(None)
-            if table.num_rows != file.metadata.num_rows:  # what says where the rows are has no checksum
-                raise ValueError(f"{table.num_rows} of {file.metadata.num_rows} rows")
-        frame = table.to_pandas() if table.schema.equals(schema) else None
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadInput(f"{path}: expected a whole Parquet table, but it cannot be read; make it again.") from error
-    if frame is None:
+    except pa.ArrowException as error:
+        raise not_as_written(path, WHAT, "it is of another form") from error
+    if not table.schema.equals(schema):
         names = ", ".join(printable(name) for name in table.schema.names)
-        raise BadInput(
-            f"{path}: expected the columns {', '.join(schema.names)} with their types, got {names} or other types; "
-            "make it again."
-        )
-    return frame
+        raise not_as_written(path, f"a Parquet table of {', '.join(schema.names)}", f"it has {names} or other types")
+    return table.to_pandas()
 
 
 def read_tables(paths: Sequence[str | os.PathLike[str]], schema: pa.Schema) -> pd.DataFrame:

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, save
 from torch import nn
 
-from diffufuse.errors import BadInput
+from diffufuse.files.sealed import BLANK, CHECKSUM, not_as_written, read_sealed, write_sealed
 from diffufuse.models import build_model
 from diffufuse.plan.constants import with_constants
 from diffufuse.plan.outputs import Outputs
@@ -18,6 +18,7 @@ from diffufuse.seeds import seed_of
 from diffufuse.study.cohorts import Cohort
 
 WEIGHTS = "weights.safetensors"
+WHAT = "the weights of this plan"
 
 
 def make_plan(
@@ -95,6 +96,11 @@ def network_of(plan: Mapping[str, Any]) -> nn.Module:
         return build_model(plan["block"], modalities=len(plan["modalities"]), outputs=plan_outputs(plan).channels)
 
 
+def write_weights(network: nn.Module, folder: Path) -> None:
+    """Write the weights of a network as safetensors, atomically, with their checksum."""
+    write_sealed(save(network.state_dict(), {CHECKSUM: BLANK}), folder / WEIGHTS)
+
+
 def load_model(
     plan: Mapping[str, Any], weights: str | os.PathLike[str], *, settings: Mapping[str, Any] | None = None
 ) -> nn.Module:
@@ -106,17 +112,15 @@ def load_model(
         settings: of the architecture that differ at test time, e.g. uniform gates; none may change a weight's shape.
 
     Raises:
-        BadInput: the weights are missing, damaged, or of another network.
+        BadInput: the weights are missing, damaged, without a checksum, or of another network.
     """
     block = {**plan["block"], "settings": {**plan["block"]["settings"], **(settings or {})}}
     network = network_of({**plan, "block": block})
     path = Path(weights) / WEIGHTS
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise BadInput(
-            f"{path}: expected the weights of this plan, got none, damaged ones or those of another; train again."
-        ) from error
+        network.load_state_dict(load(read_sealed(path, WHAT, remove=weights)))
+    except (SafetensorError, RuntimeError) as error:
+        raise not_as_written(path, WHAT, "they are of another plan", remove=weights) from error
     return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

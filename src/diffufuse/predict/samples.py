@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diffufuse.errors import BadInput
 from diffufuse.files.records import read_record, write_record
+from diffufuse.files.sealed import not_as_written
 
 
 def write_samples(volumes_ml: Mapping[str, Sequence[float]], case: str, folder: Path) -> None:
@@ -23,7 +23,8 @@ def read_samples(path: str | os.PathLike[str]) -> list[float]:
     """
     if not Path(path).is_file():
         return []
-    volumes = read_record(path).get("volume_ml")
+    predictions = Path(path).parent
+    volumes = read_record(path, remove=predictions).get("volume_ml")
     if not isinstance(volumes, list) or not all(isinstance(volume, int | float) for volume in volumes):
-        raise BadInput(f"{path}: expected the volumes of samples; predict the case again.")
+        raise not_as_written(path, "the volumes of samples", "it is of another form", remove=predictions)
     return volumes

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
+from diffufuse.files.sealed import not_as_written
 from diffufuse.space.affines import GRID_TOLERANCE_MM, farthest_mm
 from diffufuse.space.nifti_file import as_numbers, as_whole_numbers, stored
 
@@ -91,6 +92,22 @@ def read_volume(path: str | os.PathLike[str], *, channel: int | None = None) -> 
     array = _one_volume(array, channel, path)
     plain = header.kind == np.uint8 and not header.scaled
     return canonical(Volume(array.copy("F") if plain else as_numbers(header, array, path), header.affine))
+
+
+def read_result(path: str | os.PathLike[str], *, remove: str | os.PathLike[str] | None = None) -> Volume:
+    """Read a volume that a job wrote; gzip holds its checksum.
+
+    Args:
+        path: written by `write_volume` or `write_probability`.
+        remove: what to remove so that it is made anew, for the message; by default the file.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
+    try:
+        return read_volume(path)
+    except BadInput as error:
+        raise not_as_written(path, "a volume", "it is missing or damaged", remove=remove) from error
 
 
 def read_labels(path: str | os.PathLike[str]) -> Volume:

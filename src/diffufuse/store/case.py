@@ -10,10 +10,13 @@ import numpy as np
 
 from diffufuse.errors import BadInput
 from diffufuse.files.records import read_record
+from diffufuse.files.sealed import not_as_written
 from diffufuse.store.scan import Scan
 from diffufuse.store.slices import StoredCase, open_slices
 from diffufuse.types import Spacing
 
+# The folder of fused images in one of predictions, and the name of their one image.
+FUSED = "fused"
 UNLIKE_A_RECORD = (KeyError, TypeError, AttributeError, ValueError)
 
 
@@ -76,7 +79,7 @@ def read_prepared(record: str | os.PathLike[str]) -> PreparedCase:
     Raises:
         BadInput: the record or the slice store is missing or damaged.
     """
-    return _prepared(record, read_record(record))
+    return _prepared(record, read_record(record, remove=_made_with(record)))
 
 
 def _prepared(record: str | os.PathLike[str], facts: Mapping[str, Any]) -> PreparedCase:
@@ -85,7 +88,7 @@ def _prepared(record: str | os.PathLike[str], facts: Mapping[str, Any]) -> Prepa
         affine, labels_ml = np.array(facts["affine"], float).reshape(4, 4), _labels_ml(facts)
     except UNLIKE_A_RECORD as error:
         raise _other_record(record) from error
-    slices = open_slices(beside(record, "_slices.b2nd"), sha256=sha256)
+    slices = open_slices(beside(record, "_slices.b2nd"), sha256=sha256, remove=_made_with(record))
     return PreparedCase(name=name, slices=slices, statistics=statistics, affine=affine, labels_ml=labels_ml)
 
 
@@ -95,7 +98,7 @@ def read_label_volumes(record: str | os.PathLike[str]) -> dict[str, dict[str, fl
     Raises:
         BadInput: the record is missing or damaged.
     """
-    facts = read_record(record)
+    facts = read_record(record, remove=_made_with(record))
     try:
         return _labels_ml(facts)
     except UNLIKE_A_RECORD as error:
@@ -108,7 +111,13 @@ def _labels_ml(facts: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _other_record(record: str | os.PathLike[str]) -> BadInput:
-    return BadInput(f"{record}: expected the record of a prepared case; prepare the case again.")
+    return not_as_written(record, "the record of a prepared case", "it is another one", remove=_made_with(record))
+
+
+def _made_with(record: str | os.PathLike[str]) -> Path:
+    """What is made as a whole with a case: its record, or the folder of predictions that its fused image lies in."""
+    path = Path(record)
+    return path.parents[1] if path.parent.name == FUSED else path
 
 
 def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, PreparedCase]:
@@ -122,7 +131,7 @@ def read_all_prepared(records: Iterable[str | os.PathLike[str]]) -> dict[str, Pr
     """
     cases: dict[str, PreparedCase] = {}
     for record in records:
-        facts = read_record(record)
+        facts = read_record(record, remove=_made_with(record))
         opened = _pairs(record, facts["pairs"]) if "pairs" in facts else [_prepared(record, facts)]
         cases |= {case.name: case for case in opened}
     return cases
@@ -133,10 +142,12 @@ def _pairs(record: str | os.PathLike[str], pairs: Mapping[str, Mapping[str, Any]
     try:
         stored = [(name, facts["slices_sha256"], facts["statistics"]) for name, facts in pairs.items()]
     except UNLIKE_A_RECORD as error:
-        raise BadInput(f"{record}: expected the record of a set of pairs; prepare the set again.") from error
+        raise not_as_written(record, "the record of a set of pairs", "it is another one") from error
     folder = Path(record).with_suffix("")
     return [
-        PreparedCase(name, open_slices(folder / f"{name}_slices.b2nd", sha256=sha256), statistics, np.eye(4))
+        PreparedCase(
+            name, open_slices(folder / f"{name}_slices.b2nd", sha256=sha256, remove=Path(record)), statistics, np.eye(4)
+        )
         for name, sha256, statistics in stored
     ]
 

@@ -9,12 +9,10 @@ from jaxtyping import Float32
 
 from diffufuse.errors import BadInput
 from diffufuse.files.records import write_record
-from diffufuse.store.case import PreparedCase, read_prepared
+from diffufuse.store.case import FUSED, PreparedCase, read_prepared
 from diffufuse.store.intensity import intensity_statistics
 from diffufuse.store.slices import write_slices
 from diffufuse.types import Mask
-
-FUSED = "fused"
 
 
 def write_fused(

@@ -16,6 +16,7 @@ import numpy as np
 from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
 from diffufuse.files.digests import sha256_of
+from diffufuse.files.sealed import not_as_written
 from diffufuse.store.packing import (
     body_of,
     decode,
@@ -241,12 +242,13 @@ def write_slices(
     return digest
 
 
-def open_slices(path: str | os.PathLike[str], *, sha256: str) -> StoredCase:
+def open_slices(path: str | os.PathLike[str], *, sha256: str, remove: str | Path | None = None) -> StoredCase:
     """Open a stored case for reading.
 
     Args:
         path: a file written by `write_slices`.
         sha256: the return value of `write_slices`.
+        remove: what to remove so that the store is made anew, for the message; by default the file.
 
     Raises:
         BadInput: the file is missing or its content has changed.
@@ -254,12 +256,10 @@ def open_slices(path: str | os.PathLike[str], *, sha256: str) -> StoredCase:
     path = Path(path)
     stamp = _stamp(path)
     if not path.exists() or sha256_of(path) != sha256:
-        raise BadInput(
-            f"{path}: expected the slice store as it was written, but it is missing or damaged; prepare the case again."
-        )
+        raise not_as_written(path, "the slice store", "it is missing or damaged", remove=remove)
     array = _opened.__wrapped__(path, stamp)  # bypasses the cache; reading opens the file again
     if array.dtype != np.int16:
-        raise BadInput(f"{path}: expected 16-bit steps, got {array.dtype} of an older release; prepare the case again.")
+        raise not_as_written(path, "the slice store", f"it is of an earlier release, {array.dtype}", remove=remove)
     metadata = array.schunk.vlmeta
     names = tuple(metadata["modalities"])
     return StoredCase(path, stamp, sha256, names, np.array(metadata["steps"], np.float32), names)

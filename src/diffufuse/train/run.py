@@ -11,13 +11,12 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.records import none_if_nan, write_record
 from diffufuse.files.tables import write_table
-from diffufuse.plan.plans import WEIGHTS, network_of, plan_modalities, run_seed
+from diffufuse.plan.plans import network_of, plan_modalities, run_seed, write_weights
 from diffufuse.store.case import PreparedCase
 from diffufuse.study.provenance import commit, versions
 from diffufuse.train.batches import sampler_of
@@ -109,7 +108,7 @@ def write_run(
 ) -> None:
     """Write a run: weights as safetensors in a folder, plan and record as JSON, curves; then remove its checkpoints."""
     with atomic_folder(weights) as folder:
-        save_file(run.network.state_dict(), folder / WEIGHTS)
+        write_weights(run.network, folder)
     write_record(dict(run.plan), plan)
     write_table(run.history, history, HISTORY)
     write_record(dict(run.record), record)

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from diffufuse.errors import BadInput
-from diffufuse.fetch.disk import FULL, full_disk_reported, require_space
+from diffufuse.errors import FULL, BadInput
+from diffufuse.fetch.disk import full_disk_reported, require_space
 from diffufuse.fetch.extent import Extent
 from diffufuse.fetch.unpacking import Wanted, is_archive, is_data, log_passed_over, unpack, what_is_wanted
 from diffufuse.files.atomic import atomic_path

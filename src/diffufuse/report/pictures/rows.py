@@ -17,7 +17,7 @@ from diffufuse.metrics.overlap import dice
 from diffufuse.metrics.surface import hd95
 from diffufuse.report.pictures.panels import View, draw_contour
 from diffufuse.report.style import PALETTE
-from diffufuse.space.volumes import read_volume
+from diffufuse.space.volumes import read_result
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.scan import Scan
 from diffufuse.types import Mask
@@ -65,7 +65,7 @@ def row_of(
         reference: (X, Y, Z) boolean.
         lost: whether the region was lost in resampling; the prediction then has no score.
     """
-    mask = read_volume(Path(predictions) / f"{case.name}_{region}.nii.gz").array > 0
+    mask = read_result(Path(predictions) / f"{case.name}_{region}.nii.gz", remove=predictions).array > 0
     if lost:
         return Row(title, scan, mask, dice=math.nan, hd95_mm=math.nan)
     comparison = Comparison(mask, reference, case.spacing_mm)

@@ -22,7 +22,7 @@ from diffufuse.report.pictures.panels import (
 )
 from diffufuse.report.pictures.rows import draw_contours, draw_legend, reference_of
 from diffufuse.report.style import house_style, new_figure
-from diffufuse.space.volumes import read_volume
+from diffufuse.space.volumes import read_result
 from diffufuse.store.scan import Scan
 from diffufuse.types import Image, Mask, Spacing
 
@@ -112,7 +112,7 @@ def picture(
         regions: region to the label values that it joins.
     """
     [case], [folder], (region, values) = inputs.cases, inputs.predictions, next(iter(regions.items()))
-    probability = read_volume(Path(folder) / f"{case.name}_{region}_probability.nii.gz").array
+    probability = read_result(Path(folder) / f"{case.name}_{region}_probability.nii.gz", remove=folder).array
     name = f"{case.name}, {region}, lost in resampling" if case.lost(values) else f"{case.name}, {region}"
     return draw(
         case.scan,
