@@ -3,6 +3,7 @@
 import functools
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -527,3 +528,29 @@ def test_no_two_rules_write_one_log_unless_they_write_one_output():
     assert {"results/logs/report/{}/tables/{}.log", "results/logs/report/{}/figures/{}.log"} <= set(logs)
     shared = [rules for rules in logs.values() if len({str(outputs[rule]) for rule in rules}) > 1]
     assert shared == []
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "retrains"),
+    [
+        ("L-3", {"site": "Zürich"}, False),
+        ("L-1", {"site": "Zürich"}, False),
+        ("L-0", {"validates": None}, False),
+        ("L-1", {"fold": 2}, False),
+        ("L-3", {"patient": "L9"}, True),
+        ("L-3", {"validates": 0}, True),
+        ("L-2", {"fold": 1}, True),
+    ],
+)
+def test_a_training_depends_on_the_part_of_the_sheet_that_it_reads(case, change, retrains):
+    def split(cases):
+        study = replace(small(), cohorts={"legs": Cohort(tuple(cases))})
+        return study.parameters.split(job(dataset="legs", fold="0"))
+
+    legs = small().cohorts["legs"]
+    expected = [{"name": "L-1", "patient": "L1", "validates": 0}, {"name": "L-3", "patient": "L3", "validates": None}]
+    assert split(legs.cases) == expected
+    read = Cohort(tuple(Case(**given, fold=None, site="") for given in expected))
+    assert (read.training(0), read.validation(0)) == (legs.training(0), legs.validation(0))
+    edited = [replace(one, **change) if one.name == case else one for one in legs.cases]
+    assert (split(edited) != expected) == retrains

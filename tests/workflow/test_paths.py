@@ -183,6 +183,11 @@ def test_words_rerun_nothing(study, file, old, new):
         assert planned(study, "--", *REPORT) == {}
 
 
+def test_the_site_of_a_case_retrains_nothing(study):
+    with edited(study / "config/cohorts/phantom.tsv", "PH-002\tPH-002\t-\t-\t\t-", "PH-002\tPH-002\t-\t-\tZürich\t-"):
+        assert planned(study, "--", *REPORT) == {"summarize_metrics": 1}
+
+
 def test_code_reruns_what_follows_from_it(study):
     with edited(study / "src/diffufuse/report/statistics.py", "\n\n\n", "\n\nEDITED = 1\n\n"):
         assert planned(study, "--", *REPORT) == {"summarize_metrics": 1}

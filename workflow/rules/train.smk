@@ -28,7 +28,6 @@ rule fit_normalization:
 
 rule train_model:
     input:
-        cohort="config/cohorts/{dataset}.tsv",
         index="results/prepare/{dataset}/patches.parquet",
         cases=STUDY.prepared.learned_from,
         constants="results/train/{dataset}/normalization/fold-{fold}.json",
@@ -51,6 +50,7 @@ rule train_model:
         model=lookup("{model}", within=config["models"]),
         modalities=STUDY.parameters.read,
         regions=STUDY.parameters.learned,
+        split=STUDY.parameters.split,
         conditions=STUDY.parameters.conditions_learned,
         store=STUDY.parameters.store,
         checkpoints="results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/checkpoints",

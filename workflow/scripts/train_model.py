@@ -11,7 +11,7 @@ from diffufuse.predict.inference import predict_case
 from diffufuse.store.case import read_all_prepared
 from diffufuse.store.fused import records_in
 from diffufuse.store.index import PATCHES
-from diffufuse.study.cohorts import read_cohort
+from diffufuse.study.cohorts import Case, Cohort
 from diffufuse.track.live import follow_live
 from diffufuse.train.run import train_run, write_run
 from diffufuse.train.time_limit import queue_again_before_time_limit
@@ -21,7 +21,8 @@ with job_log(snakemake.log[0]):
     source, params, started = snakemake.input, snakemake.params, time()
     data = {name: params[name] for name in ("modalities", "regions", "conditions", "study_seed")}
     known = {"block": params.model, "constants": read_record(source.constants)}
-    plan = make_plan(read_cohort(source.cohort), **snakemake.wildcards, **known, **data)
+    cohort = Cohort(tuple(Case(**case, fold=None, site="") for case in params.split))
+    plan = make_plan(cohort, **snakemake.wildcards, **known, **data)
     cases, index = read_all_prepared(records_in(source.cases)), read_table(source.index, PATCHES)
     follow = follow_live(params.store, plan, started_unix_s=started)
     settings = {"checkpoints": params.checkpoints, "code": params.code, "started_unix_s": started}

@@ -79,6 +79,16 @@ class Parameters:
         """
         return self._regions(wildcards) if self.study.task_of(wildcards.model) == "segment" else {}
 
+    def split(self, wildcards: Any) -> list[dict[str, Any]]:
+        """The training and validation cases of a fold, with what a training reads of their sheet."""
+        fold, cohort = int(wildcards.fold), self.study.cohorts[wildcards.dataset]
+        validation = set(cohort.validation(fold))
+        return [
+            {"name": case.name, "patient": case.patient, "validates": fold if case.name in validation else None}
+            for case in cohort.cases
+            if case.fold != fold
+        ]
+
     def contrast(self, wildcards: Any) -> dict[str, Any]:
         """Which modality of another dataset a dataset's modalities can stand for."""
         return self.modalities(wildcards.dataset, CONTRAST)
