@@ -9,12 +9,8 @@ from snakemake.exceptions import WorkflowError
 from diffufuse.errors import BadInput
 from diffufuse.files.atomic import remove_leftovers, remove_unused_scripts
 from diffufuse.logs import set_umask
+from diffufuse.study import slurm
 from diffufuse.study.run_lock import RunLock
-from diffufuse.study.slurm import (
-    cancel_hopeless_jobs,
-    start_again,
-    wait_for_left_jobs,
-)
 from diffufuse.study.stopped import closing_message, stopped_cases
 from diffufuse.study.read import read_study
 from diffufuse.study.resources import growing
@@ -63,9 +59,9 @@ onstart:
         require_shareable(STUDY.parameters.store({}), cluster=cluster)
     except BadInput as error:
         raise WorkflowError(str(error)) from None
-    if wait_for_left_jobs(".", logger.warning):
-        start_again()
-    cancel_hopeless_jobs(".", logger.error)
+    if slurm.wait_for_left_jobs(".", logger.warning):
+        slurm.start_again()
+    slurm.cancel_hopeless_jobs(".", logger.error)
     remove_leftovers("results")
     remove_unused_scripts(".snakemake/scripts")
 
