@@ -15,6 +15,7 @@ from study_jobs import job
 from diffufuse.errors import BadInput
 from diffufuse.fetch.dataset import fetch_dataset
 from diffufuse.fetch.manifest import contents_of, write_manifest
+from diffufuse.files.records import write_record
 from diffufuse.ingest.formats import pairs
 from diffufuse.phantom.pairs import BACKGROUND_HEAT, HOT_HEAT, SIDE, write_phantom_pairs
 from diffufuse.pixels.color import recombined
@@ -81,10 +82,10 @@ def test_a_damaged_store_of_a_set_is_told(phantom, tmp_path):
     (tmp_path / "pairs").mkdir()
     content = (folder / "prepared/pairs/PP-001_slices.b2nd").read_bytes()
     (tmp_path / "pairs/PP-001_slices.b2nd").write_bytes(content[:-9] + b"123456789")
-    (tmp_path / "pairs.json").write_text(json.dumps({"pairs": {"PP-001": record["pairs"]["PP-001"]}}))
+    write_record({"pairs": {"PP-001": record["pairs"]["PP-001"]}}, tmp_path / "pairs.json")
     with pytest.raises(BadInput, match=r"PP-001_slices\.b2nd: .* missing or damaged"):
         read_all_prepared([tmp_path / "pairs.json"])
-    (tmp_path / "pairs.json").write_text('{"pairs": {"PP-001": 3}}')
+    write_record({"pairs": {"PP-001": 3}}, tmp_path / "pairs.json")
     with pytest.raises(BadInput, match="record of a set of pairs"):
         read_all_prepared([tmp_path / "pairs.json"])
 
