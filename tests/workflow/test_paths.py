@@ -64,8 +64,8 @@ READERS = {
     f"results/train/phantom/{MODEL}/fold-0_seed-0/run.json": read_record,
     f"results/train/phantom/{MODEL}/fold-0_seed-0/history.parquet": table(HISTORY),
     f"results/train/phantom/{MODEL}/fold-0_seed-0/weights/{WEIGHTS}": lambda path: read_sealed(path, "weights"),
-    f"{TESTED.format('predict')}/PH-001_tumor.nii.gz": voxels,
-    f"{TESTED.format('predict')}/PH-001_tumor_probability.nii.gz": voxels,
+    f"{TESTED.format('predict')}/PH-001_mass.nii.gz": voxels,
+    f"{TESTED.format('predict')}/PH-001_mass_probability.nii.gz": voxels,
     f"{TESTED.format('evaluate')}/metrics.parquet": table(METRICS),
     f"{TESTED.format('evaluate')}/forecasts.parquet": table(FORECASTS),
     "results/evaluate/phantom/validation/clean/phantom/*/*/calibration.parquet": table(CALIBRATIONS),
@@ -279,7 +279,7 @@ def flip(path):
     ("damaged", "later"),
     [
         (f"results/train/phantom/{MODEL}/fold-0_seed-0/run.json", "results/report/phantom/runs.parquet"),
-        (f"{TESTED.format('predict')}/PH-001_tumor_probability.nii.gz", f"{TESTED.format('evaluate')}/metrics.parquet"),
+        (f"{TESTED.format('predict')}/PH-001_mass_probability.nii.gz", f"{TESTED.format('evaluate')}/metrics.parquet"),
     ],
 )
 def test_a_damaged_file_stops_the_run_with_what_makes_it_anew(study, damaged, later):
