@@ -285,10 +285,10 @@ def flip(path):
 def test_a_damaged_file_stops_the_run_with_what_makes_it_anew(study, damaged, later):
     (study / later).unlink()
     flip(study / damaged)
-    status, told = snakemake(study, "--", *REPORT)
+    status, told = snakemake(study, "--", later, *REPORT)
     assert status != 0
     [place] = set(re.findall(rf"Stopped: {damaged}: expected .*; remove (\S+) and run snakemake again\.", told))
     remove = study / (damaged if place == "it" else place)
     remove.unlink() if remove.is_file() else shutil.rmtree(remove)
-    done(study, "--", *REPORT)
-    assert planned(study, "--", *REPORT) == {}
+    done(study, "--", later, *REPORT)
+    assert planned(study, "--", later, *REPORT) == {}
