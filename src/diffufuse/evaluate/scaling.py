@@ -22,6 +22,7 @@ from diffufuse.errors import BadInput
 from diffufuse.evaluate.predicted import Predicted
 from diffufuse.evaluate.schemas import CALIBRATIONS
 from diffufuse.files.atomic import atomic_path
+from diffufuse.files.tree import is_hidden
 from diffufuse.metrics.calibration import CLIP, nll
 from diffufuse.metrics.conformal import conformal_threshold
 from diffufuse.metrics.forecast import Forecast
@@ -118,7 +119,7 @@ def scale_predictions(predictions: str | Path, folder: Path, *, calibration: pd.
         BadInput: the fold had no validation patients, so that there is no temperature.
     """
     temperatures: dict[str, float] = dict(zip(calibration["region"], calibration["temperature"], strict=True))
-    files = [path for path in Path(predictions).iterdir() if path.is_file()]
+    files = [path for path in Path(predictions).iterdir() if path.is_file() and not is_hidden(path.name)]
     for path in sorted(path for path in files if not path.name.endswith(FUSED_VOLUME)):
         if path.name.endswith(PROBABILITY):
             region = path.name.removesuffix(PROBABILITY).rpartition("_")[2]
