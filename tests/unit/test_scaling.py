@@ -101,9 +101,11 @@ def test_validation_patients_give_a_temperature_and_a_threshold_that_fit_their_t
 
 def test_scaled_predictions_are_calibrated_with_the_same_masks_samples_and_sets(run):
     plain, own = (fit_calibration(predicted(run), scaling=kind, names=NAMES) for kind in ("none", "temperature"))
+    files = {path.name for path in (run / "predictions").iterdir()}
+    (run / "predictions" / ".snakemake_timestamp").touch()  # Snakemake keeps it in each folder that a job writes
     (run / "scaled").mkdir()
     scale_predictions(run / "predictions", run / "scaled", calibration=own, lesion=None)
-    assert {path.name for path in (run / "scaled").iterdir()} == {path.name for path in (run / "predictions").iterdir()}
+    assert {path.name for path in (run / "scaled").iterdir()} == files
     for case in "AB":
         mask, again = (read_volume(run / folder / f"{case}_mass.nii.gz").array for folder in ("predictions", "scaled"))
         assert (mask == again).all()
