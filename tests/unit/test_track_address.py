@@ -11,13 +11,13 @@ MOUNTS = r"""/dev/sda1 / ext4 rw 0 0
 tmpfs /tmp tmpfs rw 0 0
 server:/home /home nfs4 rw,vers=4.2 0 0
 /dev/sdb1 /home/me/local xfs rw 0 0
-10.0.0.1@tcp:/work /work lustre rw 0 0
+10.0.0.1@tcp:/cluster /cluster lustre rw 0 0
 //server/share /mnt/two\040words cifs rw 0 0
 beegfs_nodev /beegfs beegfs rw 0 0
 gpfs0 /gpfs gpfs rw 0 0
 me@server:/ /far fuse.sshfs rw 0 0
 """
-ON_THE_NETWORK = ["/home/me/study", "/work/study", "/mnt/two words", "/beegfs/study", "/gpfs", "/far/away"]
+ON_THE_NETWORK = ["/home/me/study", "/cluster/study", "/mnt/two words", "/beegfs/study", "/gpfs", "/far/away"]
 ON_A_DISK = ["/srv/study", "/tmp/study", "/home/me/local/study", "/homework"]
 
 
@@ -48,8 +48,8 @@ def test_a_server_is_taken_wherever_the_folder_is(mounts, monkeypatch):
 
 
 def test_a_database_of_the_environment_is_checked_where_it_is(mounts, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////work/mlflow.db")
-    with pytest.raises(BadInput, match=r"^/work/mlflow\.db: .*lustre"):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////cluster/mlflow.db")
+    with pytest.raises(BadInput, match=r"^/cluster/mlflow\.db: .*lustre"):
         require_shareable("/srv/study", cluster=True, mounts=mounts)
 
 
