@@ -95,10 +95,11 @@ def test_a_job_that_can_never_run_is_told_and_cancelled_and_one_that_may_is_left
     assert (cluster / "cancelled").read_text().split() == ["8"]
 
 
-@pytest.mark.parametrize(("status", "command"), [(0, "sacct"), (1, "squeue")])
-def test_a_cluster_without_accounting_is_asked_by_squeue(cluster, status, command):
-    (cluster / "bin" / "sacct").write_text(f"#!/bin/sh\nexit {status}\n")
-    (cluster / "bin" / "sacct").chmod(0o755)
+@pytest.mark.parametrize(("seconds", "command"), [(300, "squeue"), (60, "sacct")])
+def test_squeue_is_asked_unless_the_cluster_forgets_soon(cluster, seconds, command):
+    for name, text in {"scontrol": f"echo 'MinJobAge               = {seconds} sec'", "sacct": "exit 0"}.items():
+        (cluster / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (cluster / "bin" / name).chmod(0o755)
     assert slurm.status_command() == command
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 SECONDS_BETWEEN_LOOKS = 20.0
+SECONDS_REMEMBERED = 240
 # Reasons to wait that no time ends, as the job asks for what its partition, account or nodes never give.
 HOPELESS = {
     "AccountNotAllowed",
@@ -52,14 +54,17 @@ class Submitted:
 
 
 def status_command() -> Literal["sacct", "squeue"]:
-    """Return the command that knows the state of finished jobs: `sacct`, or `squeue` on a cluster without accounting.
+    """Return the command that knows the state of finished jobs.
 
-    A job that `squeue` has forgotten would be waited for without end, so it is the second choice.
+    Snakemake's plug-in looks every three minutes or sooner. It does not understand how `sacct` tells of a cancelled
+    job, and would wait for it without end, as for one that `squeue` has forgotten. So `sacct` is asked only where the
+    cluster forgets sooner than that.
     """
-    if shutil.which("sacct") is None:
+    if shutil.which("scontrol") is None or shutil.which("sacct") is None:
         return "squeue"
-    asked = subprocess.run(["sacct", "--allocations", "--noheader"], capture_output=True, check=False)
-    return "squeue" if asked.returncode else "sacct"
+    asked = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)
+    remembered = re.search(r"^MinJobAge\s*=\s*(\d+)", asked.stdout, flags=re.M)
+    return "sacct" if remembered and int(remembered[1]) < SECONDS_REMEMBERED else "squeue"
 
 
 def submitted_from(folder: str | os.PathLike[str]) -> list[Submitted]:
