@@ -14,7 +14,7 @@ from diffufuse.train import time_limit
 SQUEUE = """#!/bin/sh
 cat "{folder}/queue"
 """
-# A cancelled job is gone; what runs ends by itself at the third look.
+# A cancelled job is gone from the queue.
 SCANCEL = """#!/bin/sh
 for number; do echo "$number" >> "{folder}/cancelled"; sed -i "/^$number|/d" "{folder}/queue"; done
 """

@@ -1,6 +1,5 @@
 """What the head of a run asks SLURM, the scheduler of a cluster, about the jobs of its folder."""
 
-import logging
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 SECONDS_BETWEEN_LOOKS = 20.0
+# Longer than Snakemake's plug-in ever waits between two looks.
 SECONDS_REMEMBERED = 240
 # Reasons to wait that no time ends, as the job asks for what its partition, account or nodes never give.
 HOPELESS = {
@@ -33,7 +33,6 @@ HOPELESS = {
     "QOSMaxWallDurationPerJobLimit",
     "QOSNotAllowed",
 }
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
