@@ -17,7 +17,7 @@ REPORT := results/report/$(STUDY)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint unit workflow test-slurm results bench lock restore server
+.PHONY: demo test lint unit workflow test-slurm chaos results bench lock restore server
 
 demo: .venv/ready
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
@@ -42,7 +42,7 @@ lint: .venv/checks
 # Two at a time, one thread each; both must list the tests in the same order, those of a set too.
 unit: .venv/checks
 	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
-	  $(BIN)/pytest -n 2 --dist loadscope -m "not workflow and not slurm"
+	  $(BIN)/pytest -n 2 --dist loadscope -m "not workflow and not slurm and not chaos"
 
 # Snakemake fills the machine by itself, so these run one by one.
 workflow: .venv/checks
@@ -52,7 +52,12 @@ workflow: .venv/checks
 test-slurm: .venv/checks
 	apt-get install -y -qq slurm-wlm slurmdbd munge mariadb-server
 	bash tests/slurm/cluster.sh up
-	trap 'bash tests/slurm/cluster.sh down' EXIT; $(BIN)/pytest -m slurm
+	trap 'bash tests/slurm/cluster.sh down' EXIT; $(BIN)/pytest -m slurm --log-cli-level=info
+
+# A study that is killed at random, starved of disk, and put back in time: root, on Debian. Half an hour.
+chaos: .venv/checks
+	apt-get install -y -qq libfaketime
+	$(BIN)/pytest -m chaos --log-cli-level=info
 
 # A finished study for Git: its tables as one page, and every patient's values. Runs what is missing.
 results: .venv/ready

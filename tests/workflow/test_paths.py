@@ -8,14 +8,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from coarse_study import LONGER, MODEL, begin, copy_of_the_product, done, planned, shrink, snakemake
 
 from diffufuse.errors import BadInput
 from diffufuse.evaluate.schemas import CALIBRATIONS, FORECASTS, METRICS
@@ -29,13 +27,6 @@ from diffufuse.store.index import PATCHES
 from diffufuse.train.history import HISTORY
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(900)]
-ROOT = Path(__file__).parents[2]
-SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-SHEET = """case\tpatient\tfold\tvalidates\tsite\texcluded
-PH-001\tPH-001\t0\t-\t\t-
-PH-002\tPH-002\t-\t-\t\t-
-"""
-MODEL, LONGER = "unet2d_tiny", "attention_unet_tiny"
 TRAINING = f"results/train/phantom/{LONGER}/fold-0_seed-0"
 REPORT = ["results/report/phantom/summary.json", "results/report/phantom/study.html"]
 SECONDS_TO_STOP = 60
@@ -75,74 +66,9 @@ READERS = {
 }
 
 
-def edit(path, change):
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def coarse(block):
-    """Two patients with CT and T1 that are taken to lie on each other, so that nothing is registered."""
-    block["source"]["patients"] = 2
-    block["spacing_mm"] = [5.0, 5.0, 8.0]
-    block["modalities"] = {name: block["modalities"][name] for name in ("ct", "t1")}
-    block["pair"]["function"] = "ct"
-    block["modalities"]["ct"] |= {"follows": "t1", "aligned": "taken so in this test, to save the registration"}
-    block["modalities"]["t1"]["bias_correction"] = "none"
-
-
-def shrink(folder):
-    config = folder / "config"
-    (config / "cohorts" / "phantom.tsv").write_text(SHEET)
-    study = {"models": [MODEL], "only": {}, "conditions": ["clean"], "overlay_conditions": ["clean"], "folds": [0]}
-    study |= {"metrics": ["dice"], "tables": ["transfer"], "figures": ["transfer"], "overlays": 1}
-    edit(config / "config.yaml", lambda c: c["study"].update(study))
-    edit(config / "datasets.yaml", lambda c: coarse(c["datasets"]["phantom"]))
-    short = {"batch": 2, "patch": [32, 32, 1], "validate_every": 1000}
-    for model, steps in ((MODEL, 20), (LONGER, 300)):
-        edit(config / "models.yaml", lambda c, m=model, s=steps: c["models"][m]["training"].update(short, steps=s))
-    other = {"name": "other", "metrics": ["iou", "hd95"], "tables": ["segmentation"], "figures": ["patients"]}
-    (config / "other.yaml").write_text(yaml.safe_dump({"study": other}))
-
-
-def begin(folder, *arguments):
-    """Start Snakemake on the library of that folder."""
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"PYTHONPATH": str(folder / "src")}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([SNAKEMAKE, *arguments], cwd=folder, env=environment, **streams)
-
-
-def snakemake(folder, *arguments):
-    """Run Snakemake to its end; exit status and what it told."""
-    process = begin(folder, *arguments)
-    told, _ = process.communicate()
-    return process.returncode, told
-
-
-def done(folder, *arguments):
-    """Run Snakemake, which must succeed."""
-    status, told = snakemake(folder, *arguments)
-    assert status == 0, told[-4000:]
-    return told
-
-
-def planned(folder, *arguments):
-    """Rule to its number of jobs, as Snakemake would run them now; empty if there is nothing to do."""
-    told = done(folder, "--dry-run", *arguments)
-    if "Nothing to be done" in told:
-        return {}
-    lines = told.split("Job stats:")[1].split("\n\n")[0].splitlines()
-    found = dict(line.split() for line in lines if re.fullmatch(r"\w+ +\d+", line.strip()))
-    return {rule: int(count) for rule, count in found.items() if rule not in ("total", "all", "report")}
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    for name in ("Snakefile", "config", "workflow", "src", "profiles"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    folder = copy_of_the_product(tmp_path_factory.mktemp("study"))
     shrink(folder)
     git = ["git", "-c", "user.name=A tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], ["add", "config", "src", "workflow"], ["commit", "-q", "-m", "A study"]):
