@@ -114,9 +114,29 @@ def test_the_site_of_a_case_retrains_nothing(study):
         assert planned(study, "--", *REPORT) == {"summarize_metrics": 1}
 
 
-def test_code_reruns_what_follows_from_it(study):
-    with edited(study / "src/diffufuse/report/statistics.py", "\n\n\n", "\n\nEDITED = 1\n\n"):
-        assert planned(study, "--", *REPORT) == {"summarize_metrics": 1}
+CODE = ('"""', 'EDITED = 1\n"""')
+REPORTED = {"summarize_metrics": 1}
+EVALUATED = REPORTED | {"join_tables": 1, "evaluate_predictions": 2}
+EDITS = {
+    "how a statistic is computed": ("src/diffufuse/report/statistics.py", *CODE, REPORTED),
+    "how a distance is measured": ("src/diffufuse/metrics/surface.py", *CODE, EVALUATED),
+    "how a mask is predicted": ("src/diffufuse/predict/cases.py", *CODE, EVALUATED),
+    "how a step is trained": ("src/diffufuse/train/loop.py", *CODE, EVALUATED),
+    "the model of the study": ("src/diffufuse/models/unet2d.py", *CODE, EVALUATED),
+    "another model": ("src/diffufuse/models/transbts.py", *CODE, {}),
+    "how a case is prepared": ("src/diffufuse/prepare/case.py", *CODE, EVALUATED),
+    "how a series is read": ("src/diffufuse/dicom/stack.py", *CODE, EVALUATED),
+    "the format of another dataset": ("src/diffufuse/space/nifti_file.py", *CODE, {}),
+    "the settings of the model": ("config/models.yaml", "steps: 20\n", "steps: 21\n", EVALUATED),
+    "those of another model": ("config/models.yaml", "steps: 300\n", "steps: 301\n", {}),
+    "a condition that is not in the study": ("config/conditions.yaml", "drift, settings: {amplitude: 0.2}", "drift, settings: {amplitude: 0.3}", {}),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), EDITS.values(), ids=EDITS)
+def test_an_edit_reruns_what_follows_from_it_and_nothing_else(study, file, old, new, expected):
+    with edited(study / file, old, new):
+        assert planned(study, "--", *REPORT) == expected
 
 
 @pytest.mark.parametrize("file", ["results.md", "tables/segmentation.csv", "figures/roc.png", "gallery/sts/cases.png"])
