@@ -4,13 +4,13 @@ import fcntl
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import LoggedModel, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -72,8 +72,45 @@ class Store:
             target.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / Path(file).name)
 
+    def keep_model(self, model: LoggedModel, made: Path, weights: Iterable[Path], place: str) -> None:
+        """Copy a model to its artifacts.
+
+        Args:
+            model: to keep.
+            made: its folder, without its weights.
+            weights: files, which are linked, not copied, where the store is on their disk.
+            place: the folder of the weights in that of the model.
+        """
+        if self.served or not model.artifact_location.startswith(PROXIED):
+            self.client.log_model_artifacts(model.model_id, str(made))
+            for file in weights:
+                self.client.log_model_artifact(model.model_id, str(file), place)
+            return
+        target = self._place(model.artifact_location)
+        shutil.copytree(made, target, copy_function=shutil.copyfile)
+        for file in weights:
+            _link(file, target / place / file.name)
+
+    def forget_model(self, model: LoggedModel) -> None:
+        """Delete a model and its artifacts; on a server, they are in its trash until `mlflow gc`."""
+        self.client.delete_logged_model(model.model_id)
+        if not self.served:
+            self.client._tracking_client.store._hard_delete_logged_model(model.model_id)
+            shutil.rmtree(self._place(model.artifact_location).parent, ignore_errors=True)
+
     def _artifacts(self, run: Run) -> Path:
-        return self.folder / "artifacts" / str(run.info.artifact_uri).removeprefix(PROXIED)
+        return self._place(run.info.artifact_uri)
+
+    def _place(self, address: str) -> Path:
+        return self.folder / "artifacts" / address.removeprefix(PROXIED)
+
+
+def _link(file: Path, target: Path) -> None:
+    """A second name of a file that is only ever replaced, never written to; a copy on another disk."""
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 @contextmanager

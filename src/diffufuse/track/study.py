@@ -9,8 +9,11 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import DatasetInput, Metric
 
+from diffufuse.files.digests import sha256_of
 from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
+from diffufuse.track.card import card_of
+from diffufuse.track.registry import Registered, register
 from diffufuse.track.runs import Entry, dataset_of, show, training_name, training_tags
 from diffufuse.track.store import Store, opened_store, points
 from diffufuse.train.history import HISTORY
@@ -30,12 +33,20 @@ class Training:
         record: the content of `run.json`.
         history: the curves, columns of `HISTORY`.
         files: that its run keeps.
+        weights: that its model is made of.
     """
 
     plan: Mapping[str, Any]
     record: Mapping[str, Any]
     history: pd.DataFrame
     files: Sequence[Path]
+    weights: Sequence[Path]
+
+    @property
+    def version(self) -> tuple[str, str, int, int]:
+        """Its place among the versions of the study's models."""
+        plan = self.plan
+        return plan["model"], plan["dataset"], plan["fold"], plan["seed"]
 
     def is_of(self, dataset: str, model: str) -> bool:
         """Whether this model was trained on this dataset in it."""
@@ -46,7 +57,8 @@ def read_training(folder: str | os.PathLike[str]) -> Training:
     """Read a training from its folder."""
     files = [Path(folder) / name for name in ("plan.json", "run.json")]
     plan, record = map(read_record, files)
-    return Training(plan, record, read_table(Path(folder) / "history.parquet", HISTORY), files)
+    history = read_table(Path(folder) / "history.parquet", HISTORY)
+    return Training(plan, record, history, files, sorted((Path(folder) / "weights").iterdir()))
 
 
 def show_study(
@@ -54,7 +66,7 @@ def show_study(
     study: Mapping[str, Any],
     *,
     models: Mapping[str, Any],
-    licenses: Mapping[str, str],
+    datasets: Mapping[str, Mapping[str, str]],
     trainings: Sequence[Training],
     metrics: pd.DataFrame,
     summary: pd.DataFrame,
@@ -69,7 +81,7 @@ def show_study(
         folder: of the MLflow store.
         study: its block of the configuration.
         models: the blocks of its models.
-        licenses: dataset → license.
+        datasets: dataset → its `title`, `license` and `citation`.
         trainings: of the study.
         metrics: of every case, columns of `METRICS`.
         summary: statistics over patients, columns of `SUMMARY`.
@@ -83,7 +95,7 @@ def show_study(
         BadInput: MLflow fails or does not answer.
     """
     names = {Path(file).name.removesuffix(".manifest.tsv"): file for file in manifests}
-    data = {name: dataset_of(name, file, license=licenses[name]) for name, file in names.items()}
+    data = {name: dataset_of(name, file, license=datasets[name]["license"]) for name, file in names.items()}
     ids: dict[str, str] = {}
     with opened_store(folder, patience_s=PATIENCE_S) as store:
         experiment = store.experiment(study["name"])
@@ -100,6 +112,15 @@ def show_study(
                     below = _training_entry(item, metrics, data[dataset])
                     ids[below.path] = show(store, experiment, below, parent=ids[entry.path])
         _forget_others(store, experiment, ids)
+        register(
+            store,
+            experiment,
+            study["name"],
+            [
+                _registered(study["name"], item, metrics, ids[item.plan["path"]], datasets, names)
+                for item in sorted(trainings, key=lambda item: item.version)
+            ],
+        )
     return {"runs": ids}
 
 
@@ -169,10 +190,8 @@ def _model_entry(
 
 def _training_entry(training: Training, metrics: pd.DataFrame, data: DatasetInput) -> Entry:
     plan, record = training.plan, training.record
-    own = metrics["trained_on"] == plan["dataset"]
-    for key in ("model", "fold", "seed"):
-        own &= metrics[key] == plan[key]
-    single = {name: float(record[name]) for name in COST} | _named(metrics[own], "value", plan["dataset"])
+    tested = metrics[_tested_by(training, metrics)]
+    single = {name: float(record[name]) for name in COST} | _named(tested, "value", plan["dataset"])
     return Entry(
         path=plan["path"],
         name=training_name(plan),
@@ -185,6 +204,38 @@ def _training_entry(training: Training, metrics: pd.DataFrame, data: DatasetInpu
         datasets=[data],
         artifacts={"": training.files},
     )
+
+
+def _registered(
+    study: str,
+    training: Training,
+    metrics: pd.DataFrame,
+    run: str,
+    datasets: Mapping[str, Mapping[str, str]],
+    manifests: Mapping[str, str],
+) -> Registered:
+    plan, record = training.plan, training.record
+    name, alias = f"{study}-{plan['model']}", f"{plan['dataset']}_fold-{plan['fold']}_seed-{plan['seed']}"
+    dataset = datasets[plan["dataset"]]
+    card = card_of(
+        name,
+        alias,
+        plan=plan,
+        record=record,
+        dataset=dataset,
+        manifest_sha256=sha256_of(manifests[plan["dataset"]]),
+        tested=metrics[_tested_by(training, metrics)],
+    )
+    tags = training_tags(plan) | {"path": plan["path"], "commit": record["commit"], "license": dataset["license"]}
+    return Registered(name, alias, study, run, plan, training.files[:1], training.weights, tags, card)
+
+
+def _tested_by(training: Training, metrics: pd.DataFrame) -> "pd.Series[bool]":
+    """The rows of the cases that a training was tested on."""
+    own = metrics["trained_on"] == training.plan["dataset"]
+    for key in ("model", "fold", "seed"):
+        own &= metrics[key] == training.plan[key]
+    return own
 
 
 def _curve(history: pd.DataFrame, started_unix_s: float) -> list[Metric]:
