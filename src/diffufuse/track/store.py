@@ -21,6 +21,8 @@ LOCK = ".lock"
 SECONDS_TO_ANSWER = 5
 # An address below this one is found by whichever server has the artifacts, wherever the folder was moved.
 PROXIED = "mlflow-artifacts:/"
+# So that a browser opens the pages of trained models, not those of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Store:
             return str(found.experiment_id)
 
     def _create_experiment(self, name: str) -> str:
-        return str(self.client.create_experiment(name, None if self.served else f"{PROXIED}{name}"))
+        place = None if self.served else f"{PROXIED}{name}"
+        return str(self.client.create_experiment(name, place, KIND))
 
     def runs(self, experiment: str, path: str) -> list[Run]:
         """The runs of an experiment, by its id, whose tag `path` is that."""

@@ -191,7 +191,7 @@ def _model_entry(
 def _training_entry(training: Training, metrics: pd.DataFrame, data: DatasetInput) -> Entry:
     plan, record = training.plan, training.record
     tested = metrics[_tested_by(training, metrics)]
-    single = {name: float(record[name]) for name in COST} | _named(tested, "value", plan["dataset"])
+    single = {f"cost/{name}": float(record[name]) for name in COST} | _named(tested, "value", plan["dataset"])
     return Entry(
         path=plan["path"],
         name=training_name(plan),
@@ -247,7 +247,10 @@ def _curve(history: pd.DataFrame, started_unix_s: float) -> list[Metric]:
 
 
 def _named(rows: pd.DataFrame, column: str, dataset: str) -> dict[str, float]:
-    """Means of a column, named by dataset (`test` for that of the training), condition, region and metric."""
+    """Means of a column, named by dataset (`test` for that of the training), condition, region and metric.
+
+    MLflow shows what is named alike before the stroke as one group of charts.
+    """
     where = rows["dataset"].where(rows["dataset"] != dataset, "test")
-    names = where + "." + rows["condition"] + "." + rows["region"] + "." + rows["metric"]
+    names = where + "/" + rows["condition"] + "." + rows["region"] + "." + rows["metric"]
     return {str(name): float(value) for name, value in rows[column].groupby(names).mean().items()}
