@@ -48,6 +48,7 @@ def test_a_study_is_a_tree_of_finished_runs(store, tmp_path):
     assert below(ids[MODEL], runs) == {FIRST, SECOND}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert runs[FIRST].info.end_time - runs[FIRST].info.start_time == 3000
+    assert runs[VARIANT].info.end_time == runs[VARIANT].info.start_time == 1000
 
 
 def test_a_training_shows_its_curves_its_cost_and_its_test(store, tmp_path):

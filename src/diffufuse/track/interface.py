@@ -28,7 +28,7 @@ def answers_of(plan: Mapping[str, Any]) -> list[str]:
 def signature_of(plan: Mapping[str, Any]) -> ModelSignature:
     """The tensors that a model takes, those of a `Scan`, and one (X, Y, Z) for each of its answers."""
     number, truth, modalities = np.dtype(np.float32), np.dtype(bool), len(plan["modalities"])
-    taken = [
+    taken: list[Any] = [
         TensorSpec(number, (modalities, *ANY), "images"),
         TensorSpec(truth, (modalities, *ANY), "presence"),
         TensorSpec(truth, ANY, "body"),

@@ -106,7 +106,7 @@ def show_study(
             blocks = {**models, **{model: block for (on, model), block in trained.items() if on == dataset}}
             for model, block in blocks.items():
                 own = [item for item in trainings if item.is_of(dataset, model)]
-                entry = _model_entry(dataset, model, block, own, summary, data[dataset])
+                entry = _model_entry(dataset, model, block, own, summary, data[dataset], begun=top.started_unix_s)
                 ids[entry.path] = show(store, experiment, entry, parent=ids[top.path])
                 for item in own:
                     below = _training_entry(item, metrics, data[dataset])
@@ -170,9 +170,14 @@ def _model_entry(
     trainings: Sequence[Training],
     summary: pd.DataFrame,
     data: DatasetInput,
+    *,
+    begun: float,
 ) -> Entry:
-    """A model: its settings, the mean curves of its trainings, and its means over patients."""
-    started = min((item.record["started_unix_s"] for item in trainings), default=0.0)
+    """A model: its settings, the mean curves of its trainings, and its means over patients.
+
+    One without trainings of its own is shown as begun when the study was, as MLflow takes 0 for now.
+    """
+    started = min((item.record["started_unix_s"] for item in trainings), default=begun)
     means = summary[(summary["trained_on"] == dataset) & (summary["model"] == model)]
     histories = pd.concat([HISTORY.empty_table().to_pandas(), *(item.history for item in trainings)])
     average = histories.groupby(["step", "quantity"], as_index=False)["value"].mean()
