@@ -8,13 +8,15 @@ from jaxtyping import Float32
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from diffufuse.phantom.tissues import TYPICAL, Kind, Tissue
 from diffufuse.store.scan import Scan
 from diffufuse.study.inputs import FUSED, fuses
 from diffufuse.types import Mask
 
 EXAMPLE_GRID = (12, 12, 4)
-LONG_ECHO_MS = 80.0
+AIR, FAT, MUSCLE, TUMOR = range(4)
+# What they look like: HU, SUV, MR weighted by T2 in no unit; gray levels where the kind is another.
+TISSUES = {"ct": (-1000, -102, 55, 40), "pet": (0, 0.25, 0.65, 5.0), "mr": (0, 576, 127, 331)}
+LEVELS = (0, 0.9, 0.4, 0.7)
 UNITS = {"ct": "HU", "pet": "SUV by body weight", "mr": "any, as it is normalized", "us": "any, as it is normalized"}
 GRAY = "gray levels in 0..1"
 ANY = (-1, -1, -1)
@@ -39,11 +41,11 @@ def signature_of(plan: Mapping[str, Any]) -> ModelSignature:
 def example_of(plan: Mapping[str, Any]) -> Scan:
     """A scan that a model takes: a cylinder of muscle in fat with a ball of tumor, in the units of its modalities."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, size) for size in EXAMPLE_GRID), indexing="ij")
-    tissues = np.full(EXAMPLE_GRID, int(Kind.FAT))
-    tissues[np.hypot(x, y) < 0.8] = Kind.MUSCLE
-    tissues[(x - 0.3) ** 2 + y**2 + z**2 < 0.4**2] = Kind.VIABLE
+    tissues = np.full(EXAMPLE_GRID, FAT)
+    tissues[np.hypot(x, y) < 0.8] = MUSCLE
+    tissues[(x - 0.3) ** 2 + y**2 + z**2 < 0.4**2] = TUMOR
     body: Mask = np.hypot(x, y) < 1
-    tissues[~body] = Kind.AIR
+    tissues[~body] = AIR
     images = np.stack([_image(tissues, modality["kind"]) for modality in plan["modalities"]])
     return Scan(images, np.ones(images.shape, bool), body)
 
@@ -54,12 +56,4 @@ def unit_of(kind: str) -> str:
 
 
 def _image(tissues: np.ndarray, kind: str) -> Float32[np.ndarray, "x y z"]:
-    values = {name: _signal(tissue, kind) for name, tissue in TYPICAL.items()}
-    return np.vectorize(values.__getitem__, otypes=[np.float32])(tissues)
-
-
-def _signal(tissue: Tissue, kind: str) -> float:
-    """What a tissue looks like; in MR as in a spin echo with a long echo time."""
-    weighted = 1000 * tissue.proton_density * np.exp(-LONG_ECHO_MS / tissue.t2_ms)
-    shown = {"ct": tissue.hu, "pet": tissue.suv, "mr": weighted}.get(kind, tissue.proton_density)
-    return round(float(shown), 3)
+    return np.array(TISSUES.get(kind, LEVELS), np.float32)[tissues]

@@ -175,16 +175,17 @@ def _model_entry(
 ) -> Entry:
     """A model: its settings, the mean curves of its trainings, and its means over patients.
 
-    One without trainings of its own is shown as begun when the study was, as MLflow takes 0 for now.
+    One without trainings of its own is shown as begun when the study was, as MLflow takes 0 for now; its values have no
+    time, so that it is the same run when another model is trained anew.
     """
-    started = min((item.record["started_unix_s"] for item in trainings), default=begun)
+    started = min((item.record["started_unix_s"] for item in trainings), default=0.0)
     means = summary[(summary["trained_on"] == dataset) & (summary["model"] == model)]
     histories = pd.concat([HISTORY.empty_table().to_pandas(), *(item.history for item in trainings)])
     average = histories.groupby(["step", "quantity"], as_index=False)["value"].mean()
     return Entry(
         path=f"model/{dataset}/{model}",
         name=f"{model} on {dataset}",
-        started_unix_s=started,
+        started_unix_s=started or begun,
         duration_s=sum(item.record["duration_s"] for item in trainings),
         tags={"stage": "model", "dataset": dataset, "model": model},
         params={"dataset": dataset, "model": model, "block": block},
