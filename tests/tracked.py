@@ -9,11 +9,18 @@ from mlflow.tracking import MlflowClient
 
 from diffufuse.files.records import write_record
 from diffufuse.files.tables import write_table
+from diffufuse.plan.plans import network_of, write_weights
 from diffufuse.track.store import opened_store
 from diffufuse.track.study import read_training, show_study
 from diffufuse.train.history import HISTORY as CURVES
 
-BLOCK = {"architecture": "unet2d", "training": {"steps": 20, "learning_rate": 0.01}}
+BLOCK = {
+    "task": "segment",
+    "architecture": "unet2d",
+    "settings": {"channels": [4, 8, 8], "groups": 2},
+    "output": "regions",
+    "training": {"steps": 20, "learning_rate": 0.01, "patch": [16, 16, 1]},
+}
 PLAN = {
     "path": "train/d/m/fold-0_seed-0",
     "dataset": "d",
@@ -21,7 +28,14 @@ PLAN = {
     "fold": 0,
     "seed": 0,
     "block": BLOCK,
+    "study_seed": 1,
+    "modalities": [
+        {"name": "pet", "kind": "pet", "normalization": {"method": "log"}},
+        {"name": "t1", "kind": "mr", "normalization": {"method": "zscore"}},
+    ],
+    "regions": [{"name": "mass", "labels": [1]}, {"name": "edema", "labels": [1, 2]}],
     "training_cases": ["A", "B"],
+    "patients": {"A": "A", "B": "B"},
 }
 RECORD = {"commit": "abc", "versions": {"diffufuse": "0"}, "device": "cpu", "duration_s": 3.0, "started_unix_s": 1.0}
 RECORD |= {"seconds_per_step": 0.1, "parameters": 1000, "macs_per_sample": 2000}
@@ -35,6 +49,7 @@ SUMMARY = pd.DataFrame(
     ]
 )
 STUDY = {"name": "s", "folds": [0, 1]}
+DATASETS = {"d": {"title": "Drawn", "license": "CC0", "citation": "Nobody, 2026"}}
 MODELS = {"m": BLOCK, "v": {"weights_of": "m", "settings": {"temperature": 0.0}}}
 
 
@@ -45,6 +60,7 @@ def training_in(folder, *, plan=PLAN, record=RECORD, history=HISTORY):
     write_record(plan, folder / "plan.json")
     write_record(record, folder / "run.json")
     write_table(history, folder / "history.parquet", CURVES)
+    write_weights(network_of(plan), folder / "weights")
     return read_training(folder)
 
 
@@ -62,7 +78,7 @@ def shown(store, folder, *, trainings=None, **changes):
     for file in (page, picture, manifest):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(file.name)
-    asked = {"models": MODELS, "licenses": {"d": "CC0"}, "metrics": METRICS, "summary": SUMMARY, **changes}
+    asked = {"models": MODELS, "datasets": DATASETS, "metrics": METRICS, "summary": SUMMARY, **changes}
     logged = show_study(
         store,
         asked.pop("study", STUDY),

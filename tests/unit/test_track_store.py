@@ -57,7 +57,9 @@ def test_an_experiment_is_created_once_and_its_artifacts_have_no_place_of_their_
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = enter(tmp_path)
     assert store.experiment("one") == store.experiment("one")
-    assert store.client.get_experiment_by_name("one").artifact_location == "mlflow-artifacts:/one"
+    made = store.client.get_experiment_by_name("one")
+    assert made.artifact_location == "mlflow-artifacts:/one"
+    assert made.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_an_experiment_that_another_job_creates_at_the_same_time_is_taken(tmp_path, monkeypatch):

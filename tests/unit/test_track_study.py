@@ -48,6 +48,7 @@ def test_a_study_is_a_tree_of_finished_runs(store, tmp_path):
     assert below(ids[MODEL], runs) == {FIRST, SECOND}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert runs[FIRST].info.end_time - runs[FIRST].info.start_time == 3000
+    assert runs[VARIANT].info.end_time == runs[VARIANT].info.start_time == 1000
 
 
 def test_a_training_shows_its_curves_its_cost_and_its_test(store, tmp_path):
@@ -55,8 +56,8 @@ def test_a_training_shows_its_curves_its_cost_and_its_test(store, tmp_path):
     client = client_of(store)
     run = runs_in(client, "s")[FIRST]
     assert curve_of(client, "loss", experiment="s") == [0.5, 0.25]
-    assert run.data.metrics["test.clean.mass.dice"] == pytest.approx(0.7)
-    assert run.data.metrics["seconds_per_step"] == 0.1
+    assert run.data.metrics["test/clean.mass.dice"] == pytest.approx(0.7)
+    assert run.data.metrics["cost/seconds_per_step"] == 0.1
     assert run.data.params["block.training.steps"] == "20"
     assert not {"training_cases", "patients"} & set(run.data.params)
     kept = store / "artifacts" / "s" / run.info.run_id / "artifacts"
@@ -68,9 +69,9 @@ def test_a_model_shows_mean_curves_its_means_over_patients_and_how_it_differs_fr
     client = client_of(store)
     model, variant = (runs_in(client, "s")[path] for path in (MODEL, VARIANT))
     assert curve_of(client, "loss", experiment="s", path=MODEL) == [0.375, 0.1875]
-    assert model.data.metrics["test.clean.mass.dice"] == 0.7
-    assert "test.clean.mass.hd95" not in model.data.metrics
-    assert variant.data.metrics["test.clean.mass.dice"] == 0.4
+    assert model.data.metrics["test/clean.mass.dice"] == 0.7
+    assert "test/clean.mass.hd95" not in model.data.metrics
+    assert variant.data.metrics["test/clean.mass.dice"] == 0.4
     assert variant.data.params["block.settings.temperature"] == "0.0"
     assert model.data.params["block.training.learning_rate"] == "0.01"
 
@@ -115,7 +116,7 @@ def test_what_changed_is_replaced_and_leaves_nothing_dead(store, tmp_path):
     assert curve_of(client, "loss", experiment="s") == [1.0, 1.0]
     assert set(runs_in(client, "s")) == set(after)
     assert not runs_in(client, "s", deleted=True)
-    assert {folder.name for folder in (store / "artifacts" / "s").iterdir()} <= set(after.values())
+    assert {folder.name for folder in (store / "artifacts" / "s").iterdir()} <= {"models", *after.values()}
 
 
 def test_two_studies_that_share_trainings_both_show_them(store, tmp_path):

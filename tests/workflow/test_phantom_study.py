@@ -133,7 +133,7 @@ def test_mlflow_shows_the_study_its_models_and_their_trainings_with_curves(study
     trainings = {f"train/phantom/{model}/fold-{fold}_seed-0" for model in TRAINED for fold in (0, 1)}
     models = {f"model/phantom/{model}" for model in (*TRAINED, *VARIANTS)}
     assert {run.data.tags["path"] for run in runs} == trainings | models | {"study/phantom"}
-    assert all("test.clean.mass.dice" in run.data.metrics for run in runs if run.data.tags["stage"] != "study")
+    assert all("test/clean.mass.dice" in run.data.metrics for run in runs if run.data.tags["stage"] != "study")
     for run in (run for run in runs if run.data.tags["path"] in trainings):
         assert len(client.get_metric_history(run.info.run_id, "loss")) == 10
         assert run.data.params["block.training.steps"] == "100"

@@ -11,6 +11,9 @@ rule track:
 rule track_study:
     input:
         runs=JOINED["runs"],
+        weights=STUDY.runs(
+            "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/weights"
+        ),
         curves=JOINED["curves"],
         metrics="results/report/{study}/metrics.parquet",
         summary="results/report/{study}/summary.parquet",

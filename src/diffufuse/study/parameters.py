@@ -204,10 +204,13 @@ class Parameters:
 
     @property
     def tracked(self) -> dict[str, Any]:
-        """What MLflow shows of its configuration: its block, those of its models, and the licenses of its datasets."""
+        """What MLflow shows of its configuration: its block, those of its models, and what its datasets are."""
         asked, config = self.study.config["study"], self.study.config
         return {
             "study": asked,
             "models": {name: config["models"][name] for name in asked["models"]},
-            "licenses": {name: config["datasets"][name]["license"] for name in asked["datasets"]},
+            "datasets": {
+                name: {key: config["datasets"][name][key] for key in ("title", "license", "citation")}
+                for name in asked["datasets"]
+            },
         }

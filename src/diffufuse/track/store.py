@@ -4,13 +4,13 @@ import fcntl
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import LoggedModel, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -21,6 +21,8 @@ LOCK = ".lock"
 SECONDS_TO_ANSWER = 5
 # An address below this one is found by whichever server has the artifacts, wherever the folder was moved.
 PROXIED = "mlflow-artifacts:/"
+# So that a browser opens the pages of trained models, not those of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Store:
             return str(found.experiment_id)
 
     def _create_experiment(self, name: str) -> str:
-        return str(self.client.create_experiment(name, None if self.served else f"{PROXIED}{name}"))
+        place = None if self.served else f"{PROXIED}{name}"
+        return str(self.client.create_experiment(name, place, KIND))
 
     def runs(self, experiment: str, path: str) -> list[Run]:
         """The runs of an experiment, by its id, whose tag `path` is that."""
@@ -72,8 +75,45 @@ class Store:
             target.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / Path(file).name)
 
+    def keep_model(self, model: LoggedModel, made: Path, weights: Iterable[Path], place: str) -> None:
+        """Copy a model to its artifacts.
+
+        Args:
+            model: to keep.
+            made: its folder, without its weights.
+            weights: files, which are linked, not copied, where the store is on their disk.
+            place: the folder of the weights in that of the model.
+        """
+        if self.served or not model.artifact_location.startswith(PROXIED):
+            self.client.log_model_artifacts(model.model_id, str(made))
+            for file in weights:
+                self.client.log_model_artifact(model.model_id, str(file), place)
+            return
+        target = self._place(model.artifact_location)
+        shutil.copytree(made, target, copy_function=shutil.copyfile)
+        for file in weights:
+            _link(file, target / place / file.name)
+
+    def forget_model(self, model: LoggedModel) -> None:
+        """Delete a model and its artifacts; on a server, they are in its trash until `mlflow gc`."""
+        self.client.delete_logged_model(model.model_id)
+        if not self.served:
+            self.client._tracking_client.store._hard_delete_logged_model(model.model_id)
+            shutil.rmtree(self._place(model.artifact_location).parent, ignore_errors=True)
+
     def _artifacts(self, run: Run) -> Path:
-        return self.folder / "artifacts" / str(run.info.artifact_uri).removeprefix(PROXIED)
+        return self._place(run.info.artifact_uri)
+
+    def _place(self, address: str) -> Path:
+        return self.folder / "artifacts" / address.removeprefix(PROXIED)
+
+
+def _link(file: Path, target: Path) -> None:
+    """A second name of a file that is only ever replaced, never written to; a copy on another disk."""
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 @contextmanager

@@ -9,8 +9,11 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import DatasetInput, Metric
 
+from diffufuse.files.digests import sha256_of
 from diffufuse.files.records import read_record
 from diffufuse.files.tables import read_table
+from diffufuse.track.card import card_of
+from diffufuse.track.registry import Registered, register
 from diffufuse.track.runs import Entry, dataset_of, show, training_name, training_tags
 from diffufuse.track.store import Store, opened_store, points
 from diffufuse.train.history import HISTORY
@@ -30,12 +33,20 @@ class Training:
         record: the content of `run.json`.
         history: the curves, columns of `HISTORY`.
         files: that its run keeps.
+        weights: that its model is made of.
     """
 
     plan: Mapping[str, Any]
     record: Mapping[str, Any]
     history: pd.DataFrame
     files: Sequence[Path]
+    weights: Sequence[Path]
+
+    @property
+    def version(self) -> tuple[str, str, int, int]:
+        """Its place among the versions of the study's models."""
+        plan = self.plan
+        return plan["model"], plan["dataset"], plan["fold"], plan["seed"]
 
     def is_of(self, dataset: str, model: str) -> bool:
         """Whether this model was trained on this dataset in it."""
@@ -46,7 +57,8 @@ def read_training(folder: str | os.PathLike[str]) -> Training:
     """Read a training from its folder."""
     files = [Path(folder) / name for name in ("plan.json", "run.json")]
     plan, record = map(read_record, files)
-    return Training(plan, record, read_table(Path(folder) / "history.parquet", HISTORY), files)
+    history = read_table(Path(folder) / "history.parquet", HISTORY)
+    return Training(plan, record, history, files, sorted((Path(folder) / "weights").iterdir()))
 
 
 def show_study(
@@ -54,7 +66,7 @@ def show_study(
     study: Mapping[str, Any],
     *,
     models: Mapping[str, Any],
-    licenses: Mapping[str, str],
+    datasets: Mapping[str, Mapping[str, str]],
     trainings: Sequence[Training],
     metrics: pd.DataFrame,
     summary: pd.DataFrame,
@@ -69,7 +81,7 @@ def show_study(
         folder: of the MLflow store.
         study: its block of the configuration.
         models: the blocks of its models.
-        licenses: dataset → license.
+        datasets: dataset → its `title`, `license` and `citation`.
         trainings: of the study.
         metrics: of every case, columns of `METRICS`.
         summary: statistics over patients, columns of `SUMMARY`.
@@ -83,7 +95,7 @@ def show_study(
         BadInput: MLflow fails or does not answer.
     """
     names = {Path(file).name.removesuffix(".manifest.tsv"): file for file in manifests}
-    data = {name: dataset_of(name, file, license=licenses[name]) for name, file in names.items()}
+    data = {name: dataset_of(name, file, license=datasets[name]["license"]) for name, file in names.items()}
     ids: dict[str, str] = {}
     with opened_store(folder, patience_s=PATIENCE_S) as store:
         experiment = store.experiment(study["name"])
@@ -94,12 +106,21 @@ def show_study(
             blocks = {**models, **{model: block for (on, model), block in trained.items() if on == dataset}}
             for model, block in blocks.items():
                 own = [item for item in trainings if item.is_of(dataset, model)]
-                entry = _model_entry(dataset, model, block, own, summary, data[dataset])
+                entry = _model_entry(dataset, model, block, own, summary, data[dataset], begun=top.started_unix_s)
                 ids[entry.path] = show(store, experiment, entry, parent=ids[top.path])
                 for item in own:
                     below = _training_entry(item, metrics, data[dataset])
                     ids[below.path] = show(store, experiment, below, parent=ids[entry.path])
         _forget_others(store, experiment, ids)
+        register(
+            store,
+            experiment,
+            study["name"],
+            [
+                _registered(study["name"], item, metrics, ids[item.plan["path"]], datasets, names)
+                for item in sorted(trainings, key=lambda item: item.version)
+            ],
+        )
     return {"runs": ids}
 
 
@@ -149,8 +170,14 @@ def _model_entry(
     trainings: Sequence[Training],
     summary: pd.DataFrame,
     data: DatasetInput,
+    *,
+    begun: float,
 ) -> Entry:
-    """A model: its settings, the mean curves of its trainings, and its means over patients."""
+    """A model: its settings, the mean curves of its trainings, and its means over patients.
+
+    One without trainings of its own is shown as begun when the study was, as MLflow takes 0 for now; its values have no
+    time, so that it is the same run when another model is trained anew.
+    """
     started = min((item.record["started_unix_s"] for item in trainings), default=0.0)
     means = summary[(summary["trained_on"] == dataset) & (summary["model"] == model)]
     histories = pd.concat([HISTORY.empty_table().to_pandas(), *(item.history for item in trainings)])
@@ -158,7 +185,7 @@ def _model_entry(
     return Entry(
         path=f"model/{dataset}/{model}",
         name=f"{model} on {dataset}",
-        started_unix_s=started,
+        started_unix_s=started or begun,
         duration_s=sum(item.record["duration_s"] for item in trainings),
         tags={"stage": "model", "dataset": dataset, "model": model},
         params={"dataset": dataset, "model": model, "block": block},
@@ -169,10 +196,8 @@ def _model_entry(
 
 def _training_entry(training: Training, metrics: pd.DataFrame, data: DatasetInput) -> Entry:
     plan, record = training.plan, training.record
-    own = metrics["trained_on"] == plan["dataset"]
-    for key in ("model", "fold", "seed"):
-        own &= metrics[key] == plan[key]
-    single = {name: float(record[name]) for name in COST} | _named(metrics[own], "value", plan["dataset"])
+    tested = metrics[_tested_by(training, metrics)]
+    single = {f"cost/{name}": float(record[name]) for name in COST} | _named(tested, "value", plan["dataset"])
     return Entry(
         path=plan["path"],
         name=training_name(plan),
@@ -187,6 +212,38 @@ def _training_entry(training: Training, metrics: pd.DataFrame, data: DatasetInpu
     )
 
 
+def _registered(
+    study: str,
+    training: Training,
+    metrics: pd.DataFrame,
+    run: str,
+    datasets: Mapping[str, Mapping[str, str]],
+    manifests: Mapping[str, str],
+) -> Registered:
+    plan, record = training.plan, training.record
+    name, alias = f"{study}-{plan['model']}", f"{plan['dataset']}_fold-{plan['fold']}_seed-{plan['seed']}"
+    dataset = datasets[plan["dataset"]]
+    card = card_of(
+        name,
+        alias,
+        plan=plan,
+        record=record,
+        dataset=dataset,
+        manifest_sha256=sha256_of(manifests[plan["dataset"]]),
+        tested=metrics[_tested_by(training, metrics)],
+    )
+    tags = training_tags(plan) | {"path": plan["path"], "commit": record["commit"], "license": dataset["license"]}
+    return Registered(name, alias, study, run, plan, training.files[:1], training.weights, tags, card)
+
+
+def _tested_by(training: Training, metrics: pd.DataFrame) -> "pd.Series[bool]":
+    """The rows of the cases that a training was tested on."""
+    own = metrics["trained_on"] == training.plan["dataset"]
+    for key in ("model", "fold", "seed"):
+        own &= metrics[key] == training.plan[key]
+    return own
+
+
 def _curve(history: pd.DataFrame, started_unix_s: float) -> list[Metric]:
     return [
         point
@@ -196,7 +253,10 @@ def _curve(history: pd.DataFrame, started_unix_s: float) -> list[Metric]:
 
 
 def _named(rows: pd.DataFrame, column: str, dataset: str) -> dict[str, float]:
-    """Means of a column, named by dataset (`test` for that of the training), condition, region and metric."""
+    """Means of a column, named by dataset (`test` for that of the training), condition, region and metric.
+
+    MLflow shows what is named alike before the stroke as one group of charts.
+    """
     where = rows["dataset"].where(rows["dataset"] != dataset, "test")
-    names = where + "." + rows["condition"] + "." + rows["region"] + "." + rows["metric"]
+    names = where + "/" + rows["condition"] + "." + rows["region"] + "." + rows["metric"]
     return {str(name): float(value) for name, value in rows[column].groupby(names).mean().items()}
