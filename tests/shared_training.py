@@ -1,4 +1,4 @@
-"""Train a small model on balls in as many processes as `DIFFUFUSE_PROCESSES` says: the program of each of them.
+"""Train a small model in as many processes as `DIFFUFUSE_PROCESSES` says: the program of each of them.
 
 `python shared_training.py FOLDER CHANGES`; CHANGES is JSON: `model`; `settings` of it; `training`, changes of its
 training; `apart`, whether each process keeps its gradients to itself; `kill`, [process, step] that kills itself there,
@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "unit"))
-from test_train_run import BLOCK, DIFFUFUSE, bright_ball, plan_with
+import test_regimens as fusing
+import test_train_run as segmenting
 
 from diffufuse.logs import job_log
 from diffufuse.predict.inference import predict_case
@@ -30,9 +31,23 @@ CENTERS = {"A": 12, "B": 20, "C": 28, "D": 16}
 
 def block_of(changes):
     """The block of the model."""
-    base = {"unet2d": BLOCK, "diffufusemed": DIFFUFUSE}[changes["model"]]
+    base = {"unet2d": segmenting.BLOCK, "diffufusemed": segmenting.DIFFUFUSE, "fuse4seg": fusing.BLOCK}[
+        changes["model"]
+    ]
     changed = {"settings": changes.get("settings", {}), "training": changes.get("training", {})}
     return base | {name: base[name] | change for name, change in changed.items()}
+
+
+def study_of(own, changes):
+    """Plan, cases and index of slices."""
+    if changes["model"] == "fuse4seg":
+        cases = {name: fusing.case_of(own, name) for name in "ABCDEFV"}
+        plan, regions = fusing.plan_with(block_of(changes)), {"mass": [1, 2], "core": [2]}
+    else:
+        cases = {name: segmenting.bright_ball(own, name, center) for name, center in CENTERS.items()}
+        plan, regions = segmenting.plan_with(block_of(changes)), {"mass": [1]}
+    stored = ((name, case.slices) for name, case in cases.items())
+    return plan, cases, index_slices(stored, dataset=plan["dataset"], regions=regions)
 
 
 def watched(own, rank, changes):
@@ -65,11 +80,8 @@ if __name__ == "__main__":
     own.mkdir(parents=True, exist_ok=True)
     with job_log(folder / "job.log"):
         watched(own, rank, changes)
-        cases = {name: bright_ball(own, name, center) for name, center in CENTERS.items()}
-        stored = ((name, case.slices) for name, case in cases.items())
-        index = index_slices(stored, dataset="balls", regions={"mass": [1]})
         settings = {"checkpoints": folder / "checkpoints", "started_unix_s": time.time()}
         settings |= {"predict": predict_case, "follow": lambda step, values: None}
-        run = train_run(plan_with(block_of(changes)), cases, index, **settings)
+        run = train_run(*study_of(own, changes), **settings)
         files = {name: folder / f"{name}.json" for name in ("plan", "record")}
         write_run(run, weights=folder / "weights", history=folder / "history.parquet", **files)

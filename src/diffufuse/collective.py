@@ -39,7 +39,7 @@ def drawn(draw: Callable[..., Tensor], shape: tuple[int, ...], generator: torch.
 
 def total(part: Tensor) -> Tensor:
     """The sum of a tensor over all processes, with gradient."""
-    summed: Tensor = part if processes() == 1 else _Total.apply(part)  # type: ignore[no-untyped-call]
+    summed: Tensor = part if processes() == 1 else _Total.apply(part)
     return summed
 
 
@@ -81,7 +81,7 @@ class _Total(torch.autograd.Function):
         return summed
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         summed = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(summed)
         return summed
