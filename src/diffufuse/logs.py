@@ -18,11 +18,14 @@ from typing import Literal
 import psutil
 
 from diffufuse.errors import FULL, BadInput
+from diffufuse.processes import is_first
 
 PROGRESS = logging.getLogger("diffufuse.progress")
 SECONDS_BETWEEN_LINES = 8.0
 # Time for a training to save its state after a SIGTERM.
 SECONDS_TO_SAVE = 20.0
+# What fails in all processes of a job is told by the first one, before the others end it.
+SECONDS_FOR_THE_FIRST = 10.0
 UMASK = "DIFFUFUSE_UMASK"
 # Set by a workflow for its jobs.
 WORKFLOW = "DIFFUFUSE_WORKFLOW"
@@ -40,12 +43,19 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     As the data is of patients, files of the job are readable by their owner only: the umask is 077, or the octal value
     of `DIFFUFUSE_UMASK`, such as 027 for a shared group.
 
+    A job may start further processes of itself (`diffufuse.processes`). They write what they warn of into the same
+    file, and end when the first one does.
+
     Args:
         path: the log file; its folder is created.
     """
     os.umask(OWNER_ALONE)
     with suppress(BadInput):  # reported below, in the log
         set_umask()
+    if not is_first():
+        with _beside_the_first():
+            yield
+        return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
     _end_with_the_workflow()
@@ -62,6 +72,27 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
                 logging.getLogger(__name__).error("%s", refusal)
                 screen_line(screen, f"\nStopped: {refusal}\n")
             raise SystemExit(1) from None
+
+
+@contextmanager
+def _beside_the_first() -> Iterator[None]:
+    """End with the process that started this one; an error ends all of them, when the first has had its say."""
+    threading.Thread(target=_watch_the_first, args=(psutil.Process(os.getppid()),), daemon=True).start()
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, BadInput):
+            logging.getLogger(__name__).error("%s", error)
+        else:
+            logging.getLogger(__name__).exception("A process of the job failed in a way that nobody foresaw.")
+        time.sleep(SECONDS_FOR_THE_FIRST)
+        os._exit(1)
+
+
+def _watch_the_first(first: psutil.Process) -> None:
+    while first.is_running() and first.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def of_full_disk(error: Exception, *, near: str | os.PathLike[str]) -> BadInput | None:

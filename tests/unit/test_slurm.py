@@ -107,6 +107,15 @@ def test_each_attempt_gets_more():
     assert [growing(2500)(None, attempt) for attempt in (1, 2, 3)] == [2500, 5000, 7500]
 
 
+@pytest.mark.parametrize(
+    ("processes", "one", "asked"),
+    [("", "gpu:1", "gpu:1"), ("2", "gpu:1", "gpu:2"), ("4", "gpu:a100:1", "gpu:a100:4"), ("2", "gpu", "gpu:2")],
+)
+def test_a_training_asks_for_a_gpu_for_each_of_its_processes(monkeypatch, processes, one, asked):
+    monkeypatch.setenv("DIFFUFUSE_PROCESSES", processes)
+    assert slurm.gpus_of_training(one) == asked
+
+
 def test_a_training_is_queued_again_before_its_time_is_over(cluster, monkeypatch):
     (cluster / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" > "{cluster}/asked"\n')
     (cluster / "bin" / "scontrol").chmod(0o755)

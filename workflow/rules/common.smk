@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from diffufuse.errors import BadInput
 from diffufuse.files.atomic import remove_leftovers, remove_unused_scripts
 from diffufuse.logs import set_umask
+from diffufuse.processes import asked
 from diffufuse.study import slurm
 from diffufuse.study.run_lock import RunLock
 from diffufuse.study.stopped import closing_message, stopped_cases
@@ -19,6 +20,7 @@ from diffufuse.track.address import require_shareable
 try:
     set_umask()  # of the folders that Snakemake makes, and of all jobs
     STUDY = read_study(config, Path(workflow.basedir))
+    PROCESSES = asked()  # that share one training, each on its own GPU
 except BadInput as error:
     raise WorkflowError(str(error)) from None
 

@@ -42,8 +42,9 @@ rule train_model:
         "results/logs/train/{dataset}/{model}/fold-{fold}_seed-{seed}.log",
     benchmark:
         "results/benchmarks/train/{dataset}/{model}/fold-{fold}_seed-{seed}.tsv"
+    threads: PROCESSES
     resources:
-        mem_mb=growing(2500),
+        mem_mb=growing(2500 * PROCESSES),
         runtime=growing(240),
     params:
         study_seed=STUDY.seed,

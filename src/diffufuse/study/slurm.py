@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from diffufuse import processes
+
 SECONDS_BETWEEN_LOOKS = 20.0
 # Longer than Snakemake's plug-in ever waits between two looks.
 SECONDS_REMEMBERED = 240
@@ -64,6 +66,16 @@ def status_command() -> Literal["sacct", "squeue"]:
     asked = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)
     remembered = re.search(r"^MinJobAge\s*=\s*(\d+)", asked.stdout, flags=re.M)
     return "sacct" if remembered and int(remembered[1]) < SECONDS_REMEMBERED else "squeue"
+
+
+def gpus_of_training(one: str) -> str:
+    """Return what a training asks for, as in `--gres`: a GPU for each process that shares it.
+
+    Args:
+        one: what a job asks for that needs one GPU, such as `gpu:1` or `gpu:a100:1`.
+    """
+    count = processes.asked()
+    return one if count == 1 else f"{re.sub(r':[0-9]+$', '', one)}:{count}"
 
 
 def submitted_from(folder: str | os.PathLike[str]) -> list[Submitted]:

@@ -12,6 +12,7 @@ import psutil
 from mlflow.entities import Metric
 
 from diffufuse.errors import BadInput
+from diffufuse.processes import is_first
 from diffufuse.track.address import require_address
 from diffufuse.track.runs import begin, training_name, training_tags
 from diffufuse.track.store import opened_store, points
@@ -31,6 +32,8 @@ def follow_live(
     A thread sends what the callback is given. If MLflow fails, or is silent for `SECONDS_TO_ANSWER`, the thread warns
     once and ends. What was not sent is not lost: `replay` completes the run from its files.
 
+    Where several processes share a training, the first one sends.
+
     Args:
         store: folder of the MLflow store.
         plan: of the run; its `path` is the run's identity.
@@ -40,6 +43,8 @@ def follow_live(
         BadInput: the address of the store holds a user or a password.
     """
     require_address(store)
+    if not is_first():
+        return lambda step, values: None
     waiting: Waiting = Queue(MOST_WAITING)
     Thread(target=_send, args=(waiting, store, plan, started_unix_s), daemon=True).start()
 

@@ -71,11 +71,11 @@ class Checkpoints:
             The step of the checkpoint; 0 if there is none, and the parts are unchanged.
         """
         for partial in self.folder.glob(".*.partial.*"):
-            partial.unlink()
+            partial.unlink(missing_ok=True)
         for path in reversed(self._saved()):
             state = self._read(path)
             if state is None:
-                path.unlink()
+                path.unlink(missing_ok=True)
                 continue
             for name, part in self.parts.items():
                 part.load_state_dict(state["parts"][name])
@@ -120,7 +120,10 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def _read(self, path: Path) -> dict[str, Any] | None:
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # another process of the training has just removed it
+            return None
         digest, body = content[:32], content[32:]
         if hashlib.sha256(body).digest() != digest:
             log.warning("%s is damaged; the training goes on from the checkpoint before it.", path)

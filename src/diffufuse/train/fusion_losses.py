@@ -10,6 +10,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from diffufuse.collective import total
 from diffufuse.models.present import mean_of_present
 
 # Keeps the decomposition loss finite for a correlation of -1; Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461).
@@ -120,4 +121,4 @@ def _neighborhoods(present: Bool[Tensor, "slice channel x y"]) -> tuple[Tensor, 
 
 
 def _mean_where(values: Tensor, where: Tensor) -> Tensor:
-    return torch.where(where, values, 0.0).sum() / where.sum().clamp(min=1)
+    return total(torch.where(where, values, 0.0).sum()) / total(where.sum()).clamp(min=1)

@@ -1,4 +1,7 @@
-"""Loss terms. Equations are those of the DiffuFuseMed paper; docstrings state deviations from them."""
+"""Loss terms. Equations are those of the DiffuFuseMed paper; docstrings state deviations from them.
+
+In a training of several processes each term is that of the whole batch, of which every process has a share.
+"""
 
 import numpy as np
 import torch
@@ -6,6 +9,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
+
+from diffufuse.collective import mean, total
 
 HINGE_EPSILON = 1e-4
 LEAST_SD = 0.5
@@ -22,8 +27,8 @@ def cross_entropy(
         softmax: whether the channels are mutually exclusive.
     """
     if softmax:
-        return -(F.log_softmax(logits, dim=1) * reference).sum(dim=1).mean()
-    return F.binary_cross_entropy_with_logits(logits, reference)
+        return mean(-(F.log_softmax(logits, dim=1) * reference).sum(dim=1).mean())
+    return mean(F.binary_cross_entropy_with_logits(logits, reference))
 
 
 def soft_dice(
@@ -36,8 +41,8 @@ def soft_dice(
     Source: Milletari et al., V-Net, 3DV 2016 (arXiv 1606.04797).
     """
     axes = (0, 2, 3, 4)
-    shared = (probability * reference).sum(axes)
-    return (1 - (2 * shared + 1) / (probability.sum(axes) + reference.sum(axes) + 1)).mean()
+    shared = total((probability * reference).sum(axes))
+    return (1 - (2 * shared + 1) / (total(probability.sum(axes) + reference.sum(axes)) + 1)).mean()
 
 
 def boundary_distance(
@@ -68,7 +73,7 @@ def boundary(
     Its gradient is that of the signed boundary loss (Kervadec et al., MIDL 2019, arXiv 1812.07032): for y in {0, 1}
     the two differ by the mean of d y, which does not depend on p.
     """
-    return (distance * (probability - reference).abs()).mean()
+    return mean((distance * (probability - reference).abs()).mean())
 
 
 def noise_prediction(
@@ -125,8 +130,8 @@ def gate_entropy(gates: Float[Tensor, "batch modality"]) -> Tensor:
 
     Eq. 26 adds it to the loss against collapse, which minimizing it would cause; the objective subtracts it.
     """
-    return torch.special.entr(gates).sum(dim=1).mean()
+    return mean(torch.special.entr(gates).sum(dim=1).mean())
 
 
 def _mean_where(values: Float[Tensor, "*shape"], where: Bool[Tensor, "*shape"]) -> Tensor:
-    return torch.where(where, values.float(), 0.0).sum() / where.sum().clamp(min=1)
+    return total(torch.where(where, values.float(), 0.0).sum()) / total(where.sum()).clamp(min=1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffufuse.collective import total, whole
 from diffufuse.plan.outputs import Outputs
 from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import losses
@@ -113,8 +114,8 @@ def _fusion(trace: Any, batch: Batch, weights: Weights) -> dict[str, tuple[float
 
 def summed(weighed: Mapping[str, tuple[float, Tensor]], shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`loss`, the weighted sum with gradient; each term and what is shown besides, without."""
-    total = torch.stack([weight * term for weight, term in weighed.values()]).sum()
-    return {"loss": total, **{f"loss_{name}": term.detach() for name, (_, term) in weighed.items()}, **shown}
+    loss = torch.stack([weight * term for weight, term in weighed.values()]).sum()
+    return {"loss": loss, **{f"loss_{name}": term.detach() for name, (_, term) in weighed.items()}, **shown}
 
 
 def _health(trace: Any, batch: Batch) -> dict[str, Tensor]:
@@ -130,12 +131,15 @@ def _health(trace: Any, batch: Batch) -> dict[str, Tensor]:
         ).mean()
         shown["start_time"] = torch.stack([_mean(level.time, presence_mask) for level in trace.levels]).mean()
         if trace.reliability_logit is not None:
-            shown["reliability_auc"] = auc(trace.reliability_logit[presence_mask], batch.quality[presence_mask])
+            present = whole(presence_mask.float()) > 0
+            logit, quality = whole(trace.reliability_logit), whole(batch.quality)
+            shown["reliability_auc"] = auc(logit[present], quality[present])
     return shown
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    return values[mask].mean() if mask.any() else values.new_tensor(float("nan"))
+    """Mean over the samples of all processes; NaN without one."""
+    return total(values[mask].float().sum()) / total(mask.sum())
 
 
 def auc(score: Tensor, good: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diffufuse.collective import mean_gradients
 from diffufuse.train.checkpoints import Stateful
 from diffufuse.train.divergence import Watch
 
@@ -22,6 +23,7 @@ class Player:
 
     Attributes:
         name: prefix of the player's curves, e.g. `leader_`; empty for the only player, or the first.
+        weights: that it moves.
         adam: its optimizer; `fabric.setup` gives one to be used instead, which `optimizer` then is.
         rate: its learning rate.
         optimizer: moves the weights.
@@ -48,8 +50,8 @@ class Player:
             name: prefix of its curves.
         """
         schedule = {"steps": steps, "warmup_steps": warmup_steps}
-        self.name = name
-        self.adam = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+        self.name, self.weights = name, list(parameters)
+        self.adam = torch.optim.AdamW(self.weights, lr=learning_rate, weight_decay=weight_decay)
         self.rate = torch.optim.lr_scheduler.LambdaLR(self.adam, lambda step: rate_factor(step, schedule))
         self.optimizer: Optimizer = self.adam
 
@@ -68,7 +70,7 @@ class Player:
         wrapped: nn.Module,
         fabric: lightning_fabric.Fabric,
     ) -> dict[str, Tensor]:
-        """Clip the gradients, check them and the loss, and update the weights.
+        """Average the gradients over all processes, clip them, check them and the loss, and update the weights.
 
         Args:
             step: number of the step.
@@ -84,6 +86,7 @@ class Player:
         Raises:
             Diverged: raised by the watch.
         """
+        mean_gradients(self.weights)
         clipped = fabric.clip_gradients(
             cast(Any, wrapped), cast(Any, self.optimizer), max_norm=LARGEST_NORM, error_if_nonfinite=False
         )

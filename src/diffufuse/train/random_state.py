@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from diffufuse.collective import processes
 from diffufuse.seeds import seed_of
 
 
@@ -18,11 +19,21 @@ class RandomState:
         augmentation: for `augment`.
         objective: for the objective.
         device: the device of the layers, whose global generator is saved, too.
+        seed: of the training.
     """
 
     augmentation: torch.Generator
     objective: torch.Generator
     device: torch.device
+    seed: int
+
+    def begin(self, step: int) -> None:
+        """Seed dropout for a step where several processes share the training: each of its samples needs its own.
+
+        It follows from seed, step and process, so that a checkpoint of one process is enough for all of them.
+        """
+        if processes() > 1:
+            torch.manual_seed(seed_of(self.seed, "layers", step, torch.distributed.get_rank()))
 
     def state_dict(self) -> dict[str, Any]:
         """The states of all generators."""
@@ -47,4 +58,4 @@ def seeded(seed: int, device: torch.device) -> Iterator[RandomState]:
         augmentation, objective = (
             torch.Generator().manual_seed(seed_of(seed, name)) for name in ("augmentation", "objective")
         )
-        yield RandomState(augmentation, objective, device)
+        yield RandomState(augmentation, objective, device, seed)

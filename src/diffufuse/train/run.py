@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from diffufuse import processes
+from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_folder
 from diffufuse.files.records import none_if_nan, write_record
 from diffufuse.files.tables import write_table
@@ -60,6 +62,9 @@ def train_run(
 ) -> Run:
     """Train the model of a plan, or resume an interrupted training of the same plan, code and data.
 
+    With `DIFFUFUSE_PROCESSES` it starts this program that many times, less one, and only the first process returns; the
+    others exit when the training is over.
+
     Args:
         plan: from `make_plan`.
         cases: the plan's training and validation cases; only the images of the plan are read.
@@ -71,9 +76,13 @@ def train_run(
             network that fuses. Without, no image is scored.
         started_unix_s: when the run started or resumed.
         code: digest of the training code.
+
+    Raises:
+        BadInput: the batch has no equal shares for all processes.
     """
     settings, history = plan["block"]["training"], History(follow)
-    fabric = fabric_for_this_machine(settings["precision"])
+    count = _processes(plan)
+    fabric = fabric_for_this_machine(settings["precision"], processes=count)
     cases = {name: case.selected(plan_modalities(plan)) for name, case in cases.items()}
     validation_cases = [cases[name] for name in plan["validation_cases"]]
     regimen = REGIMENS[settings["regimen"]](
@@ -94,7 +103,9 @@ def train_run(
         checkpoints=Path(checkpoints),
         identity=_identity(plan, cases, code),
     )
-    record = _run_record(plan, history, str(fabric.device), started_unix_s)
+    if not processes.is_first():
+        raise SystemExit(0)
+    record = _run_record(plan, history, str(fabric.device), started_unix_s) | {"processes": count}
     return Run(plan, network, history.frame(), record, Path(checkpoints))
 
 
@@ -113,6 +124,20 @@ def write_run(
     write_table(run.history, history, HISTORY)
     write_record(dict(run.record), record)
     remove_checkpoints(run.checkpoints)
+
+
+def _processes(plan: Mapping[str, Any]) -> int:
+    """The number of processes that share the training of a plan; one where nothing is learned."""
+    settings, count = plan["block"]["training"], processes.asked()
+    if settings["regimen"] == "fixed":
+        return 1
+    if settings["batch"] % count:
+        raise BadInput(
+            f"Train {plan['model']}: expected a `batch` that {count} processes share equally, got {settings['batch']}; "
+            f"lower {processes.COUNT}, or in config/models.yaml make `batch` a multiple of {count}, and `accumulate` "
+            "smaller by as much."
+        )
+    return count
 
 
 def _identity(plan: Mapping[str, Any], cases: Mapping[str, PreparedCase], code: str) -> str:

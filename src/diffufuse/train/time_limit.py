@@ -8,6 +8,8 @@ import threading
 import time
 from datetime import datetime
 
+from diffufuse.processes import is_first
+
 # SLURM then asks the training to save its state, and ends what is left after its `KillWait`, 30 s by default.
 SECONDS_BEFORE_THE_END = 90.0
 log = logging.getLogger(__name__)
@@ -18,7 +20,7 @@ def queue_again_before_time_limit() -> None:
 
     Thus no attempt is lost, and no memory or time is asked for that is not needed.
     """
-    job = os.environ.get("SLURM_JOB_ID")
+    job = os.environ.get("SLURM_JOB_ID") if is_first() else None
     end = _end_of(job) if job and shutil.which("scontrol") else None
     if job and end is not None:
         threading.Thread(target=_wait_and_requeue, args=(job, end), daemon=True).start()

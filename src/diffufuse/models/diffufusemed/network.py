@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from diffufuse.collective import drawn, total
 from diffufuse.models.diffufusemed.attention import CrossModalTransformer, TimeOn
 from diffufuse.models.diffufusemed.denoiser import Denoiser, denoise
 from diffufuse.models.diffufusemed.diffusion import clean_of, noise_of, noised, signal, time_of_noise, velocity
@@ -228,11 +229,11 @@ class DiffuFuseMed(nn.Module):
         self, number: int, clean: Tensor, present: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return target and predicted velocity at random times, one per sample and modality."""
-        time = (torch.rand(clean.shape[:2], generator=generator) * self.latest[number]).to(clean)
-        drawn = torch.randn(clean.shape, generator=generator).to(clean)
+        time = (drawn(torch.rand, clean.shape[:2], generator) * self.latest[number]).to(clean)
+        noise = drawn(torch.randn, clean.shape, generator).to(clean)
         time_on_grid = on_grid(time, clean)
-        predicted = self.denoisers[number](noised(clean, drawn, time_on_grid), time, present)
-        return velocity(clean, drawn, time_on_grid), predicted
+        predicted = self.denoisers[number](noised(clean, noise, time_on_grid), time, present)
+        return velocity(clean, noise, time_on_grid), predicted
 
     def _clean_tokens(self, inputs: Tensor, touched: Tensor, trace: Trace) -> list[Tensor]:
         """Return the tokens of the clean images at every level; only corrupted images are encoded again."""
@@ -247,8 +248,8 @@ class DiffuFuseMed(nn.Module):
         return levels
 
     def _update_clean_energy(self, number: int, energy: Tensor, untouched: Tensor) -> None:
-        count = untouched.sum(dim=0)
-        mean = torch.where(untouched, energy, 0.0).sum(dim=0) / count.clamp(min=1)
+        count = total(untouched.sum(dim=0))
+        mean = total(torch.where(untouched, energy, 0.0).sum(dim=0)) / count.clamp(min=1)
         decay = torch.where(count > 0, CLEAN_MEMORY, 1.0)
         self.clean_energy[number] = decay * self.clean_energy[number] + (1 - decay) * mean
 

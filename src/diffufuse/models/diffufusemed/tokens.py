@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffufuse.collective import total
+
 MOMENTUM = 0.02
 SMALLEST_VARIANCE = 1e-4
 
@@ -51,10 +53,10 @@ class TokenNorm(nn.Module):
     def _update_moments(self, features: Tensor, inside: Tensor) -> None:
         weight = inside[:, :, None].to(features.dtype)
         over = (0, *range(3, features.ndim))
-        count = weight.sum(dim=over)  # (M, 1)
-        mean = (features * weight).sum(dim=over) / count.clamp(min=1)
+        count = total(weight.sum(dim=over))  # (M, 1)
+        mean = total((features * weight).sum(dim=over)) / count.clamp(min=1)
         centered = features - mean.view(1, *mean.shape, *(1,) * (features.ndim - 3))
-        variance = (centered.square() * weight).sum(dim=over) / count.clamp(min=1)
+        variance = total((centered.square() * weight).sum(dim=over)) / count.clamp(min=1)
         # a cumulative mean at first, until its rate falls below the momentum
         self.seen += (count[:, 0] > 0).to(self.seen)
         rate = torch.where(count > 0, torch.clamp(1 / self.seen.clamp(min=1), min=MOMENTUM)[:, None], 0.0)

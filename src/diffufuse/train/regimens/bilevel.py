@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diffufuse.collective import mean, mean_gradients, share
 from diffufuse.seeds import seed_of
 from diffufuse.train.augmentation import augmentation_of
 from diffufuse.train.averaging import averaged
@@ -124,7 +125,7 @@ class Bilevel:
         )
         self.hands = Prefetcher(self._hand, np.random.default_rng(seed_of(seed, "hands")), threaded=threaded)
         self.period: int | None = None
-        self.trial = lambda: sampler.draw(settings["batch"], np.random.default_rng(seed)).to(fabric.to_device)
+        self.trial = lambda: sampler.draw(settings["batch"], np.random.default_rng(seed)).to(share).to(fabric.to_device)
         self.parts: Mapping[str, Stateful] = {
             "network": network,
             **self.follower.parts,
@@ -261,7 +262,8 @@ class _Turn:
                 regimen.fabric.backward(total / len(batches))
                 losses = _added(losses, terms, len(batches))
             if shown:
-                physical_part = [torch.stack(parts).sum(dim=0) for parts in zip(*physical_parts, strict=True)]
+                mean_gradients(regimen.leader.weights)
+                physical_part = [mean(torch.stack(parts).sum(dim=0)) for parts in zip(*physical_parts, strict=True)]
                 losses["leader_task_share"] = task_share(regimen.network.leader, physical_part)
             curves = self._updated(regimen.leader, losses["leader_loss"], batch)
         regimen.average.update_parameters(regimen.network.leader)
@@ -270,7 +272,7 @@ class _Turn:
     def _augmented(self, drawn: "Batch") -> "Batch":
         moved = drawn.to(self.regimen.fabric.to_device)
         with self.pace.waiting():
-            return self.regimen.augment(moved, generator=self.random_state.augmentation)
+            return self.regimen.augment(moved, generator=self.random_state.augmentation).to(share)
 
     def _updated(self, player: Player, loss: Tensor, batch: "Batch") -> dict[str, Tensor]:
         regimen = self.regimen

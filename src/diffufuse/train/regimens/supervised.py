@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diffufuse.collective import share
 from diffufuse.seeds import seed_of
 from diffufuse.train.augmentation import Augment, augmentation_of
 from diffufuse.train.averaging import averaged
@@ -76,7 +77,7 @@ class Supervised:
             np.random.default_rng(seed_of(seed, "slices")),
             threaded=fabric.device.type == "cuda",  # on a CPU it would take cores from the training
         )
-        self.trial = lambda: sampler.draw(settings["batch"], np.random.default_rng(seed)).to(fabric.to_device)
+        self.trial = lambda: sampler.draw(settings["batch"], np.random.default_rng(seed)).to(share).to(fabric.to_device)
         self.parts: Mapping[str, Stateful] = {
             "network": network,
             **self.player.parts,
@@ -102,7 +103,7 @@ class Supervised:
                 drawn = self.batches.next().to(self.fabric.to_device)
                 batch = self.augment(drawn, generator=random_state.augmentation)
             with self.fabric.autocast():
-                terms = self.terms(step, batch, progress=progress, generator=random_state.objective)
+                terms = self.terms(step, batch.to(share), progress=progress, generator=random_state.objective)
             watch.finite(step, terms["loss"], terms, batch)
             self.fabric.backward(terms["loss"] / accumulate)
             losses = {name: losses.get(name, 0) + value.detach() / accumulate for name, value in terms.items()}
