@@ -105,9 +105,9 @@ def test_a_killed_head_is_started_again_and_no_two_jobs_train_at_once(study):
 
 
 def test_a_training_longer_than_its_time_limit_goes_on_to_the_same_weights(study):
-    edit(study / "config/models.yaml", lambda c: c["models"][MODEL]["training"].update(steps=4000))
+    edit(study / "config/models.yaml", lambda c: c["models"][MODEL]["training"].update(steps=6000))
     rule = study / "workflow/rules/train.smk"
-    rule.write_text(rule.read_text().replace("runtime=growing(240)", "runtime=growing(2)"))
+    rule.write_text(rule.read_text().replace("runtime=growing(240)", "runtime=growing(4)"))
     head = start(study, TARGET)
     assert head.wait() == 0, told(study)[-3000:]
     stopped_at = read_record(study / TARGET)["resumed_at_steps"]

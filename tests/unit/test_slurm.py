@@ -116,20 +116,32 @@ def test_a_training_asks_for_a_gpu_for_each_of_its_processes(monkeypatch, proces
     assert slurm.gpus_of_training(one) == asked
 
 
-def test_a_training_is_queued_again_before_its_time_is_over(cluster, monkeypatch):
+@pytest.fixture
+def job(cluster, monkeypatch):
+    """A job of SLURM whose requests are written down, and which is queued again two seconds before its end."""
     (cluster / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" > "{cluster}/asked"\n')
     (cluster / "bin" / "scontrol").chmod(0o755)
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    monkeypatch.setattr(time_limit, "SECONDS_BEFORE_THE_END", 60.0)
-    end = time.time() + 61.5
-    (cluster / "queue").write_text(time.strftime("%Y-%m-%dT%H:%M:%S\n", time.localtime(end)))
-    time_limit.queue_again_before_time_limit()
-    assert not (cluster / "asked").exists()
-    deadline = time.monotonic() + 20
-    while not (cluster / "asked").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.1)
-    assert (cluster / "asked").read_text().split() == ["requeue", "12"]
+    monkeypatch.setattr(time_limit, "SECONDS_BEFORE_THE_END", 2.0)
+
+    def asked(*, seconds_left):
+        end = time.localtime(time.time() + seconds_left + 1)
+        (cluster / "queue").write_text(time.strftime("%Y-%m-%dT%H:%M:%S\n", end))
+        time_limit.queue_again_before_time_limit()
+        time.sleep(1.0)
+        assert not (cluster / "asked").exists()
+        time.sleep(seconds_left)
+        return (cluster / "asked").read_text().split() if (cluster / "asked").exists() else None
+
+    return asked
+
+
+def test_a_training_is_queued_again_before_its_time_is_over(job):
+    assert job(seconds_left=5) == ["requeue", "12"]
+
+
+def test_a_training_with_hardly_time_to_train_is_left_to_its_limit(job):
+    assert job(seconds_left=2) is None
 
 
 @pytest.mark.parametrize("told", ["N/A", ""])

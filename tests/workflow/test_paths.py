@@ -133,7 +133,12 @@ EDITS = {
     "the format of another dataset": ("src/diffufuse/space/nifti_file.py", *CODE, {}),
     "the settings of the model": ("config/models.yaml", "steps: 20\n", "steps: 21\n", TRAINED),
     "those of another model": ("config/models.yaml", "steps: 300\n", "steps: 301\n", {}),
-    "a condition that is not in the study": ("config/conditions.yaml", "drift, settings: {amplitude: 0.2}", "drift, settings: {amplitude: 0.3}", {}),
+    "a condition that is not in the study": (
+        "config/conditions.yaml",
+        "drift, settings: {amplitude: 0.2}",
+        "drift, settings: {amplitude: 0.3}",
+        {},
+    ),
 }
 
 

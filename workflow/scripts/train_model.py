@@ -17,7 +17,6 @@ from diffufuse.train.run import train_run, write_run
 from diffufuse.train.time_limit import queue_again_before_time_limit
 
 with job_log(snakemake.log[0]):
-    queue_again_before_time_limit()
     source, params, started = snakemake.input, snakemake.params, time()
     data = {name: params[name] for name in ("modalities", "regions", "conditions", "study_seed")}
     known = {"block": params.model, "constants": read_record(source.constants)}
@@ -26,5 +25,6 @@ with job_log(snakemake.log[0]):
     cases, index = read_all_prepared(records_in(source.cases)), read_table(source.index, PATCHES)
     follow = follow_live(params.store, plan, started_unix_s=started)
     settings = {"checkpoints": params.checkpoints, "code": params.code, "started_unix_s": started}
+    queue_again_before_time_limit()
     run = train_run(plan, cases, index, predict=predict_case, fuse=fuse_scan, follow=follow, **settings)
     write_run(run, **snakemake.output)

@@ -18,11 +18,13 @@ log = logging.getLogger(__name__)
 def queue_again_before_time_limit() -> None:
     """Queue the SLURM job of this process again shortly before its time limit; elsewhere, do nothing.
 
-    Thus no attempt is lost, and no memory or time is asked for that is not needed.
+    Thus no attempt is lost, and no memory or time is asked for that is not needed. Called when the first step is near:
+    a job that has hardly time to train would be queued again and again, so it is left to its limit, and the next
+    attempt has more.
     """
     job = os.environ.get("SLURM_JOB_ID") if is_first() else None
     end = _end_of(job) if job and shutil.which("scontrol") else None
-    if job and end is not None:
+    if job and end is not None and end - time.time() > 2 * SECONDS_BEFORE_THE_END:
         threading.Thread(target=_wait_and_requeue, args=(job, end), daemon=True).start()
 
 
