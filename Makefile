@@ -67,7 +67,8 @@ results: .venv/ready
 	cp $(REPORT)/patients.csv docs/results/$(STUDY).csv
 
 # Ours against others, one thread each: prints what it finds and writes docs/benchmarks.md. An hour, on an idle machine.
-BENCHMARKS ?= $(filter-out benchmarks/compare.py benchmarks/pairs.py benchmarks/report.py,$(wildcard benchmarks/*.py))
+NOT_TIMED := $(addprefix benchmarks/,compare.py growth.py pairs.py report.py)
+BENCHMARKS ?= $(filter-out $(NOT_TIMED),$(wildcard benchmarks/*.py))
 bench: .venv/checks
 	@for script in $(BENCHMARKS); do \
 	  echo "== $$script"; OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 $(BIN)/python $$script; \

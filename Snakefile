@@ -41,6 +41,7 @@ localrules:
     report,
     track,
     fetch_dataset,
+    plan_fetch,
     draft_cohort,
     track_study,
 

@@ -59,6 +59,7 @@ JOBS = {
     "draft sts_ibsi": ("draft_cohort", {"dataset": "sts_ibsi"}),
     "prepare": ("prepare_case", {"dataset": "phantom", "case": "PH-001"}),
     "prepare pairs": ("prepare_pairs", {"dataset": "phantom_pairs"}),
+    "list": ("list_cases", {"dataset": "phantom", "listed": "training-0"}),
     "index": ("index_slices", {"dataset": "phantom"}),
     "constants": ("fit_normalization", {"dataset": "phantom", "fold": "0"}),
     "train unet": ("train_model", {"dataset": "phantom", "model": UNET, **RUN}),
@@ -167,6 +168,9 @@ EDITS = {
     "the picture of a registration": Edit("prepare/picture.py", {"prepare"}),
     "body mask": Edit("prepare/body.py", {"prepare"}),
     "the store": Edit("store/slices.py", {"prepare", "prepare pairs", "calibrate", "evaluate", "scale"} | STORED),
+    "lists of cases": Edit(
+        "store/case_lists.py", {"list", "constants", "calibrate", "evaluate"} | TRAIN | PREDICT | PICTURE
+    ),
     "normalization": Edit("store/normalization.py", TRAIN | PREDICT | {"evaluate", "picture gauss", "picture bias"}),
     "constants of normalization": Edit(
         "plan/constants.py", {"constants", "picture gauss", "picture bias"} | TRAIN | PREDICT | EFFICIENCY

@@ -166,7 +166,7 @@ def test_a_segmenter_of_fused_images_reads_what_the_fuser_of_its_own_fold_and_se
     assert learned == [folder.format("training"), folder.format("validation")]
     tested = job(dataset="legs", trained_on="legs", part="test", condition="no-pet", model="mean_follower", **RUN)
     assert prepared.read_in_part(tested) == ["results/predict/legs/test/no-pet/legs/mean/fold-0_seed-3"]
-    assert prepared.in_part(tested) == ["results/prepare/legs/L-0/L-0.json"]
+    assert prepared.in_part(tested) == ["results/prepare/legs/case_lists/test-0.json"]
 
 
 def test_a_fold_that_validates_on_no_case_asks_for_no_fused_image_of_one():

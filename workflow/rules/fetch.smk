@@ -27,7 +27,6 @@ rule fetch_dataset:
 rule plan_fetch:
     log:
         "results/logs/fetch/plan.log",
-    localrule: True
     params:
         datasets={name: config["datasets"][name] for name in STUDY.cohorts},
     message:

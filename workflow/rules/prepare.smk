@@ -1,15 +1,10 @@
 # Every case on one grid: registered to its reference modality, bias-corrected, with body and presence masks. The record of
-# a case holds the SHA-256 of its store, so that later stages depend on the record alone.
+# a case holds the SHA-256 of its store, and a list of cases that of their records: later stages depend on lists alone.
 
 
 rule prepare:
     input:
-        [
-            f"results/prepare/{dataset}/{case}/{case}_registration.png"
-            for dataset, case in STUDY.cases
-        ],
-        expand("results/prepare/{dataset}/pairs.json", dataset=STUDY.pair_sets),
-        expand("results/prepare/{dataset}/patches.parquet", dataset=STUDY.cohorts),
+        STUDY.prepared.files,
     message:
         "All cases are prepared."
 
@@ -64,6 +59,21 @@ rule prepare_pairs:
         "Read and store the pairs of {wildcards.dataset}."
     script:
         "../scripts/prepare_pairs.py"
+
+
+rule list_cases:
+    input:
+        STUDY.prepared.listed,
+    output:
+        "results/prepare/{dataset}/case_lists/{listed}.json",
+    log:
+        "results/logs/prepare/{dataset}/case_lists/{listed}.log",
+    params:
+        code=STUDY.code_of("list_cases.py"),
+    message:
+        "List the {wildcards.listed} cases of {wildcards.dataset}."
+    script:
+        "../scripts/list_cases.py"
 
 
 rule index_slices:

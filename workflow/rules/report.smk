@@ -237,4 +237,3 @@ rule refuse_other_study:
         "results/report/{other_study}/{file}",
     wildcard_constraints:
         other_study=rf"(?!{STUDY.name}/)[a-z0-9_]+",
-        file=".+",

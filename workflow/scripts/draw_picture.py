@@ -5,8 +5,9 @@ from diffufuse.report.pictures import PICTURES
 from diffufuse.report.pictures.inputs import Inputs
 from diffufuse.report.style import write_png
 from diffufuse.store.case import read_all_prepared
+from diffufuse.store.fused import records_in
 
 with job_log(snakemake.log[0]):
     source, draw = snakemake.input, PICTURES[snakemake.wildcards.picture]
-    inputs = Inputs(list(read_all_prepared(source.cases).values()), source.predictions, source.metrics)
+    inputs = Inputs(list(read_all_prepared(records_in(source.cases)).values()), source.predictions, source.metrics)
     write_png(draw(inputs, **snakemake.params.settings), snakemake.output[0])

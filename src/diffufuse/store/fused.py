@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from diffufuse.errors import BadInput
 from diffufuse.files.records import write_record
 from diffufuse.store.case import FUSED, PreparedCase, read_prepared
+from diffufuse.store.case_lists import CASE_LISTS, read_case_list
 from diffufuse.store.intensity import intensity_statistics
 from diffufuse.store.slices import write_slices
 from diffufuse.types import Mask
@@ -65,18 +66,24 @@ def fused_records(predictions: str | os.PathLike[str]) -> list[Path]:
 
 
 def records_in(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Records of prepared cases: those given, and those in folders of a fuser's predictions.
+    """Records of prepared cases: those given, those in lists, and those in folders of a fuser's predictions.
 
     Raises:
-        BadInput: a folder holds no fused image.
+        BadInput: a folder holds no fused image, or a list does not name its cases as they are.
     """
     records = []
     for place in map(Path, places):
-        found = fused_records(place) if place.is_dir() else [place]
-        if not found:
-            raise BadInput(f"{place}: expected the fused images of cases, got none; predict them again with a fuser.")
-        records += found
+        records += _records_in(place)
     return records
+
+
+def _records_in(place: Path) -> list[Path]:
+    if place.parent.name == CASE_LISTS:
+        return read_case_list(place)
+    found = fused_records(place) if place.is_dir() else [place]
+    if not found:
+        raise BadInput(f"{place}: expected the fused images of cases, got none; predict them again with a fuser.")
+    return found
 
 
 def gray_levels(fused: PreparedCase) -> Float32[np.ndarray, "x y z"]:

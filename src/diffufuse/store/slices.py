@@ -1,7 +1,7 @@
 """Store of prepared cases: one compressed file per case, with access to single slices and 3-D patches.
 
 Images are quantized to 16 bits; the masks share one more channel as a bit field. The SHA-256 of a file is verified when
-it is opened, so that damage is detected before training.
+a host first opens it, so that damage is detected before training: see `files.verified`.
 """
 
 import os
@@ -17,6 +17,7 @@ from diffufuse.errors import BadInput
 from diffufuse.files.atomic import atomic_path
 from diffufuse.files.digests import sha256_of
 from diffufuse.files.sealed import not_as_written
+from diffufuse.files.verified import has_sha256
 from diffufuse.store.packing import (
     body_of,
     decode,
@@ -253,9 +254,8 @@ def open_slices(path: str | os.PathLike[str], *, sha256: str, remove: str | Path
     Raises:
         BadInput: the file is missing or its content has changed.
     """
-    path = Path(path)
-    stamp = _stamp(path)
-    if not path.exists() or sha256_of(path) != sha256:
+    path, stamp = Path(path), _stamp(Path(path))
+    if not has_sha256(path, sha256):
         raise not_as_written(path, "the slice store", "it is missing or damaged", remove=remove)
     array = _opened.__wrapped__(path, stamp)  # bypasses the cache; reading opens the file again
     if array.dtype != np.int16:

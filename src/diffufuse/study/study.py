@@ -12,7 +12,7 @@ from diffufuse.study.inputs import PAIRS, fuses, needed_fusers
 from diffufuse.study.members import members_of
 from diffufuse.study.parameters import Parameters
 from diffufuse.study.pictures import Pictures
-from diffufuse.study.prepared import Prepared
+from diffufuse.study.prepared import Prepared, names_in
 from diffufuse.study.testable import refusal_elsewhere, trained_as
 
 CLEAN = "clean"
@@ -160,10 +160,6 @@ class Study:
         """A fold's training cases."""
         return self.cohorts[wildcards.dataset].training(int(wildcards.fold))
 
-    def cases_learned_from(self, wildcards: Any) -> list[str]:
-        """A fold's training and validation cases."""
-        return self.cases_trained_on(wildcards) + self.cohorts[wildcards.dataset].validation(int(wildcards.fold))
-
     def cases_in(self, wildcards: Any) -> list[str]:
         """The cases of a fold's `part`: test, validation or training; without one, those of validation.
 
@@ -177,9 +173,7 @@ class Study:
         if trained_on != wildcards.dataset:
             self._require_transferable(wildcards, trained_on, part)
             return self.cohorts[wildcards.dataset].names
-        cohort = self.cohorts[wildcards.dataset]
-        cases = {"test": cohort.test, "validation": cohort.validation, "training": cohort.training}
-        return cases[part](int(wildcards.fold))
+        return names_in(self.cohorts[wildcards.dataset], part, int(wildcards.fold))
 
     def _require_transferable(self, wildcards: Any, trained_on: str, part: str) -> None:
         dataset, condition = wildcards.dataset, wildcards.get("condition", CLEAN)
