@@ -85,7 +85,7 @@ choose: .venv/ready
 restore: STUDY := $(shell sed -n 's/^study: //p' params.yaml)
 restore: RUN = $(SNAKEMAKE) --configfile config/$(STUDY).yaml config/changes.yaml
 restore: .venv/ready
-	@$(BIN)/dvc remote list | grep -q . || { echo "No DVC remote is set here, so there is nothing to restore from: ask who" \
+	@test -n "$$($(BIN)/dvc remote list)" || { echo "No DVC remote is set here, so there is nothing to restore from: ask who" \
 	  "ran the study for its address and set it by \`dvc remote add --default --local shared ADDRESS\`, or compute the study" \
 	  "by \`make demo\`." >&2; exit 1; }
 	$(BIN)/dvc pull --allow-missing

@@ -190,7 +190,7 @@ def test_without_a_remote_one_sentence_says_what_to_do(folder):
 
 
 def test_data_and_results_come_from_the_remote_and_only_what_shows_them_is_made(folder):
-    (folder / "answers").write_text("shared\t/disk/shared\n")
+    (folder / "answers").write_text("shared\t/disk/shared\n" * 9999)
     assert restore(folder).returncode == 0
     assert asked(folder)[1:] == [
         "dvc pull --allow-missing",
