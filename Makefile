@@ -17,7 +17,7 @@ REPORT := results/report/$(STUDY)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint unit workflow test-slurm chaos results bench lock restore server
+.PHONY: demo test lint unit workflow test-slurm chaos results bench lock choose restore server
 
 demo: .venv/ready
 	$(SNAKEMAKE) --configfile config/$(STUDY).yaml $(ARGS)
@@ -82,13 +82,22 @@ server: .venv/ready
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 \
 	  --backend-store-uri sqlite:///$(TRACK)/mlflow.db --artifacts-destination $(TRACK)/artifacts $(ARGS)
 
-# After a clone: data and results from the DVC remote, with nothing left to rerun.
+# Which study DVC runs: writes params.yaml.
+choose: .venv/ready
+	@$(BIN)/python -m diffufuse.study.vault $(STUDY)
+
+# After a clone: data and results from the DVC remote, with nothing left to rerun. What stays with those who have it, as its
+# terms say, is missing; the views, MLflow and the report, are built anew.
+restore: STUDY := $(shell sed -n 's/^study: //p' params.yaml)
+restore: RUN = $(SNAKEMAKE) --configfile config/$(STUDY).yaml config/changes.yaml
 restore: .venv/ready
-	@$(BIN)/dvc remote list | grep -q . || { echo "No DVC remote is set here, so there is nothing to restore from: ask who" \
+	@test -n "$$($(BIN)/dvc remote list)" || { echo "No DVC remote is set here, so there is nothing to restore from: ask who" \
 	  "ran the study for its address and set it by \`dvc remote add --default --local shared ADDRESS\`, or compute the study" \
 	  "by \`make demo\`." >&2; exit 1; }
-	$(BIN)/dvc pull
-	$(SNAKEMAKE) --configfile config/$(STUDY).yaml --touch --quiet
+	$(BIN)/dvc pull --allow-missing
+	$(RUN) --touch --quiet -- report
+	$(RUN) --quiet -- track
+	$(RUN) --report $(REPORT)/report.html --quiet all
 
 # What runs a study. The lock has everything but torch, checked by hash; then the package brings its torch.
 .venv/ready: requirements.lock requirements.in pyproject.toml | $(BIN)/pip

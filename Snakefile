@@ -11,6 +11,7 @@ configfile: "config/config.yaml"
 configfile: "config/datasets.yaml"
 configfile: "config/conditions.yaml"
 configfile: "config/models.yaml"
+configfile: "config/changes.yaml"
 
 
 container: "docker://ghcr.io/diffufusemed/diffufuse:0.1.0"

@@ -81,7 +81,7 @@ def an_evidence(*, patients: int = 12, models: tuple[str, ...] = tuple(MODELS), 
         calibrations=pd.DataFrame([_calibration(model) for model in models])[CALIBRATIONS.names],
         efficiency=pd.DataFrame([_efficiency(model) for model in models])[EFFICIENCY.names],
         latencies=pd.concat([_latencies(number, model) for number, model in enumerate(models)], ignore_index=True),
-        curves=CURVES.empty_table().to_pandas(),
+        curves=_curves([model for model in models if "training" in MODELS[model]]),
         patients=people,
         conditions=CONDITIONS,
         models={model: MODELS[model] for model in models},
@@ -91,6 +91,26 @@ def an_evidence(*, patients: int = 12, models: tuple[str, ...] = tuple(MODELS), 
         transfers=["brats", "btcv"],
         study_seed=study_seed,
     )
+
+
+def _curves(trained: list[str]) -> pd.DataFrame:
+    """A loss that falls and a Dice that rises, in two folds."""
+    step, rows = np.arange(0, 1200, 10), []
+    for number, model in enumerate(trained):
+        for fold in (0, 1):
+            loss, dice = np.exp(-step / 400) + 0.1 * fold, 0.8 - 0.05 * number - 0.6 * np.exp(-step / 300)
+            for quantity, at, value in (("loss", step, loss), ("validation_dice_mass", step[::40], dice[::40])):
+                run = {
+                    "dataset": "sts_ibsi",
+                    "model": model,
+                    "fold": fold,
+                    "seed": 0,
+                    "quantity": quantity,
+                    "unit": "1",
+                }
+                rows.append(pd.DataFrame({**run, "step": at, "value": value}))
+    columns = {"fold": "int8", "seed": "int16", "step": "int32"}
+    return pd.concat(rows, ignore_index=True).astype(columns)[CURVES.names]
 
 
 def _row(names: dict[str, object], values: dict[str, float]) -> list[dict[str, object]]:

@@ -37,6 +37,7 @@ NEVER_IMPORTED = {
     },
     "requirements-checks": {
         "codespell": "a program",
+        "dvc-s3": "DVC reaches S3 by it",
         "import-linter": "a program",
         "mypy": "a program",
         "pandas-stubs": "types for mypy",

@@ -138,7 +138,7 @@ def test_a_joint_training_is_shown_where_there_is_no_game():
     assert "gradient" in set(table["curve"])
 
 
-def test_curves_are_joined_from_the_runs_that_fuse(tmp_path):
+def test_curves_are_joined_from_all_runs(tmp_path):
     paths = []
     for number, model in enumerate(("fuse4seg_small", "two_channels", "fuse4seg_leader_small")):
         folder = tmp_path / model
@@ -152,6 +152,7 @@ def test_curves_are_joined_from_the_runs_that_fuse(tmp_path):
     write_table(joined, tmp_path / "curves.parquet", CURVES)
     assert joined[["model", "fold", "value"]].to_numpy().tolist() == [
         ["fuse4seg_small", 0, 0.5],
+        ["two_channels", 1, 1.5],
         ["fuse4seg_leader_small", 2, 2.5],
     ]
 

@@ -157,7 +157,7 @@ def test_a_second_region_has_panels_of_its_own(lonely):
 
     frames = ("metrics", "summary", "forecasts")
     both = replace(lonely, **{name: doubled(getattr(lonely, name)) for name in frames})
-    for name in set(DRAWN) - {"transfer", "latency", "forest", "ablation"}:
+    for name in set(DRAWN) - {"transfer", "latency", "forest", "ablation", "training"}:
         assert len(draw(name, both).axes) == 2 * len(draw(name, lonely).axes), name
 
 

@@ -28,7 +28,7 @@ class Evidence:
         calibrations: temperatures and conformal thresholds from validation patients.
         efficiency: inference cost of trained models.
         latencies: inference time, one row per repeat.
-        curves: training curves of the models that learn to fuse.
+        curves: training curves of the models that are trained.
         patients: case → patient.
         conditions: name → block of `config/conditions.yaml`, of the study, in its order.
         models: name → block of `config/models.yaml`, of the study, in its order.

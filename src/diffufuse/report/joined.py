@@ -16,8 +16,6 @@ from diffufuse.report.runs import collect_runs
 from diffufuse.report.schemas import CURVES, RUNS
 from diffufuse.train.history import HISTORY
 
-FUSING = ("bilevel", "joint", "label_free")
-
 
 class Joined(NamedTuple):
     """How to join the tables of runs.
@@ -65,13 +63,12 @@ def latencies(paths: Sequence[str], **_: Any) -> pd.DataFrame:
 
 
 def curves(paths: Sequence[str], **_: Any) -> pd.DataFrame:
-    """The histories of the runs that learn to fuse, each beside the plan of its run."""
+    """The histories of all runs, each beside the plan of its run."""
     tables = [CURVES.empty_table().to_pandas()]
     for path in paths:
         plan = read_record(Path(path).parent / "plan.json")
-        if plan["block"]["training"].get("regimen") in FUSING:
-            run = {name: plan[name] for name in ("dataset", "model", "fold", "seed")}
-            tables.append(read_table(path, HISTORY).assign(**run)[CURVES.names])
+        run = {name: plan[name] for name in ("dataset", "model", "fold", "seed")}
+        tables.append(read_table(path, HISTORY).assign(**run)[CURVES.names])
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
 

@@ -52,7 +52,7 @@ RUNS = pa.schema(
     ]
 )
 
-# Training curves of the runs that learn to fuse, one row per step and quantity, as in their history.
+# Training curves of all runs, one row per step and quantity, as in their history.
 CURVES = pa.schema(
     [
         ("dataset", pa.string()),

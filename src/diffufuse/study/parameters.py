@@ -17,7 +17,7 @@ APPEARANCE = ("kind", "normalization")
 CONTRAST = ("kind", "like")
 OF_VOLUMES = ("format", "reference", "annotation", "labels")
 # What is written about a dataset and decides no number.
-DESCRIPTION = ("title", "license", "terms", "citation", "source")
+DESCRIPTION = ("title", "license", "shareable", "terms", "citation", "source")
 
 
 @dataclass(frozen=True)

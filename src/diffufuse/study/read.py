@@ -7,6 +7,7 @@ from typing import Any
 
 from diffufuse.errors import BadInput
 from diffufuse.study.catalogues import check_catalogues
+from diffufuse.study.changes import CHANGES, laid_over, read_changes
 from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort
@@ -63,7 +64,7 @@ def check_texts(studies: Iterable[str | Path]) -> None:
     Raises:
         BadInput: a file is not what it looks like; see `read_yaml`.
     """
-    for path in (*(Path(f"config/{part}.yaml") for part in PARTS), *studies):
+    for path in (*(Path(f"config/{part}.yaml") for part in PARTS), Path(CHANGES), *studies):
         read_yaml(path)
 
 
@@ -75,8 +76,9 @@ def _require_shared(config: Mapping[str, Any], folder: Path) -> None:
             f"seed: expected {own} as in config/config.yaml, got {config['seed']}; results lie at paths without "
             "it, so a study cannot set its own. For repeated trainings set study.seeds."
         )
+    changes = read_changes(folder)
     for part in PARTS[1:]:
-        catalogue = read_yaml(folder / f"config/{part}.yaml").get(part, {})
+        catalogue = laid_over(read_yaml(folder / f"config/{part}.yaml").get(part, {}), changes.get(part, {}))
         for name, block in config[part].items():
             if block != catalogue.get(name):
                 raise BadInput(

@@ -21,6 +21,7 @@ from diffufuse.report.figures import (
     reliability,
     risk_coverage,
     roc,
+    training,
     transfer,
 )
 
@@ -53,4 +54,5 @@ FIGURES = {
     "latency": TableFigure(latency.data, latency.draw),
     "fusion_and_dice": TableFigure(fusion_and_dice.data, fusion_and_dice.draw),
     "game": TableFigure(game.data, game.draw),
+    "training": TableFigure(training.data, training.draw),
 }
