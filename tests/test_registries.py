@@ -24,7 +24,8 @@ CATALOG = {
     part: yaml.safe_load((CONFIG / f"{part}.yaml").read_text())[part] for part in ("datasets", "conditions", "models")
 }
 STUDY = yaml.safe_load((CONFIG / "config.yaml").read_text())["study"]
-STUDIES = sorted({"config.yaml", *(path.name for path in CONFIG.glob("*.yaml"))} - {f"{part}.yaml" for part in CATALOG})
+NO_STUDIES = {"changes.yaml", *(f"{part}.yaml" for part in CATALOG)}
+STUDIES = sorted({"config.yaml", *(path.name for path in CONFIG.glob("*.yaml"))} - NO_STUDIES)
 
 SHEETS = {path.stem for path in (CONFIG / "cohorts").glob("*.tsv")}
 

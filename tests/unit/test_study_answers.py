@@ -388,7 +388,7 @@ def test_joining_takes_the_study_s_metrics_and_knows_whose_weights_are_used():
 
 
 def test_no_word_that_describes_a_dataset_reaches_a_table(real):
-    told = ("title", "license", "terms", "citation", "source")
+    told = ("title", "license", "shareable", "terms", "citation", "source")
     blocks = real.parameters.context["datasets"]
     assert blocks
     assert not [(name, key) for name, block in blocks.items() for key in told if key in block]

@@ -1,11 +1,17 @@
 """The MLflow store: its address, and its creation by several jobs at once."""
 
+import subprocess
+import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from diffufuse.errors import BadInput
 from diffufuse.track.store import opened_store
+
+MAKES_TABLES = "import sys; from diffufuse.track.store import opened_store\nwith opened_store(sys.argv[1]): pass"
+SOME_TABLES = 50_000  # bytes, of half a million
 
 
 def enter(folder):
@@ -47,6 +53,17 @@ def test_several_jobs_that_open_a_new_store_at_once_share_it(tmp_path, monkeypat
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with ProcessPoolExecutor(3) as jobs:
         assert set(jobs.map(experiments_of, [tmp_path / "track"] * 3)) == {1}
+
+
+def test_a_job_that_is_killed_while_it_makes_the_tables_leaves_none_half_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    job = subprocess.Popen([sys.executable, "-c", MAKES_TABLES, str(tmp_path / "track")])
+    while not any(path.stat().st_size > SOME_TABLES for path in (tmp_path / "track").glob("*mlflow.db")):
+        assert job.poll() is None, "it made the tables too fast to be killed"
+        time.sleep(0.001)
+    job.kill()
+    job.wait()
+    assert experiments_of(tmp_path / "track") == 1
 
 
 def experiments_of(folder):

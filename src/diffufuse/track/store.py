@@ -15,10 +15,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from diffufuse.errors import BadInput
+from diffufuse.files.atomic import atomic_path
 from diffufuse.track.address import require_address
 
 LOCK = ".lock"
 SECONDS_TO_ANSWER = 5
+SQLITE = "sqlite:///"
 # An address below this one is found by whichever server has the artifacts, wherever the folder was moved.
 PROXIED = "mlflow-artifacts:/"
 # So that a browser opens the pages of trained models, not those of language models.
@@ -151,7 +153,16 @@ def _with_tables(uri: str, folder: Path) -> MlflowClient:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:  # two jobs that create the tables of one database at once break it
         fcntl.flock(lock, fcntl.LOCK_EX)
+        _make_database(uri)
         return _answering(uri)
+
+
+def _make_database(uri: str) -> None:
+    """Make a database that is not there yet, all its tables or none: MLflow cannot go on where a killed job stopped."""
+    database = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not database.exists():
+        with atomic_path(database) as partial:
+            _answering(f"{SQLITE}{partial}")
 
 
 def _wait_for_answers(seconds: int) -> None:
