@@ -33,9 +33,9 @@ def edit(path, change):
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-def coarse(block):
-    """Two patients with CT and T1 that are taken to lie on each other, so that nothing is registered."""
-    block["source"]["patients"] = 2
+def coarse(block, *, patients=2):
+    """Patients with CT and T1 that are taken to lie on each other, so that nothing is registered."""
+    block["source"]["patients"] = patients
     block["spacing_mm"] = [5.0, 5.0, 8.0]
     block["modalities"] = {name: block["modalities"][name] for name in ("ct", "t1")}
     block["pair"]["function"] = "ct"

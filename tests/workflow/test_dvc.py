@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from coarse_study import coarse, edit
 from moto.server import ThreadedMotoServer
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1500)]
@@ -50,26 +50,11 @@ def run(folder, *command, **environment):
     return done.stdout + done.stderr
 
 
-def edit(path, change):
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
 def shrink(config):
     """Three coarse patients that need no registration, and two trainings of seconds."""
-
-    def coarse(block):
-        block["source"]["patients"] = 3
-        block["spacing_mm"] = [5.0, 5.0, 8.0]
-        block["modalities"] = {name: block["modalities"][name] for name in ("ct", "t1")}
-        block["pair"]["function"] = "ct"
-        block["modalities"]["ct"] |= {"follows": "t1", "aligned": "taken so in this test, to save the registration"}
-        block["modalities"]["t1"]["bias_correction"] = "none"
-
     (config / "cohorts" / "phantom.tsv").write_text(SHEET)
     edit(config / "config.yaml", lambda c: c["study"].update(STUDY))
-    edit(config / "datasets.yaml", lambda c: coarse(c["datasets"]["phantom"]))
+    edit(config / "datasets.yaml", lambda c: coarse(c["datasets"]["phantom"], patients=3))
     edit(
         config / "models.yaml",
         lambda c: [c["models"][m].update(training=c["models"][m]["training"] | TRAINING) for m in (FIRST, SECOND)],
