@@ -66,8 +66,8 @@ def run_to_the_end(folder, *arguments, **variables):
     assert start(folder, *arguments, **variables).wait() == 0, told(folder)[-4000:]
 
 
-def nothing_is_to_be_done(folder):
-    run_to_the_end(folder, "--dry-run")
+def nothing_is_to_be_done(folder, *targets):
+    run_to_the_end(folder, "--dry-run", *targets)
     return "Nothing to be done" in told(folder)
 
 
