@@ -48,7 +48,7 @@ unit: .venv/checks
 workflow: .venv/checks
 	$(BIN)/pytest -m workflow
 
-# The profile of the cluster on a real SLURM of one node: root, on Debian. A quarter of an hour.
+# The profile of the cluster on a real SLURM of one node: root, on Debian. Half an hour.
 test-slurm: .venv/checks
 	apt-get install -y -qq slurm-wlm slurmdbd munge mariadb-server
 	bash tests/slurm/cluster.sh up
