@@ -43,6 +43,11 @@ def coarse(block, *, patients=2):
     block["modalities"]["t1"]["bias_correction"] = "none"
 
 
+def train_shortly(block, short, steps):
+    """A training of its own: in the file, models share one by an alias."""
+    block["training"] = block["training"] | short | {"steps": steps}
+
+
 def shrink(folder):
     config = folder / "config"
     (config / "cohorts" / "phantom.tsv").write_text(SHEET)
@@ -52,7 +57,7 @@ def shrink(folder):
     edit(config / "datasets.yaml", lambda c: coarse(c["datasets"]["phantom"]))
     short = {"batch": 2, "patch": [32, 32, 1], "validate_every": 1000}
     for model, steps in ((MODEL, 20), (LONGER, 300)):
-        edit(config / "models.yaml", lambda c, m=model, s=steps: c["models"][m]["training"].update(short, steps=s))
+        edit(config / "models.yaml", lambda c, name=model, s=steps: train_shortly(c["models"][name], short, s))
     other = {"name": "other", "metrics": ["iou", "hd95"], "tables": ["segmentation"], "figures": ["patients"]}
     (config / "other.yaml").write_text(yaml.safe_dump({"study": other}))
 

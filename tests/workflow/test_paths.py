@@ -118,8 +118,8 @@ CODE = ('"""', 'EDITED = 1\n"""')
 REPORTED = {"summarize_metrics": 1}
 EVALUATED = REPORTED | {"join_tables": 1, "evaluate_predictions": 1, "fit_calibration": 1}
 PREDICTED = EVALUATED | {"predict_cases": 2}
-TRAINED = PREDICTED | {"train_model": 1}
-PREPARED = TRAINED | {"prepare_case": 2, "index_slices": 1, "fit_normalization": 1}
+TRAINED = PREDICTED | {"train_model": 1, "join_tables": 2, "describe_study": 1}
+PREPARED = TRAINED | {"prepare_case": 2, "list_cases": 2, "index_slices": 1, "fit_normalization": 1}
 READ = PREPARED | {"ingest_case": 2}
 EDITS = {
     "how a statistic is computed": ("src/diffufuse/report/statistics.py", *CODE, REPORTED),
@@ -130,15 +130,10 @@ EDITS = {
     "another model": ("src/diffufuse/models/transbts.py", *CODE, {}),
     "how a case is prepared": ("src/diffufuse/prepare/case.py", *CODE, PREPARED),
     "how a series is read": ("src/diffufuse/dicom/stack.py", *CODE, READ),
-    "the format of another dataset": ("src/diffufuse/space/nifti_file.py", *CODE, {}),
+    "the format of another dataset": ("src/diffufuse/ingest/formats/nifti.py", *CODE, {}),
     "the settings of the model": ("config/models.yaml", "steps: 20\n", "steps: 21\n", TRAINED),
     "those of another model": ("config/models.yaml", "steps: 300\n", "steps: 301\n", {}),
-    "a condition that is not in the study": (
-        "config/conditions.yaml",
-        "drift, settings: {amplitude: 0.2}",
-        "drift, settings: {amplitude: 0.3}",
-        {},
-    ),
+    "a condition that is not in the study": ("config/conditions.yaml", "{absent: [t1c]}", "{absent: [t1c, t2]}", {}),
 }
 
 
