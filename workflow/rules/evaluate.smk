@@ -2,13 +2,40 @@
 # metrics are computed; a study chooses among them in its report. And what a trained model costs where it is used.
 
 
+# What the report joins into tables of the whole study.
+JOINED = dict(
+    metrics=STUDY.tests(
+        "results/evaluate/{dataset}/test/{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
+    )
+    + STUDY.transfer_tests(
+        "results/evaluate/{dataset}/test/clean/{trained_on}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
+    ),
+    forecasts=STUDY.runs(
+        "results/evaluate/{dataset}/test/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/forecasts.parquet",
+        STUDY.segmenting,
+    ),
+    calibrations=STUDY.runs(
+        "results/evaluate/{dataset}/validation/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
+        STUDY.segmenting,
+    ),
+    efficiency=STUDY.first_runs(
+        "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/efficiency.parquet"
+    ),
+    latencies=STUDY.first_runs(
+        "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/latencies.parquet"
+    ),
+    runs=STUDY.runs("results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json"),
+    curves=STUDY.runs(
+        "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet"
+    ),
+)
+
+
 rule evaluate:
     input:
-        STUDY.tests(
-            "results/evaluate/{dataset}/test/{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
-        ),
+        *JOINED.values(),
     message:
-        "All predictions are evaluated."
+        "All predictions are evaluated, and the costs of all models measured."
 
 
 # What a run's validation cases say of its probabilities: a temperature, and the threshold of its prediction sets.

@@ -1,31 +1,5 @@
 # One study's tables, figures and pictures. Everything but the pictures is computed from a few tables of the whole study.
 
-JOINED = dict(
-    metrics=STUDY.tests(
-        "results/evaluate/{dataset}/test/{condition}/{dataset}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
-    )
-    + STUDY.transfer_tests(
-        "results/evaluate/{dataset}/test/clean/{trained_on}/{model}/fold-{fold}_seed-{seed}/metrics.parquet"
-    ),
-    forecasts=STUDY.runs(
-        "results/evaluate/{dataset}/test/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/forecasts.parquet",
-        STUDY.segmenting,
-    ),
-    calibrations=STUDY.runs(
-        "results/evaluate/{dataset}/validation/clean/{dataset}/{model}/fold-{fold}_seed-{seed}/calibration.parquet",
-        STUDY.segmenting,
-    ),
-    efficiency=STUDY.first_runs(
-        "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/efficiency.parquet"
-    ),
-    latencies=STUDY.first_runs(
-        "results/evaluate/{dataset}/efficiency/{model}/fold-{fold}_seed-{seed}/latencies.parquet"
-    ),
-    runs=STUDY.runs("results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/run.json"),
-    curves=STUDY.runs(
-        "results/train/{dataset}/{model}/fold-{fold}_seed-{seed}/history.parquet"
-    ),
-)
 EVIDENCE = dict(
     metrics="results/report/{study}/metrics.parquet",
     summary="results/report/{study}/summary.parquet",
