@@ -97,10 +97,12 @@ def orphans(folder):
 
 
 def leftovers(folder):
-    """Files that no finished run has: half-written ones, checkpoints of ended trainings, scripts of jobs."""
+    """Files that no finished run has: half-written ones, and checkpoints of ended trainings.
+
+    Scripts of killed jobs are removed by a start a minute later, so they are no fault here.
+    """
     half_written = [path for path in (folder / "results").rglob(".*") if PARTIAL.match(path.name)]
-    checkpoints = (folder / "results").rglob("checkpoints/*")
-    return [*half_written, *checkpoints, *(folder / ".snakemake/scripts").glob("*")]
+    return [*half_written, *(folder / "results").rglob("checkpoints/*")]
 
 
 def kill_head(head, folder, generator):

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from diffufuse.files import atomic
@@ -183,6 +184,17 @@ def ended():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
+
+
+def test_a_process_that_has_ended_but_was_not_asked_for_its_status_writes_no_more(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    left = tmp_path / partial_of(tmp_path / "a.txt").name.replace(f".{os.getpid()}.", f".{process.pid}.")
+    left.write_text("half")
+    remove_leftovers(tmp_path)
+    process.wait()
+    assert not left.exists()
 
 
 def test_all_leftovers_of_ended_processes_below_a_folder_are_removed_and_nothing_else(tmp_path):

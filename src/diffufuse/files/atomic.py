@@ -211,7 +211,10 @@ def _is_left(path: Path) -> bool:
 
 
 def _is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid)
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # that has ended, and its parent has not asked yet
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _last_write(path: Path) -> float:
