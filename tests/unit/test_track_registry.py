@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow.models import Model
-from tracked import BLOCK, PLAN, RECORD, both_folds, client_of, empty_store, runs_in, shown, training_in
+from tracked import BLOCK, PLAN, RECORD, both_folds, client_of, runs_in, shown, training_in
 
 from diffufuse.plan.plans import load_model
 from diffufuse.predict.fusing import fuse_scan
@@ -32,17 +32,6 @@ FUSER = {"task": "fuse", "architecture": "average", "settings": {}, "output": "i
 SETTINGS_3D = {"channels": [4, 8, 8], "strides": [[2, 2, 1], [2, 2, 2]], "groups": 2}
 VOLUME = {**BLOCK, "architecture": "unet3d", "settings": SETTINGS_3D}
 VOLUME["training"] = {**BLOCK["training"], "patch": [16, 16, 4]}
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    return tmp_path_factory.mktemp("template") / "track"
-
-
-@pytest.fixture
-def store(tmp_path, template, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return empty_store(tmp_path / "track", template)
 
 
 def versions(store, name=NAME):

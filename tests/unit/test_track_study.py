@@ -11,7 +11,6 @@ from tracked import (
     both_folds,
     client_of,
     curve_of,
-    empty_store,
     eventually,
     runs_in,
     shown,
@@ -23,17 +22,6 @@ from diffufuse.track.live import follow_live
 from diffufuse.track.runs import flatten
 
 MODEL, VARIANT, FIRST, SECOND = "model/d/m", "model/d/v", PLAN["path"], "train/d/m/fold-1_seed-0"
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    return tmp_path_factory.mktemp("template") / "track"
-
-
-@pytest.fixture
-def store(tmp_path, template, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return empty_store(tmp_path / "track", template)
 
 
 def below(parent, runs):
