@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from diffufuse.models.convnext_unet import ConvNeXtBlock, ConvNeXtUNet, GlobalContext, PixelNorm, ResponseNorm
+from diffufuse.models.convnext_unet import ConvNeXtBlock, ConvNeXtUNet, GlobalContext, ResponseNorm
+from diffufuse.models.layers.norms import PixelNorm
 
 TINY = {"widths": [8, 16, 24], "blocks": 1, "layers": 1, "heads": 2}
 

@@ -9,7 +9,7 @@ from monai.networks.schedulers import DDIMScheduler
 from diffufuse.models.diffufusemed import DiffuFuseMed
 from diffufuse.models.diffufusemed.attention import CrossModalTransformer, gate_bias, windowed_attention
 from diffufuse.models.diffufusemed.denoiser import Denoiser, denoise
-from diffufuse.models.diffufusemed.diffusion import (
+from diffufuse.models.layers.diffusion import (
     T,
     clean_of,
     noise,

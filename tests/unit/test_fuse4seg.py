@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from diffufuse.models import build_model, is_slicewise, needs_clean_images
-from diffufuse.models.fuse4seg.blocks import AttentionBlock
-from diffufuse.models.fuse4seg.coupling import Coupling, CouplingNode, Mixing
+from diffufuse.models.layers.restormer import AttentionBlock
+from diffufuse.models.layers.coupling import Coupling, CouplingNode, Mixing
 from diffufuse.models.fuse4seg.detail import details_of
 from diffufuse.models.fuse4seg.haar import squeezed
 from diffufuse.models.fuse4seg.head import MARGIN, gray_levels, stretched

@@ -56,6 +56,7 @@ TRAINING = {
     "modality_dropout": 0.0,
     "corruption": {"probability": 0.0, "together": 0.0, "conditions": []},
     "game": {"warm_up_steps": WARM_UP, "inner_steps": K, "leader_learning_rate": 1e-2},
+    "fusion_loss": {"decomposition": 0.2, "gradient": 1.0, "anchor": 0.1},
 }
 LEADER = {"width": 4, "blocks": 1, "heads": 2, "nodes": 1}
 BOTH = {f"leader_{name}": value for name, value in LEADER.items()} | {

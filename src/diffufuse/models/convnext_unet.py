@@ -15,6 +15,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from diffufuse.models.layers.norms import PixelNorm
+
 KERNEL = 7
 RARE = -2.0  # logit of a region before training: few pixels belong to one
 
@@ -87,14 +89,6 @@ class ConvNeXtUNet(nn.Module):
             features = refine(merge(torch.cat([up(features), skip], dim=1)))
         enlarged = self.enlarge(self.norm(features))
         return self.head(torch.cat([enlarged, inputs], dim=1))[..., None]
-
-
-class PixelNorm(nn.LayerNorm):
-    """Layer normalization over the channels of every pixel."""
-
-    def forward(self, features: Float[Tensor, "batch width x y"]) -> Float[Tensor, "batch width x y"]:
-        """Return features of mean 0 and variance 1 at every pixel, scaled and shifted."""
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ResponseNorm(nn.Module):

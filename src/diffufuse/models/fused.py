@@ -1,8 +1,8 @@
-"""What a fuser tells of an image that it fused."""
+"""What a fuser tells of an image that it fused, and of images that it restored on its way to learn to fuse."""
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -11,7 +11,7 @@ class Fused:
     """A fused image and what it was made of.
 
     Attributes:
-        fused: gray levels in 0..1, 0 where no modality is present.
+        fused: gray levels, 0 where no modality is present; of a network in training they may be outside of 0..1.
         base: features of every modality that should agree; those of an absent one are 0. None of a fuser without.
         detail: features of every modality that should differ, likewise.
     """
@@ -19,3 +19,25 @@ class Fused:
     fused: Float[Tensor, "batch 1 x y z"]
     base: Float[Tensor, "batch modality width fx fy"] | None = None
     detail: Float[Tensor, "batch modality width fx fy"] | None = None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Images that a network gave back from their features or from noise, beside those that it should have given.
+
+    Attributes:
+        given: of the network, on the display scale.
+        wanted: the same images as they are.
+        presence: where they are.
+        base: as of `Fused`; None of a network without.
+        detail: likewise.
+        noise: the noise that the network saw in the noisy images, and the noise that was there; None of a network that
+            predicts none.
+    """
+
+    given: Float[Tensor, "batch image x y z"]
+    wanted: Float[Tensor, "batch image x y z"]
+    presence: Bool[Tensor, "batch image x y z"]
+    base: Float[Tensor, "batch image width fx fy"] | None = None
+    detail: Float[Tensor, "batch image width fx fy"] | None = None
+    noise: tuple[Float[Tensor, "batch image x y z"], Float[Tensor, "batch image x y z"]] | None = None

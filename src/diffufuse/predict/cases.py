@@ -24,6 +24,7 @@ from diffufuse.predict.inference import HALF, write_prediction
 from diffufuse.predict.samples import write_samples
 from diffufuse.predict.sampling import predict_sampled
 from diffufuse.predict.transfer import in_trained_space, on_own_grid
+from diffufuse.seeds import seed_of
 from diffufuse.space.volumes import Volume
 from diffufuse.store.case import PreparedCase
 from diffufuse.store.fused import write_fused
@@ -104,13 +105,14 @@ def predict_cases(
         seen = case.selected(prediction.modalities)
         case_settings = {"spacing_mm": case.spacing_mm, "names": (dataset, case.name, condition_name)}
         apply = _condition(condition, prediction.modalities, study_seed=study_seed, **case_settings)
+        seed = seed_of(study_seed, "fusion", dataset, case.name)
         if only_fuses(prediction.plan):
-            _fuse(prediction, seen, apply, folder)
+            _fuse(prediction, seen, apply, folder, seed=seed)
             continue
         if prediction.transfer is not None:
             predicted = _predict_other(prediction, seen, apply, **case_settings)
         elif fuses(prediction.network):
-            fused = _fuse(prediction, seen, apply, folder)
+            fused = _fuse(prediction, seen, apply, folder, seed=seed)
             predicted = _predict_fused(prediction, fused, **case_settings)
         else:
             predicted = _predict_own(prediction, seen, apply, **case_settings)
@@ -130,13 +132,13 @@ def _condition(condition: Mapping[str, Any], modalities: Mapping[str, Mapping[st
     return apply
 
 
-def _fuse(prediction: Prediction, case: PreparedCase, apply: Condition, folder: Path) -> PreparedCase:
-    """Write the fused image of a case; returns it as it is read back."""
+def _fuse(prediction: Prediction, case: PreparedCase, apply: Condition, folder: Path, *, seed: int) -> PreparedCase:
+    """Write the fused image of a case; returns it as it is read back. Noise, if any, is the same in all conditions."""
     sources = prediction.modalities
     plan = {**prediction.plan, "modalities": [{"name": name, **block} for name, block in sources.items()]}
     later = partial(apply, after="normalization")
     scan = apply(case.scan)
-    image, present = fuse_scan(prediction.network, scan, plan, after_normalization=later)
+    image, present = fuse_scan(prediction.network, scan, plan, after_normalization=later, seed=seed)
     fused = write_fused(image, present, case, folder)
     if any(block["kind"] != PICTURE for block in sources.values()):
         write_fused_volume(fused, folder)

@@ -4,7 +4,8 @@ A fuser sees a slice as a whole, without windows, as its image is looked at as a
 of contrast.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffufuse.models.layers.noise import SeededNoise
 from diffufuse.plan.outputs import Outputs
 from diffufuse.plan.plans import plan_modalities, plan_outputs
 from diffufuse.predict.machine import Precision, device_of, mixed
+from diffufuse.seeds import seed_of
 from diffufuse.store.normalization import normalized
 from diffufuse.store.scan import Scan
 from diffufuse.study.inputs import FUSED, FUSED_BLOCK
@@ -48,6 +51,7 @@ def fuse_scan(
     *,
     precision: Precision = "32-true",
     after_normalization: Callable[[Scan], Scan] | None = None,
+    seed: int = 0,
 ) -> tuple[Float32[np.ndarray, "x y z"], Mask]:
     """The fused image of a scan, and where it is.
 
@@ -60,6 +64,7 @@ def fuse_scan(
         plan: of the network; `modalities` are the images of the scan, in its order.
         precision: as for `predict`.
         after_normalization: transform of the normalized scan, as for `predict`; what it moves out of 0..1 is clipped.
+        seed: of the noise of a network that draws some (`is_random`); each slice has its own, whatever the batch.
 
     Returns:
         Gray levels in 0..1, 0 where no source is present and in slices without body; and where they were made of any
@@ -83,10 +88,15 @@ def fuse_scan(
             torch.from_numpy(np.ascontiguousarray(np.moveaxis(part[..., some], -1, 0)[..., None])).to(device)
             for part in (model_input.images, model_input.presence)
         )
+        seen = partial(fuse, noise=_noise(seed, some)) if getattr(network, "is_random", False) else fuse
         with torch.inference_mode(), mixed(device, precision):
-            fused = _fused(fuse, sources.clamp(0, 1), presence, stride=stride)
+            fused = _fused(seen, sources.clamp(0, 1), presence, stride=stride)
         image[..., some] = np.moveaxis(fused.cpu().numpy(), 0, -1)
     return np.where(present, image, np.float32(0)), present
+
+
+def _noise(seed: int, slices: Iterable[int]) -> SeededNoise:
+    return SeededNoise([seed_of(seed, "slice", int(z)) for z in slices])
 
 
 def _fused(

@@ -9,7 +9,8 @@ from diffufuse.study.inputs import GAMES
 
 DISJOINT, DIRECT, GAME, JOINT, FUSER = "disjoint pipeline", "direct", "game", "joint", "fuser"
 LEARNED_WITH_MASKS = dict(zip(GAMES, (GAME, JOINT), strict=True))
-WEIGHTS = {"decomposition": 0.2, "gradient": 1.0, "anchor": 0.1}
+# The terms of the game's fusion loss.
+WEIGHTS = {"decomposition": 0.0, "gradient": 0.0, "anchor": 0.0}
 MIN_MAX = "minmax"
 
 
@@ -54,7 +55,7 @@ def role_of(models: Mapping[str, Mapping[str, Any]], name: str) -> Role:
         kind = DISJOINT
     own = name if kind in (GAME, JOINT, FUSER) else None
     fused = own or reads.get("fuser")
-    learns = kind in (GAME, JOINT) or regimen == "label_free"
+    learns = kind in (GAME, JOINT) or regimen in ("label_free", "two_stage")
     return Role(
         kind,
         fused,

@@ -84,6 +84,11 @@ class Watch:
                 batch,
             )
 
+    def forget(self) -> None:
+        """Begin anew, where a training goes on with another loss."""
+        self.losses.clear()
+        self.lost.clear()
+
     def _stop(self, what: str, batch: "Batch") -> NoReturn:
         tensors = {part.name: getattr(batch, part.name).detach().cpu().contiguous() for part in fields(batch)}
         with atomic_path(self.evidence) as partial:

@@ -10,8 +10,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diffufuse.collective import total
 from diffufuse.models.present import mean_of_present
+from diffufuse.train.structural import mean_where, similarity
 
 # Keeps the decomposition loss finite for a correlation of -1; Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461).
 ABOVE_MINUS_ONE = 1.01
@@ -57,7 +57,7 @@ def correlation(
     )
     lengths = (first.square().sum(dim=-1) * second.square().sum(dim=-1) + TINY).sqrt()
     of_channels = (first * second).sum(dim=-1) / lengths
-    return _mean_where(of_channels.mean(dim=1), where.any(dim=-1)[:, 0])
+    return mean_where(of_channels.mean(dim=1), where.any(dim=-1)[:, 0])
 
 
 def gradient(
@@ -75,7 +75,7 @@ def gradient(
     throughout, somewhere = _neighborhoods(_slices(presence))
     target = torch.where(throughout, _sobel(_slices(images.float())), 0.0).amax(dim=1, keepdim=True)
     where = (throughout == somewhere).all(dim=1, keepdim=True) & throughout.any(dim=1, keepdim=True)
-    return _mean_where((_sobel(_slices(fused.float())) - target).abs(), where)
+    return mean_where((_sobel(_slices(fused.float())) - target).abs(), where)
 
 
 def anchor(
@@ -85,7 +85,42 @@ def anchor(
 ) -> Tensor:
     """Mean squared distance of the fused image from the mean of the present modalities, where one is present."""
     where = presence.any(dim=1, keepdim=True)
-    return _mean_where((fused.float() - mean_of_present(images, presence)).square(), where)
+    return mean_where((fused.float() - mean_of_present(images, presence)).square(), where)
+
+
+def maximum(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """Mean absolute distance of the fused image from the largest of the present modalities, where one is present.
+
+    Source: Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461), its intensity loss; the same in DM-FNet and others.
+    """
+    where = presence.any(dim=1, keepdim=True)
+    return mean_where((fused.float() - _largest(images, presence)).abs(), where)
+
+
+def maximum_squared(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """As `maximum`, squared: Xie et al., FusionMamba, 2024 (arXiv 2404.09498)."""
+    where = presence.any(dim=1, keepdim=True)
+    return mean_where((fused.float() - _largest(images, presence)).square(), where)
+
+
+def dissimilarity(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """1 - SSIM of the fused image and a modality, mean over the modalities; see `structural.similarity`."""
+    parts = [
+        1 - similarity(fused, images[:, one : one + 1], presence[:, one : one + 1]) for one in range(images.shape[1])
+    ]
+    return torch.stack(parts).mean()
 
 
 def distance_from_mean(
@@ -95,7 +130,11 @@ def distance_from_mean(
 ) -> Tensor:
     """Mean absolute distance of the fused image from the mean of the present modalities, where one is present."""
     where = presence.any(dim=1, keepdim=True)
-    return _mean_where((fused.float() - mean_of_present(images, presence)).abs(), where)
+    return mean_where((fused.float() - mean_of_present(images, presence)).abs(), where)
+
+
+def _largest(images: Tensor, presence: Tensor) -> Tensor:
+    return torch.where(presence, images.float(), 0.0).amax(dim=1, keepdim=True)
 
 
 def _slices(volume: Tensor) -> Tensor:
@@ -118,7 +157,3 @@ def _neighborhoods(present: Bool[Tensor, "slice channel x y"]) -> tuple[Tensor, 
         throughout[..., :-2] & throughout[..., 1:-1] & throughout[..., 2:],
         somewhere[..., :-2] | somewhere[..., 1:-1] | somewhere[..., 2:],
     )
-
-
-def _mean_where(values: Tensor, where: Tensor) -> Tensor:
-    return total(torch.where(where, values, 0.0).sum()) / total(where.sum()).clamp(min=1)

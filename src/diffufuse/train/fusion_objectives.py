@@ -1,13 +1,12 @@
 """Objectives of a fuser: its physical terms, which need no labels, and those of a fuser that serves a segmenter."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diffufuse.models.fused import Fused
+from diffufuse.models.fused import Fused, Restored
 from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import fusion_losses as losses
 from diffufuse.train.batches import Batch
@@ -16,26 +15,22 @@ from diffufuse.train.objectives import Objective, Weights, segmentation_terms, s
 WHITE_LEVEL = 255
 Weighed = dict[str, tuple[float, Tensor]]
 Segmentation = Callable[[Tensor, Batch, float], Weighed]
-
-
-@dataclass(frozen=True)
-class FusionWeights:
-    """Weights of the physical terms; the paper gives no numbers.
-
-    Attributes:
-        decomposition: lambda 1; with `gradient` in the ratio 2 : 10 of CDDFuse, scaled so that the task leads.
-        gradient: lambda 2.
-        anchor: lambda 3.
-    """
-
-    decomposition: float = 0.2
-    gradient: float = 1.0
-    anchor: float = 0.1
+FusionWeights = Mapping[str, float]
+# What an image can be held to. The weights are of a model's `fusion_loss`; one of 0 shows a term in the curves.
+TERMS: dict[str, Callable[[Fused, Batch], Tensor]] = {
+    "decomposition": lambda made, batch: losses.decomposition(*correlations(made, batch)),
+    "gradient": lambda made, batch: losses.gradient(made.fused, batch.images, batch.presence),
+    "anchor": lambda made, batch: losses.anchor(made.fused, batch.images, batch.presence),
+    "maximum": lambda made, batch: losses.maximum(made.fused, batch.images, batch.presence),
+    "maximum_squared": lambda made, batch: losses.maximum_squared(made.fused, batch.images, batch.presence),
+    "similarity": lambda made, batch: losses.dissimilarity(made.fused, batch.images, batch.presence),
+}
 
 
 def fusion_weights(plan: Mapping[str, Any]) -> FusionWeights:
-    """The weights of a plan's `fusion_loss`."""
-    return FusionWeights(**plan["block"]["training"].get("fusion_loss", {}))
+    """The weights of a plan's `fusion_loss`, by the names of `TERMS`."""
+    weights: FusionWeights = plan["block"]["training"]["fusion_loss"]
+    return weights
 
 
 def segmentation_of(plan: Mapping[str, Any]) -> Segmentation:
@@ -68,18 +63,25 @@ def physical_terms(made: Fused, batch: Batch, weights: FusionWeights) -> tuple[W
     """The loss of a fused image without labels, and whether its fuser does anything.
 
     Returns:
-        Decomposition (if the fuser has features), gradient and anchor, name → weight and term; and without gradient
-        `base_correlation` and `detail_correlation` of the features, if it has any, and `delta_levels`, the mean
-        distance of the fused image from the mean of the images, in gray levels of 0..255.
+        The terms that have a weight, name → weight and term; and without gradient `base_correlation` and
+        `detail_correlation` of the features, if the fuser has any, and `delta_levels`, the mean distance of the fused
+        image from the mean of the images, in gray levels of 0..255.
     """
-    images, presence = batch.images, batch.presence
-    terms: Weighed = {}
+    terms = {name: (weight, TERMS[name](made, batch)) for name, weight in weights.items()}
     shown: dict[str, Tensor] = {}
     if made.base is not None and made.detail is not None:
-        base, detail = (losses.correlation(features, presence) for features in (made.base, made.detail))
-        terms["decomposition"] = (weights.decomposition, losses.decomposition(base, detail))
+        base, detail = correlations(made, batch)
         shown |= {"base_correlation": base.detach(), "detail_correlation": detail.detach()}
-    terms["gradient"] = (weights.gradient, losses.gradient(made.fused, images, presence))
-    terms["anchor"] = (weights.anchor, losses.anchor(made.fused, images, presence))
-    shown["delta_levels"] = WHITE_LEVEL * losses.distance_from_mean(made.fused.detach(), images, presence)
-    return terms, shown
+    distance = losses.distance_from_mean(made.fused.detach(), batch.images, batch.presence)
+    return terms, shown | {"delta_levels": WHITE_LEVEL * distance}
+
+
+def correlations(made: Fused | Restored, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The correlation of the base features of both modalities, and of their detail features.
+
+    Raises:
+        ValueError: the network has no such features.
+    """
+    if made.base is None or made.detail is None:
+        raise ValueError("decomposition: expected a network with base and detail features, got one without")
+    return losses.correlation(made.base, batch.presence), losses.correlation(made.detail, batch.presence)

@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from diffufuse.models.diffufusemed.conditioning import TimeEmbedding, place_embedding
+from diffufuse.models.layers.conditioning import TimeEmbedding, place_embedding
 
 TimeOn = Literal["queries and keys", "keys", "off"]
 

@@ -5,8 +5,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from diffufuse.models.diffufusemed.conditioning import TimeEmbedding
-from diffufuse.models.diffufusemed.diffusion import clean_of, step_back
+from diffufuse.models.layers.conditioning import TimeEmbedding
+from diffufuse.models.layers.diffusion import clean_of, step_back
 from diffufuse.models.pyramid import CONVOLUTION
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from diffufuse.collective import drawn, total
 from diffufuse.models.diffufusemed.attention import CrossModalTransformer, TimeOn
 from diffufuse.models.diffufusemed.denoiser import Denoiser, denoise
-from diffufuse.models.diffufusemed.diffusion import clean_of, noise_of, noised, signal, time_of_noise, velocity
 from diffufuse.models.diffufusemed.reliability import (
     ReliabilityEstimator,
     gates_of,
@@ -25,6 +24,7 @@ from diffufuse.models.diffufusemed.reliability import (
 )
 from diffufuse.models.diffufusemed.tokens import TokenNorm, inside_at
 from diffufuse.models.diffufusemed.trace import LevelTrace, Trace
+from diffufuse.models.layers.diffusion import clean_of, noise_of, noised, signal, time_of_noise, velocity
 from diffufuse.models.pyramid import (
     Decoder,
     Encoder,

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffufuse.models.fuse4seg.blocks import AttentionBlock
-from diffufuse.models.fuse4seg.coupling import Coupling
 from diffufuse.models.fuse4seg.detail import details_of, enlarged
 from diffufuse.models.fuse4seg.haar import squeezed
 from diffufuse.models.fuse4seg.head import Head, gray_levels
 from diffufuse.models.fused import Fused
+from diffufuse.models.layers.coupling import Coupling
+from diffufuse.models.layers.restormer import AttentionBlock
 from diffufuse.models.present import mean_of_present
 
 STEEPEST = 4.0  # logits per gray level at 0.5: a gain of 1 adds about as much detail as the source has

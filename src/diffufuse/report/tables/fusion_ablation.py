@@ -62,7 +62,7 @@ def variant(found: Mapping[str, Role], name: str, full: str) -> str:
     role, whole = found[name], found[full]
     if role.kind == DISJOINT:
         fuser = found.get(role.fuser or "")
-        return BASELINE if fuser and fuser.weights else ""
+        return BASELINE if fuser and fuser.weights == whole.weights else ""
     if role.kind == DIRECT:
         return {1: f"{' '.join(role.modalities)} alone", 2: "two channels"}.get(len(role.modalities), "")
     if role.kind not in (GAME, JOINT):

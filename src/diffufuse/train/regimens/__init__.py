@@ -10,10 +10,12 @@ from diffufuse.train.checkpoints import Stateful
 from diffufuse.train.divergence import Watch
 from diffufuse.train.random_state import RandomState
 from diffufuse.train.regimens.bilevel import Bilevel
+from diffufuse.train.regimens.denoising import Denoising
 from diffufuse.train.regimens.fixed import Fixed
 from diffufuse.train.regimens.joint import Joint
 from diffufuse.train.regimens.label_free import LabelFree
 from diffufuse.train.regimens.supervised import Supervised
+from diffufuse.train.regimens.two_stage import TwoStage
 
 
 class Regimen(Protocol):
@@ -68,5 +70,7 @@ REGIMENS: dict[str, Callable[..., Regimen]] = {
     "bilevel": Bilevel,
     "joint": Joint,
     "label_free": LabelFree,
+    "two_stage": TwoStage,
+    "denoising": Denoising,
     "fixed": Fixed,
 }

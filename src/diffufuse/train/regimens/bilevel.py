@@ -76,8 +76,8 @@ class Bilevel:
             network: a module with `leader` (with `decomposed`), `follower`, `fuse` and `prior`; its weights are
                 changed.
             plan: from `make_plan`. Of the training settings: those of `Supervised`, with `batch` samples of each half
-                and `learning_rate` of the follower; `game`: see `Game`; `fusion_loss`: weights that differ from those
-                of `FusionWeights`. Of the plan: `patients`.
+                and `learning_rate` of the follower; `game`: see `Game`; `fusion_loss`: weights of the terms of
+                `fusion_objectives.TERMS`. Of the plan: `patients`.
             sampler: of all training cases.
             validate: network → quantity → value.
             seed: of the batches and the halves.

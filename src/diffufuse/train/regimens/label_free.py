@@ -26,7 +26,7 @@ class LabelFree(Supervised):
         seed: int,
         fabric: lightning_fabric.Fabric,
     ) -> None:
-        """Set up a training; arguments as for `Supervised`, and `fusion_loss`: weights that differ from the default.
+        """Set up a training; arguments as for `Supervised`, and `fusion_loss`: weights of its terms.
 
         `network` maps images and presence to gray levels; with a method `decomposed` it is trained to decompose.
         """

@@ -1,6 +1,6 @@
 """Supervised training: one network, one objective, AdamW, and an exponential moving average of the weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import lightning_fabric
@@ -47,6 +47,7 @@ class Supervised:
         fabric: lightning_fabric.Fabric,
         objective: Objective | None = None,
         augment: Augment | None = None,
+        weights: Iterable[nn.Parameter] | None = None,
     ) -> None:
         """Set up a training.
 
@@ -62,6 +63,7 @@ class Supervised:
             objective: (network, batch, `progress` in 0..1, `generator`) → `loss`, with gradient, and its terms, in the
                 precision of the training; by default that of the plan.
             augment: (batch, `generator`) → batch; by default that of the plan.
+            weights: those that are trained; by default all of the network.
         """
         settings = plan["block"]["training"]
         self.network, self.settings, self.fabric, self.validated = network, settings, fabric, validate
@@ -69,7 +71,7 @@ class Supervised:
         self.sample = "slice" if getattr(network, "dims", 2) == 2 else "sample"
         self.samples_per_step, self.steps = settings["batch"] * settings["accumulate"], settings["steps"]
         schedule = {name: settings[name] for name in ("learning_rate", "weight_decay", "steps", "warmup_steps")}
-        self.player = Player(network.parameters(), **schedule)
+        self.player = Player(network.parameters() if weights is None else weights, **schedule)
         self.wrapped, self.player.optimizer = fabric.setup(network, self.player.adam)
         self.average = averaged(network, decay=settings["ema"])
         self.batches = Prefetcher(

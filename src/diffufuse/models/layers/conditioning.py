@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from diffufuse.models.diffufusemed.diffusion import T
+from diffufuse.models.layers.diffusion import T
 
 LONGEST_WAVE = 10_000.0
 

@@ -7,7 +7,7 @@ through MONAI's implementation of its two parts.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from diffufuse.models.convnext_unet import PixelNorm
+from diffufuse.models.layers.norms import PixelNorm
 
 
 class AttentionBlock(nn.Module):

@@ -1,0 +1,1 @@
+"""Parts that several architectures share; none is imported here, so that each stands alone."""
