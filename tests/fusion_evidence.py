@@ -17,16 +17,17 @@ from diffufuse.report.schemas import CURVES, RUNS
 MASKS, IMAGES = ("dice", "iou", "hd95"), ("en", "sd", "psnr", "sf", "ssim", "qabf", "nabf", "vif")
 BOTH = {"modalities": ["structure", "function"], "values": "display"}
 PLAIN = {"modality_dropout": 0.0, "corruption": {"probability": 0.0, "together": 0.0, "conditions": []}}
+LOSS = {"decomposition": 0.2, "gradient": 1.0, "anchor": 0.1}
 GAME = {"warm_up_steps": 40, "inner_steps": 1, "leader_learning_rate": 1e-4}
 
 
 def _game(regimen: str = "bilevel", *, inner_steps: int = 1, **weights: float) -> dict[str, Any]:
-    training = PLAIN | {"regimen": regimen, "game": GAME | {"inner_steps": inner_steps}, "fusion_loss": weights}
+    training = PLAIN | {"regimen": regimen, "game": GAME | {"inner_steps": inner_steps}, "fusion_loss": LOSS | weights}
     return {"task": "segment", "architecture": "fuse4seg", "settings": {}, "input": BOTH, "training": training}
 
 
 def _fuser(architecture: str, regimen: str) -> dict[str, Any]:
-    training = PLAIN | {"regimen": regimen}
+    training = PLAIN | {"regimen": regimen} | ({"fusion_loss": LOSS} if regimen == "label_free" else {})
     return {"task": "fuse", "architecture": architecture, "settings": {}, "input": BOTH, "training": training}
 
 

@@ -9,6 +9,8 @@ from monai.networks.schedulers import DDIMScheduler
 from diffufuse.models.diffufusemed import DiffuFuseMed
 from diffufuse.models.diffufusemed.attention import CrossModalTransformer, gate_bias, windowed_attention
 from diffufuse.models.diffufusemed.denoiser import Denoiser, denoise
+from diffufuse.models.diffufusemed.reliability import gates_of, moments_of, roughness_of
+from diffufuse.models.diffufusemed.tokens import TokenNorm, inside_at
 from diffufuse.models.layers.diffusion import (
     T,
     clean_of,
@@ -20,8 +22,6 @@ from diffufuse.models.layers.diffusion import (
     time_of_noise,
     velocity,
 )
-from diffufuse.models.diffufusemed.reliability import gates_of, moments_of, roughness_of
-from diffufuse.models.diffufusemed.tokens import TokenNorm, inside_at
 from diffufuse.models.multi_encoder import MultiEncoderCNN
 
 M, D = 3, 8

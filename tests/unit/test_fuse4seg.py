@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from diffufuse.models import build_model, is_slicewise, needs_clean_images
-from diffufuse.models.layers.restormer import AttentionBlock
-from diffufuse.models.layers.coupling import Coupling, CouplingNode, Mixing
 from diffufuse.models.fuse4seg.detail import details_of
 from diffufuse.models.fuse4seg.haar import squeezed
 from diffufuse.models.fuse4seg.head import MARGIN, gray_levels, stretched
 from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
 from diffufuse.models.fuse4seg.network import Fuse4Seg
+from diffufuse.models.layers.coupling import Coupling, CouplingNode, Mixing
+from diffufuse.models.layers.restormer import AttentionBlock
 from diffufuse.models.present import mean_of_present
 
 HALF_A_GRAY_LEVEL = 0.5 / 255

@@ -17,12 +17,13 @@ from diffufuse.report.invariants import require_sound
 from diffufuse.report.page import results_page
 from diffufuse.report.patients import headline, patient_values
 from diffufuse.report.reported import IMPOSSIBLE, beside, least_iou, read_reported
-from diffufuse.report.roles import DIRECT, DISJOINT, FUSER, GAME, JOINT, MIN_MAX, WEIGHTS, role_of
+from diffufuse.report.roles import DIRECT, DISJOINT, FUSER, GAME, JOINT, MIN_MAX, role_of
 from diffufuse.report.statistics import signed_rank_p
 from diffufuse.report.tables import TABLES
 from diffufuse.report.tables.comparison import compare
+from diffufuse.report.tables.fusion_ablation import TERMS
 from diffufuse.report.tables.fusion_segmentation import averaged
-from diffufuse.train.fusion_objectives import FusionWeights
+from diffufuse.train.fusion_objectives import TERMS as LOSS_TERMS
 from diffufuse.train.regimens import REGIMENS
 
 REPORTED = read_reported(Path(__file__).parents[2] / "config" / "reported.tsv")
@@ -76,7 +77,7 @@ def test_a_model_s_role_is_read_from_its_block():
 
 def test_the_settings_that_are_read_are_those_of_the_library():
     assert MIN_MAX in get_args(Head)
-    assert FusionWeights() == FusionWeights(**WEIGHTS)
+    assert {*TERMS, "anchor"} <= set(LOSS_TERMS)
     assert {"bilevel", "joint", "label_free"} <= set(REGIMENS)
 
 

@@ -9,8 +9,6 @@ from diffufuse.study.inputs import GAMES
 
 DISJOINT, DIRECT, GAME, JOINT, FUSER = "disjoint pipeline", "direct", "game", "joint", "fuser"
 LEARNED_WITH_MASKS = dict(zip(GAMES, (GAME, JOINT), strict=True))
-# The terms of the game's fusion loss.
-WEIGHTS = {"decomposition": 0.0, "gradient": 0.0, "anchor": 0.0}
 MIN_MAX = "minmax"
 
 
@@ -55,12 +53,11 @@ def role_of(models: Mapping[str, Mapping[str, Any]], name: str) -> Role:
         kind = DISJOINT
     own = name if kind in (GAME, JOINT, FUSER) else None
     fused = own or reads.get("fuser")
-    learns = kind in (GAME, JOINT) or regimen in ("label_free", "two_stage")
     return Role(
         kind,
         fused,
         tuple(reads.get("modalities", ())),
-        WEIGHTS | dict(training.get("fusion_loss", {})) if learns else {},
+        dict(training.get("fusion_loss", {})),
         int(training["game"]["inner_steps"]) if kind == GAME else 0,
         block.get("settings", {}).get("head") == MIN_MAX,
     )

@@ -49,7 +49,7 @@ def fusion_ablation(evidence: Evidence) -> pd.DataFrame:
 def full_game(evidence: Evidence, found: Mapping[str, Role]) -> str | None:
     """The game with all its terms: `compare_with` if it is one, else the first."""
     games = of_kind(found, GAME)
-    whole = [name for name in games if all(found[name].weights[term] for term in TERMS)]
+    whole = [name for name in games if all(found[name].weights.get(term) for term in TERMS)]
     return next((name for name in [evidence.compare_with, *whole, *games] if name in games), None)
 
 
@@ -68,11 +68,11 @@ def variant(found: Mapping[str, Role], name: str, full: str) -> str:
     if role.kind not in (GAME, JOINT):
         return ""
     parts = ["bi-level" if role.kind == GAME else "one loss for both"]
-    parts += [term for term in TERMS if role.weights[term]]
+    parts += [term for term in TERMS if role.weights.get(term)]
     if role.kind == GAME and role.inner_steps != whole.inner_steps:
         parts.append(f"K = {role.inner_steps}")
     parts += ["min-max output"] if role.min_max and not whole.min_max else []
-    parts += ["no anchor"] if whole.weights["anchor"] and not role.weights["anchor"] else []
+    parts += ["no anchor"] if whole.weights.get("anchor") and not role.weights.get("anchor") else []
     return ", ".join(parts)
 
 
@@ -88,4 +88,4 @@ def _place(found: Mapping[str, Role], name: str, full: str) -> tuple[int, int]:
 def _settings(role: Role, found: Mapping[str, Role]) -> dict[str, str]:
     weights = role.weights or (found[role.fuser].weights if role.fuser and role.fuser in found else {})
     inner = str(role.inner_steps) if role.inner_steps else ""
-    return {"inner steps": inner} | {term: f"{weights[term]:g}" if weights else "" for term in COLUMNS[1:]}
+    return {"inner steps": inner} | {term: f"{weights.get(term, 0):g}" if weights else "" for term in COLUMNS[1:]}
