@@ -183,7 +183,7 @@ EDITS = {
         r"    network = \1    return network\n",
     ),
     "a model": Edit("models/unet2d.py", UNETS | PLAINS),
-    "a part of our model": Edit("models/diffufusemed/diffusion.py", {"train ours", "predict ours", "efficiency ours"}),
+    "a part of our model": Edit("models/layers/diffusion.py", {"train ours", "predict ours", "efficiency ours"}),
     "the order of models": Edit(
         "models/__init__.py", set(), r'(    "unet2d": UNet2D,\n)(    "unet3d": UNet3D,\n)', r"\2\1"
     ),
