@@ -204,7 +204,7 @@ EDITS = {
     "another fuser": Edit("models/fusers/wavelet.py", set()),
     "the leader": Edit("models/fuse4seg/leader.py", {"train leader", "train game"}),
     "the follower within the game": Edit("models/fuse4seg/network.py", {"train game"}),
-    "the follower": Edit("models/convnext_unet.py", {"train game", "train leader", "train on average"}),
+    "the follower": Edit("models/convnext_unet.py", {"train game", "train on average"}),
     "the mean from which fusers start": Edit(
         "models/present.py", {"train average", "predict average", "train leader", "train game"}
     ),

@@ -109,7 +109,7 @@ def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on(tmp_path, undist
         product = shutil.disk_usage(disk).used
         resize(disk, product + int(share * (needed - product)))
         assert start(study).wait() != 0
-        assert "No space left on device" in told(study), told(study)[-4000:]
+        assert "No space left on device': it needs more than the" in told(study), told(study)[-4000:]
         assert "nobody foresaw" not in told(study)
         resize(disk, 4 * needed)
         run_to_the_end(study)

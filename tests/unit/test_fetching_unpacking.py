@@ -197,7 +197,8 @@ def test_a_file_size_limit_is_told_as_a_full_disk_and_other_faults_as_they_are(t
         "except FullDisk as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "expected room on the disk, got 'File too large'" in done.stdout
+    assert "expected room on the volume /" in done.stdout
+    assert "got 'File too large': it needs more than the" in done.stdout
     with pytest.raises(FileNotFoundError), full_disk_reported(tmp_path):
         (tmp_path / "absent").read_bytes()
 
@@ -245,7 +246,7 @@ def test_a_disk_that_fills_up_in_the_middle_is_told_and_the_next_fetch_goes_on(t
         )
         done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False)
         told, raw, kept, raw_after, kept_after = done.stdout.splitlines()
-        assert "expected room on the disk, got 'No space left on device'" in told
+        assert f"expected room on the volume {tmp_path}/disk, got 'No space left on device': it needs more" in told
         assert raw == "raw"
         assert ".sts.download" in kept
         assert "sts.manifest.tsv" not in kept.split()

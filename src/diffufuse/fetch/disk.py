@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from diffufuse.errors import FULL, BadInput
+from diffufuse.errors import BadInput
 from diffufuse.files.tree import files_below
-from diffufuse.logs import bytes_text, free_bytes
+from diffufuse.logs import bytes_text, free_bytes, of_full_disk
 
 
 class FullDisk(BadInput):
@@ -47,12 +47,11 @@ def full_disk_reported(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        placed = OSError(error.errno, error.strerror, error.filename or os.fspath(folder))
+        refusal = of_full_disk(placed, near=folder)
+        if refusal is None:
             raise
-        raise FullDisk(
-            f"{folder}: expected room on the disk, got {error.strerror!r}; free some and fetch again, which goes on "
-            "from what is whole."
-        ) from error
+        raise FullDisk(str(refusal)) from error
 
 
 @contextmanager
