@@ -56,7 +56,7 @@ test-slurm: .venv/checks
 
 # A study that is killed at random, starved of disk, and put back in time: root, on Debian. Half an hour.
 chaos: .venv/checks
-	apt-get install -y -qq libfaketime
+	apt-get install -y -qq gcc
 	$(BIN)/pytest -m chaos --log-cli-level=info
 
 # A finished study for Git: its tables as one page, and every patient's values. Runs what is missing.
