@@ -137,7 +137,9 @@ def test_a_clock_that_jumps_during_a_run_changes_nothing(study, undisturbed, hou
         time.sleep(0.1)
     clock.write_text(str(hours * HOUR_S))
     move_dates(study, by_s=-hours * HOUR_S)
-    assert head.wait() == 0, told(study)[-4000:]
+    # Set back, it makes every new file older than those that it is made of, which Snakemake refuses.
+    assert (head.wait() == 0) is (hours > 0), told(study)[-4000:]
+    assert ("clock skew" in told(study)) is (hours < 0)
     run_to_the_end(study)
     must_be_whole(study, undisturbed)
 

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from diffufuse.errors import BadInput
 from diffufuse.files.atomic import remove_leftovers, remove_unused_scripts
+from diffufuse.files.dates import date_back
 from diffufuse.logs import set_umask
 from diffufuse.processes import asked
 from diffufuse.study import slurm
@@ -65,6 +66,7 @@ onstart:
         slurm.start_again()
     slurm.cancel_hopeless_jobs(".", logger.error)
     remove_leftovers("results")
+    date_back("data", "results", tell=logger.warning)
     remove_unused_scripts(".snakemake/scripts")
 
 
