@@ -30,6 +30,6 @@ def date_back(*folders: str | os.PathLike[str], tell: Callable[[str], object]) -
         os.utime(path, (now, now))
     if late:
         tell(
-            f"{len(late)} files of {' and '.join(map(str, folders))} were dated in the future, the first {late[0]}: the "
-            "clock has been set back. They have the present date now."
+            f"{len(late)} files of {' and '.join(map(str, folders))} were dated in the future, the first {late[0]}: "
+            "the clock has been set back. They have the present date now."
         )
