@@ -32,8 +32,8 @@ OF_IMAGES = "fusion"
 MARK = "published images, scored here"
 NOTE = (
     f"Rows of {MARK} have what their authors released instead of an image made here, scored as ours on the luma of the "
-    "files, of 8 bits, and the average and the maximum of the same pairs as controls. The pairs are others than those "
-    "of the rows above, so that a row compares with its controls, and with no other."
+    "files, of 8 bits, and the average and the maximum of the same pairs as controls. Their pairs are not those of the "
+    "rows above, at most a few of them, so that a row compares with its controls and with no other."
 )
 
 
