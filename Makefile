@@ -67,7 +67,7 @@ results: .venv/ready
 	cp $(REPORT)/patients.csv docs/results/$(STUDY).csv
 
 # Ours against others, one thread each: prints what it finds and writes docs/benchmarks.md. An hour, on an idle machine.
-NOT_TIMED := $(addprefix benchmarks/,compare.py growth.py pairs.py report.py)
+NOT_TIMED := $(addprefix benchmarks/,compare.py growth.py pairs.py published_images.py report.py)
 BENCHMARKS ?= $(filter-out $(NOT_TIMED),$(wildcard benchmarks/*.py))
 bench: .venv/checks
 	@for script in $(BENCHMARKS); do \

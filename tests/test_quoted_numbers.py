@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 
 from diffufuse.metrics.overlap import COUNTED
+from diffufuse.report.tables.fusion import NO_TRAINING
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "results"
@@ -76,7 +77,7 @@ def tables_of(page):
         if line.startswith("## "):
             name, columns = re.sub(r" \(.*", "", line[3:]).lower().replace(" ", "_"), []
         elif line.startswith("|") and not line.startswith("|:") and not line.startswith("|-"):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            cells = [cell.strip().strip("*") for cell in line.strip("|").split("|")]
             tables.setdefault(name, [])
             if columns:
                 tables[name].append(dict(zip(columns, cells, strict=True)))
@@ -154,8 +155,11 @@ def differences(values, table):
 
 
 def of_images(table):
-    """The rows of a table of fused images as those of a segmentation table: models on the dataset they learned from."""
-    own = [row for row in table if row["n"] and row["trained on"] == row["dataset"]]
+    """The rows of a table of fused images as those of a segmentation table: models on the dataset they learned from.
+
+    Those that learned from nothing are the same on every dataset.
+    """
+    own = [row for row in table if row["n"] and row["trained on"] in (row["dataset"], NO_TRAINING)]
     return [row | {"condition": "clean", "region": "image", "patients": row["n"]} for row in own]
 
 

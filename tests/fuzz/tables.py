@@ -10,6 +10,7 @@ import pandas as pd
 
 from diffufuse.files.sheets import write_sheet
 from diffufuse.files.tables import read_table, write_table
+from diffufuse.report.published import Release, read_published, write_published
 from diffufuse.report.reported import COLUMNS, read_reported
 from diffufuse.study.cohorts import Case, Cohort, read_cohort, write_cohort
 from diffufuse.study.dataset_values import check_alike, check_dataset
@@ -47,6 +48,16 @@ def make_values(folder: Path) -> None:
 
 def read_values(folder: Path) -> Mapping[str, object]:
     return {"values": read_reported(folder / "reported.tsv").to_dict("records")}
+
+
+def make_scores(folder: Path) -> None:
+    release = Release("harvard_pet_mri", "theirs", "Matched: 3 of 4.")
+    values = {"model": "theirs", "pair": ["a", "b", "c"], "metric": "qabf", "value": [0.5, 0.6, 0.7]}
+    write_published([(release, pd.DataFrame(values))], folder / "published_images.tsv")
+
+
+def read_scores(folder: Path) -> Mapping[str, object]:
+    return {"scores": read_published(folder / "published_images.tsv").to_dict("records")}
 
 
 def make_block(folder: Path) -> None:
@@ -101,6 +112,9 @@ def copied(make: Callable[[Path], None], name: str) -> Callable[[Path], None]:
 TARGETS = [
     Target("cohort sheet", copied(make_cohort, "phantom.tsv"), "phantom.tsv", read_cases),
     Target("values of the paper", copied(make_values, "reported.tsv"), "reported.tsv", read_values),
+    Target(
+        "scores of published images", copied(make_scores, "published_images.tsv"), "published_images.tsv", read_scores
+    ),
     Target("table of results", copied(make_table, "history.parquet"), "history.parquet", read_rows),
     Target(
         "block of a dataset", copied(make_block, "datasets.yaml"), "datasets.yaml", read_block, unprotected=("values",)

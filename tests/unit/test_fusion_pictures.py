@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from diffufuse.evaluate.fused import scores
 from diffufuse.pixels.color import luma_and_chroma, recombined
 from diffufuse.pixels.orientation import as_picture, as_slice
 from diffufuse.predict.fused_pictures import write_fused_pair
 from diffufuse.report.pictures import PICTURES, edge_profiles
-from diffufuse.report.pictures.fused import MOST_ACROSS, box_of, reach_of
+from diffufuse.report.pictures.fused import MOST_ACROSS, bands_of, box_of, reach_of, scores_of
 from diffufuse.report.pictures.fused_case import fused_case
 from diffufuse.report.pictures.inputs import Inputs
-from diffufuse.store.case import PreparedCase
+from diffufuse.store.case import PreparedCase, read_prepared
 from diffufuse.store.fused import write_fused
 from diffufuse.store.intensity import intensity_statistics
 from diffufuse.store.slices import open_slices, write_slices
@@ -152,13 +153,45 @@ def test_the_box_of_a_pair_is_where_both_have_edges(tmp_path):
     assert bottom <= 30 <= bottom + side
 
 
-def test_many_models_continue_below_in_bands_of_equal_length(volume):
+def test_many_models_continue_below_in_bands_of_equal_length_that_begin_with_the_sources(volume):
     case, folders = volume
     models = [f"model_{number}" for number in range(8)]
     figure = drawn("fused", [case], folders * 2, models=models, regions={"mass": [1]})
     across = max(axes.get_subplotspec().get_gridspec().ncols for axes in figure.axes if axes.get_subplotspec())
-    assert across == 5 <= MOST_ACROSS
-    assert set(models) <= set(texts(figure))
+    assert across == 6 <= MOST_ACROSS
+    assert len(titled(figure, "t1")) == len(titled(figure, "pet")) == 2
+    assert [len(titled(figure, model)) for model in models] == [1] * 8
+
+
+@pytest.mark.parametrize("count", range(16))
+def test_every_model_is_in_one_band_and_the_sources_in_all(count):
+    models = [f"m{number}" for number in range(count)]
+    bands = bands_of(["a", "b"], models)
+    assert all(band[:2] == ["a", "b"] and len(band) <= MOST_ACROSS for band in bands)
+    assert [name for band in bands for name in band[2:]] == models
+    lengths = [len(band) for band in bands]
+    assert lengths[:-1] == [lengths[0]] * (len(bands) - 1)
+    assert len(bands) == max(1, -(-count // 6))
+
+
+def test_beside_an_image_stands_what_the_study_scores_of_it(pair):
+    cases, [folder], _ = pair
+    sources = {"mri": GRAY, "pet": GRAY}
+    fused = read_prepared(folder / "fused" / "pair-1.json")
+    known = scores(fused, cases[1], sources=sources)
+    shown = fused_case(Inputs(cases, [folder]), case="pair-1", models=["average"], sources=sources, region=[])
+    assert scores_of(shown, "average") == {"qabf": pytest.approx(known["qabf"])}  # VIF needs 41 pixels
+    figure = drawn("fused", cases, [folder], models=["average"], case="pair-1", sources=sources)
+    assert f"qabf {known['qabf']:.3f}" in texts(figure)
+
+
+def test_without_a_place_where_both_were_acquired_nothing_is_scored(volume):
+    case, folders = volume
+    shown = fused_case(Inputs([case], folders), case="P-1", models=MODELS, sources=SOURCES, region=[1])
+    assert scores_of(replace(shown, both=np.zeros_like(shown.both)), "average") == {}
+    assert set(scores_of(shown, "average")) == {"qabf", "vif"}
+    both = texts(drawn("fused", [case], folders, regions={"mass": [1]}))
+    assert sum(text.startswith("qabf 0.") and ", vif " in text for text in both) == len(MODELS)
 
 
 def test_a_pair_is_found_in_its_set_and_shown_in_color_as_it_was_written(pair):

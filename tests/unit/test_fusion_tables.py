@@ -16,6 +16,7 @@ from diffufuse.report.figures import FIGURES
 from diffufuse.report.invariants import require_sound
 from diffufuse.report.page import results_page
 from diffufuse.report.patients import headline, patient_values
+from diffufuse.report.published import read_published
 from diffufuse.report.reported import IMPOSSIBLE, beside, least_iou, read_reported
 from diffufuse.report.roles import DIRECT, DISJOINT, FUSER, GAME, JOINT, MIN_MAX, role_of
 from diffufuse.report.statistics import signed_rank_p
@@ -26,7 +27,9 @@ from diffufuse.report.tables.fusion_segmentation import averaged
 from diffufuse.train.fusion_objectives import TERMS as LOSS_TERMS
 from diffufuse.train.regimens import REGIMENS
 
-REPORTED = read_reported(Path(__file__).parents[2] / "config" / "reported.tsv")
+CONFIG = Path(__file__).parents[2] / "config"
+REPORTED = read_reported(CONFIG / "reported.tsv")
+PUBLISHED = read_published(CONFIG / "published_images.tsv")
 OF_FUSION = ("fusion", "fusion_segmentation", "fusion_ablation")
 
 
@@ -100,7 +103,9 @@ def test_own_images_come_before_those_of_other_sets(pairs):
     table = built("fusion", pairs)
     assert table[["dataset", "trained on"]].drop_duplicates().to_numpy().tolist() == [
         ["harvard_pet_mri", "harvard_pet_mri"],
+        ["harvard_pet_mri", "nothing"],
         ["harvard_spect_mri", "harvard_pet_mri"],
+        ["harvard_spect_mri", "nothing"],
     ]
 
 
@@ -276,7 +281,7 @@ def test_images_are_compared_pair_by_pair(pairs):
 
 
 def test_a_study_of_pairs_has_its_page(pairs):
-    page = results_page(pairs, TABLES, study="pairs", reported=REPORTED)
+    page = results_page(pairs, TABLES, study="pairs", reported=REPORTED, published=PUBLISHED)
     assert page.startswith("# Results of the study pairs\n\nFusion of images in harvard_pet_mri, harvard_spect_mri: 3")
     assert "Every pair is tested by models that never saw it" in page
     assert "neighboring slices of one, also of one in the training, intervals are too short, p too small" in page
@@ -286,7 +291,7 @@ def test_a_study_of_pairs_has_its_page(pairs):
 
 
 def test_a_study_of_both_says_so(patients):
-    page = results_page(patients, {}, study="both", reported=REPORTED)
+    page = results_page(patients, {}, study="both", reported=REPORTED, published=PUBLISHED)
     assert "Segmentation of ncr, ed, et and fusion of images in brats: 14 models" in page
     assert "Every patient is tested by models that never saw them, and counts once. Written by" in page
 

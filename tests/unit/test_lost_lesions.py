@@ -25,6 +25,7 @@ from diffufuse.report.lost import lost_note
 from diffufuse.report.page import results_page
 from diffufuse.report.patients import patient_values, summarize
 from diffufuse.report.pictures.extremes import ranked_cases
+from diffufuse.report.published import COLUMNS as OF_IMAGES
 from diffufuse.report.reported import COLUMNS
 from diffufuse.report.tables import TABLES
 from diffufuse.report.tables.comparison import compare
@@ -50,6 +51,7 @@ BLOCK = {
 }
 REGIONS = {"mass": [1]}
 NO_REPORTED = pd.DataFrame(columns=COLUMNS)
+NO_IMAGES = pd.DataFrame(columns=OF_IMAGES)
 RADIUS_MM = {"BIG-1": 8.0, "BIG-2": 7.0, "TINY-1": 1.1, "TINY-2": 1.1, "NONE-1": 0.0}
 NAMES = {"dataset": "sts", "condition": "clean", "trained_on": "sts", "model": "unet2d", "fold": 0, "seed": 0}
 
@@ -156,7 +158,8 @@ def test_every_table_counts_the_lost_ones(predictions, tmp_path):
     assert row["dice"].endswith("(n=3)")
     assert row[["missed", "spurious", "both_empty", "lost"]].tolist() == ["2", "0", "1", "2"]
     assert lost_note(study).startswith("Lost in resampling and not scored: tumor of 2 patients in sts.")
-    assert f"\n\n{lost_note(study)}\n\n" in results_page(study, TABLES, study="s", reported=NO_REPORTED)
+    page = results_page(study, TABLES, study="s", reported=NO_REPORTED, published=NO_IMAGES)
+    assert f"\n\n{lost_note(study)}\n\n" in page
     [pair] = compare(study).query("metric == 'dice'").to_dict("records")
     assert (pair["patients"], pair["left_out"]) == (3, 2)
     values = patient_values(study.metrics, study.patients)

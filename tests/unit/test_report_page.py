@@ -15,6 +15,7 @@ from small_studies import (
 from diffufuse.files.tables import write_table
 from diffufuse.report.evidence import read_evidence
 from diffufuse.report.page import results_page
+from diffufuse.report.published import COLUMNS as OF_IMAGES
 from diffufuse.report.reported import COLUMNS
 from diffufuse.report.tables import TABLES
 from diffufuse.report.tables.segmentation import segmentation
@@ -22,6 +23,7 @@ from diffufuse.report.writing import escaped, write_csv, write_html, write_latex
 
 NOTHING = pd.DataFrame(columns=COLUMNS)
 ROW = {"table": "comparison", "number": "8", "row": "better", "column": "dice difference", "value": "3.9"}
+NO_IMAGES = pd.DataFrame(columns=OF_IMAGES)
 REPORTED = pd.DataFrame([ROW | {"unit": "points", "cohort": "sts", "remark": "So it is printed."}])
 
 
@@ -40,6 +42,7 @@ def test_the_page_tells_where_the_numbers_come_from_and_what_they_show(tmp_path)
         TABLES,
         study="a_study",
         reported=REPORTED,
+        published=NO_IMAGES,
     )
     assert page.startswith(
         "# Results of the study a_study\n\nSegmentation of tumor in sts: 3 models under 1 condition."
@@ -64,7 +67,7 @@ def test_the_page_tells_where_the_numbers_come_from_and_what_they_show(tmp_path)
 
 def test_the_page_of_one_model_has_no_verdicts():
     tables = {"comparison": TABLES["comparison"]}
-    page = results_page(compared(*pairs_of(unet2d=BASE)), tables, study="one", reported=NOTHING)
+    page = results_page(compared(*pairs_of(unet2d=BASE)), tables, study="one", reported=NOTHING, published=NO_IMAGES)
     assert "1 model under" in page
     assert "What is shown" not in page
 

@@ -71,6 +71,7 @@ rule write_table:
     input:
         **EVIDENCE,
         reported="config/reported.tsv",
+        published="config/published_images.tsv",
     output:
         csv="results/report/{study}/tables/{table}.csv",
         markdown="results/report/{study}/tables/{table}.md",
@@ -96,6 +97,7 @@ rule write_results:
     input:
         **EVIDENCE,
         reported="config/reported.tsv",
+        published="config/published_images.tsv",
     output:
         "results/report/{study}/results.md",
     log:

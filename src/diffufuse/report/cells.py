@@ -9,6 +9,7 @@ import pandas as pd
 Row: TypeAlias = Mapping[Any, Any]
 DECIMALS = {"1": (3, 2), "mm": (1, 1), "mL": (1, 1), "effect": (2, 2), "dB": (2, 2), "level": (2, 2)}
 LEAST_P = 0.001
+MARK = "**"
 
 
 def heading(metric: str, unit: str) -> str:
@@ -29,6 +30,11 @@ def mean(row: Row | None) -> str:
     point, ends = DECIMALS.get(row["unit"], (3, 3))
     text = _interval(fixed(row["mean"], point), row["mean_low"], row["mean_high"], ends)
     return f"{text} (n={row['patients'] - row['undefined']})" if row["undefined"] else text
+
+
+def marked(text: str) -> str:
+    """A cell that stands out, as the best of its column; empty cells do not. `writing` shows it in bold type."""
+    return f"{MARK}{text}{MARK}" if text else text
 
 
 def difference(value: float, unit: str, *, low: float = math.nan, high: float = math.nan) -> str:

@@ -11,7 +11,8 @@ from diffufuse.report import cells
 from diffufuse.report.evidence import Evidence, Table
 from diffufuse.report.lost import lost_note
 from diffufuse.report.nouns import PAIRS, noun_of
-from diffufuse.report.reported import beside, titled
+from diffufuse.report.published import among_others
+from diffufuse.report.reported import titled
 from diffufuse.report.tables.calibration import validation_patients
 from diffufuse.report.tables.comparison import FAMILY, compare
 from diffufuse.report.writing import markdown
@@ -20,7 +21,9 @@ LEVEL = 0.05
 COMMIT_DIGITS = 10
 
 
-def results_page(evidence: Evidence, tables: Mapping[str, Table], *, study: str, reported: pd.DataFrame) -> str:
+def results_page(
+    evidence: Evidence, tables: Mapping[str, Table], *, study: str, reported: pd.DataFrame, published: pd.DataFrame
+) -> str:
     """The page as Markdown.
 
     Args:
@@ -28,11 +31,12 @@ def results_page(evidence: Evidence, tables: Mapping[str, Table], *, study: str,
         tables: tables of the page by name, in order.
         study: name of the study.
         reported: values of the paper, from `read_reported`.
+        published: scores of published images, from `read_published`.
     """
     parts = [f"# Results of the study {study}", introduction(evidence, study), provenance(evidence)]
     for name, table in tables.items():
-        built, note = beside(table.build(evidence), name, reported=reported, evidence=evidence)
-        parts += [_title(name, reported), _unpadded(markdown(built)), table.reading, lost_note(evidence), note]
+        built, notes = among_others(table.build(evidence), name, evidence, reported=reported, published=published)
+        parts += [_title(name, reported), _unpadded(markdown(built)), table.reading, lost_note(evidence), *notes]
     parts += significant_differences(evidence) if "comparison" in tables else []
     return "\n\n".join(part for part in parts if part) + "\n"
 

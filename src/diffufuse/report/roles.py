@@ -10,6 +10,7 @@ from diffufuse.study.inputs import GAMES
 DISJOINT, DIRECT, GAME, JOINT, FUSER = "disjoint pipeline", "direct", "game", "joint", "fuser"
 LEARNED_WITH_MASKS = dict(zip(GAMES, (GAME, JOINT), strict=True))
 MIN_MAX = "minmax"
+FIXED = "fixed"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ def role_of(models: Mapping[str, Mapping[str, Any]], name: str) -> Role:
         int(training["game"]["inner_steps"]) if kind == GAME else 0,
         block.get("settings", {}).get("head") == MIN_MAX,
     )
+
+
+def learned(models: Mapping[str, Mapping[str, Any]], name: str) -> bool:
+    """Whether a model's weights were learned; a fuser by a rule has none, and is the same wherever it was `trained`.
+
+    Args:
+        models: name to block of `config/models.yaml`.
+        name: of the model, or of one with the weights of another.
+    """
+    block = models[name]
+    trained = models.get(block.get("weights_of", name), block)
+    return bool(trained.get("training", {}).get("regimen") != FIXED)
 
 
 def roles(evidence: Evidence) -> dict[str, Role]:

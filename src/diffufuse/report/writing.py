@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from diffufuse.files.atomic import atomic_path
+from diffufuse.report.cells import MARK
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
@@ -42,6 +43,7 @@ LATEX = r"""% Needs \usepackage{{booktabs,longtable}}.
 \end{{longtable}}
 {note}\par}}
 """
+MARKED = re.compile(rf"{re.escape(MARK)}(.+?){re.escape(MARK)}")
 ESCAPED = {
     "\\": r"\textbackslash{}",
     "<": r"\textless{}",
@@ -54,6 +56,11 @@ ESCAPED = {
     "[": "{[}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
+
+
+def unmarked(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of text without the marks of cells that stand out, for readers that compute."""
+    return frame.map(lambda cell: MARKED.sub(r"\1", cell) if isinstance(cell, str) else cell)
 
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -87,7 +94,7 @@ def write_html(frame: pd.DataFrame, path: str | os.PathLike[str], *, title: str,
         title: the page's title and heading.
         note: a paragraph below the table.
     """
-    rows = frame.to_html(index=False, border=0)
+    rows = MARKED.sub(r"<b>\1</b>", frame.to_html(index=False, border=0))
     write_text(PAGE.format(title=title, table=rows, note=html.escape(note)), path)
 
 
@@ -117,7 +124,7 @@ def escaped(text: str) -> str:
 
 
 def _latex_row(values: Iterable[object]) -> str:
-    return " & ".join(escaped(str(value)) for value in values)
+    return " & ".join(MARKED.sub(r"\\textbf{\1}", escaped(str(value))) for value in values)
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:

@@ -10,6 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import ndimage
 
+from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
+from diffufuse.metrics.fusion.images import SMALLEST_SIDE, Fusion
+from diffufuse.metrics.fusion.where import where_both
+from diffufuse.pixels.orientation import as_picture
 from diffufuse.report.figures.parts import fold
 from diffufuse.report.pictures.condition import DIVERGING
 from diffufuse.report.pictures.fused_case import FusedCase, fused_case
@@ -18,7 +22,9 @@ from diffufuse.report.pictures.panels import draw_contour, draw_orientation
 from diffufuse.report.style import PALETTE, house_style, new_figure
 
 PANEL_IN = 1.45
-MOST_ACROSS = 7
+MOST_ACROSS = 8
+LONGEST_LINE = 22
+SCORED = ("qabf", "vif")
 REGION, BOX = PALETTE[4], PALETTE[1]
 SMALLEST_SHARE, LARGEST_SHARE = 0.22, 0.5
 AROUND_REGION = 1.6
@@ -34,15 +40,13 @@ def draw(shown: FusedCase, *, title: str) -> Figure:
     """Draw both sources and every fused image in gray levels of 0..1: whole, enlarged, and minus the mean of both.
 
     The differences have one signed scale: red is brighter than the mean, blue darker. Colors, if any, are a row of
-    their own. Models beyond the width of a page continue in a further band, below.
+    their own. Models beyond the width of a page continue in a further band, below, which begins with the sources again.
 
     Args:
         shown: the case.
         title: of the figure.
     """
-    columns = [*shown.sources, *shown.fused]
-    most = math.ceil(len(columns) / math.ceil(len(columns) / MOST_ACROSS))
-    bands = [columns[first : first + most] for first in range(0, len(columns), most)]
+    bands = bands_of(list(shown.sources), list(shown.fused))
     rows = [*ROWS, *([COLORED] if shown.colored else [])]
     box = box_of(shown)
     heights = [shown.view.size_mm[1] / shown.view.size_mm[0] if row != ROWS[1] else 1.0 for row in rows]
@@ -69,6 +73,30 @@ def draw(shown: FusedCase, *, title: str) -> Figure:
             draw_orientation(grid[0, 0], shown.view)
         figure.suptitle(title, fontsize=9, fontweight="bold")
     return figure
+
+
+def bands_of(sources: Sequence[str], models: Sequence[str]) -> list[list[str]]:
+    """The columns of each band: the sources, and models as evenly as they go, at most so many across."""
+    count = math.ceil(len(models) / (MOST_ACROSS - len(sources))) or 1
+    most = math.ceil(len(models) / count) or 1
+    firsts = range(0, max(len(models), 1), most)
+    return [[*sources, *models[first : first + most]] for first in firsts]
+
+
+def scores_of(shown: FusedCase, name: str) -> dict[str, float]:
+    """What the shown slice of a fused image scores, as in `evaluate.fused`.
+
+    Returns:
+        Name to value; none where the two sources share too little, or the metric is undefined.
+    """
+    if not shown.both.any():
+        return {}
+    planes = where_both([*shown.sources.values(), shown.fused[name]], shown.both)
+    if min(planes[0].shape) < SMALLEST_SIDE:
+        return {}
+    images = Fusion(*(as_picture(plane) for plane in planes))
+    found = {metric: FUSION_METRICS[metric].of(images) for metric in SCORED}
+    return {metric: value for metric, value in found.items() if not math.isnan(value)}
 
 
 def box_of(shown: FusedCase) -> Box:
@@ -119,8 +147,10 @@ def _draw_column(lines: Mapping[str, Axes], shown: FusedCase, name: str, *, box:
         draw_contour(axes, shown.region[..., None], _flat(shown), color=REGION, width_pt=0.6)
     whole.add_patch(Rectangle((left, bottom), side, side, fill=False, edgecolor=BOX, linewidth=0.9))
     enlarged.set(xlim=(left + side, left), ylim=(bottom, bottom + side))
-    whole.set_title(fold(name, 18), fontsize=7, fontweight="normal" if name in shown.fused else "bold")
+    whole.set_title(fold(name, LONGEST_LINE), fontsize=7, fontweight="normal" if name in shown.fused else "bold")
     if name in shown.fused:
+        told = ", ".join(f"{metric} {value:.3f}" for metric, value in scores_of(shown, name).items())
+        enlarged.set_title(told, fontsize=6, fontweight="normal", pad=2)
         _show(difference, shown, image - shown.mean, cmap=DIVERGING, vmin=-reach, vmax=reach)
         if not np.abs(image - shown.mean)[shown.present].max(initial=0.0) > 1 / 255:
             difference.text(0.5, 0.06, "no difference", transform=difference.transAxes, ha="center", fontsize=7)

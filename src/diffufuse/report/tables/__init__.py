@@ -8,6 +8,7 @@ from diffufuse.report.tables.coverage import coverage
 from diffufuse.report.tables.efficiency import efficiency
 from diffufuse.report.tables.fusion import fusion
 from diffufuse.report.tables.fusion_ablation import fusion_ablation
+from diffufuse.report.tables.fusion_ranking import fusion_ranking
 from diffufuse.report.tables.fusion_segmentation import fusion_segmentation
 from diffufuse.report.tables.missing_modalities import missing_modalities
 from diffufuse.report.tables.robustness import robustness
@@ -102,10 +103,23 @@ TABLES = {
         fusion,
         "Fused images under `clean`, on the display scale of the sources: mean over n patients or pairs [95 % "
         "bootstrap interval]; a volume counts by the mean over its slices with body. Higher is better unless the "
-        "heading says otherwise. A model that was trained on another dataset saw none of these images. The average of "
+        "heading says otherwise. The best mean of a dataset is in bold, which does not say how far it leads. A model "
+        "that was trained on another dataset saw none of these images; one that was trained on nothing is a rule. The "
+        "average of "
         "the sources is close to the largest PSNR by construction, and the pixelwise maximum is hard to beat in MI, "
         "SSIM and Qabf: a method is worth its training where it beats both. EN and SD rise with noise and with a "
         "lifted background too.",
+    ),
+    "fusion_ranking": Table(
+        fusion_ranking,
+        "Under `clean`. By each metric of fused images that the study reports, the fusers of a dataset are ranked by "
+        "their means over n patients or pairs, 1 for the best, ties shared; the mean of these ranks stands here [95 % "
+        "percentile bootstrap interval over patients or pairs, each drawn with all its values]. Every metric weighs "
+        "alike, so that what is reported in several forms (PSNR, SSIM, MI) counts as often; the second mean is over "
+        "those that read the sources, as EN, SD, SF and AG rise with noise. A rank says who leads, not by how much. "
+        "With several seeds, Kendall's tau compares the orders of two of them, on average: 1 is the same order, 0 none "
+        "in common, -1 the reverse. Rules are the same under every seed, which raises it, so that it stands for the "
+        "trained fusers alone, too. Its interval is over patients; the seeds are few.",
     ),
     "fusion_segmentation": Table(
         fusion_segmentation,
