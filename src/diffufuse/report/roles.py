@@ -55,7 +55,7 @@ def role_of(models: Mapping[str, Mapping[str, Any]], name: str) -> Role:
         kind = DISJOINT
     own = name if kind in (GAME, JOINT, FUSER) else None
     fused = own or reads.get("fuser")
-    learns = kind in (GAME, JOINT) or regimen in ("label_free", "two_stage")
+    learns = kind in (GAME, JOINT) or regimen in ("label_free", "two_stage", "registering")
     return Role(
         kind,
         fused,

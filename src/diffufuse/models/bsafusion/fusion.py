@@ -10,30 +10,36 @@ from torch.nn import functional
 
 from diffufuse.models.layers.restormer import AttentionBlock
 
-# Channels of the features at full resolution: those that the fused image is made of, and those that tokens are made of.
-SHALLOW, EMBEDDED = 8, 3
+EMBEDDED = 3  # channels of the maps that tokens are made of
 
 
 class Encoder(nn.Module):
     """Two attention blocks between convolutions, the same for both images."""
 
-    def __init__(self, width: int, *, heads: int, feed_forward: float) -> None:
-        """Build the network; `width` is that of its blocks, other arguments as for `AttentionBlock`."""
+    def __init__(self, width: int, shallow: int, *, heads: int, feed_forward: float) -> None:
+        """Build the network.
+
+        Args:
+            width: channels of its blocks.
+            shallow: channels of the shallow features.
+            heads: as for `AttentionBlock`.
+            feed_forward: likewise.
+        """
         super().__init__()
         self.shallow = nn.Sequential(
             nn.Conv2d(1, width, 3, padding=1),
             AttentionBlock(width, heads=heads, feed_forward=feed_forward),
-            nn.Conv2d(width, SHALLOW, 1),
+            nn.Conv2d(width, shallow, 1),
         )
         self.embedded = nn.Sequential(
-            nn.Conv2d(SHALLOW, width, 1),
+            nn.Conv2d(shallow, width, 1),
             AttentionBlock(width, heads=heads, feed_forward=feed_forward),
             nn.Conv2d(width, EMBEDDED, 1),
         )
 
     def forward(
         self, image: Float[Tensor, "batch 1 x y"]
-    ) -> tuple[Float[Tensor, "batch 8 x y"], Float[Tensor, "batch 3 x y"]]:
+    ) -> tuple[Float[Tensor, "batch shallow x y"], Float[Tensor, "batch 3 x y"]]:
         """Return shallow features, and the maps that tokens are made of."""
         shallow = self.shallow(image)
         return shallow, self.embedded(shallow)
@@ -42,12 +48,13 @@ class Encoder(nn.Module):
 class Fusion(nn.Module):
     """Attention blocks from the grid of the tokens to that of the pixels, where shallow features join."""
 
-    def __init__(self, widths: Sequence[int], *, heads: int, feed_forward: float) -> None:
+    def __init__(self, widths: Sequence[int], shallow: int, *, heads: int, feed_forward: float) -> None:
         """Build the levels.
 
         Args:
             widths: channels per level, from coarse to fine; the first is that of the tokens, the last level is at full
                 resolution.
+            shallow: channels of the shallow features of an image.
             heads: of the attention at each level, a divisor of every width.
             feed_forward: as for `AttentionBlock`.
         """
@@ -56,11 +63,11 @@ class Fusion(nn.Module):
         self.merge = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(AttentionBlock(width, **sizes) for width in widths[:-1])
         self.narrower = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
-        joined = widths[-1] + 2 * SHALLOW
+        joined = widths[-1] + 2 * shallow
         self.last = nn.Sequential(AttentionBlock(joined, **sizes), nn.Conv2d(joined, 1, 3, padding=1))
 
     def forward(
-        self, tokens: Float[Tensor, "batch both fx fy"], shallow: Float[Tensor, "batch 16 x y"]
+        self, tokens: Float[Tensor, "batch both fx fy"], shallow: Float[Tensor, "batch both_shallow x y"]
     ) -> Float[Tensor, "batch 1 x y"]:
         """Return the fused image in 0..1.
 

@@ -35,8 +35,9 @@ class BSAFusion(PairFuser):
         token_feed_forward: int = 256,
         dropout: float = 0.1,
         encoder_width: int = 28,
-        registration_widths: Sequence[int] = (256, 64, 32, 16, 8),
+        shallow: int = 8,
         fusion_widths: Sequence[int] = (256, 64, 32, 16, 12),
+        registration_widths: Sequence[int] = (256, 64, 32, 16, 8),
         heads: int = 4,
         feed_forward: float = 2.66,
     ) -> None:
@@ -52,8 +53,10 @@ class BSAFusion(PairFuser):
             token_feed_forward: their hidden features.
             dropout: in them.
             encoder_width: channels of the encoder's blocks.
-            registration_widths: channels per level, from coarse to fine, the first is `width`.
-            fusion_widths: likewise, for as many levels: a token stands for 2^(levels - 1) pixels per axis.
+            shallow: channels of the features at full resolution that the fused image is made of.
+            fusion_widths: channels per level, from coarse to fine, the first is `width`; a token stands for
+                2^(levels - 1) pixels per axis.
+            registration_widths: likewise, for as many levels; without meaning if `aligned`.
             heads: of the attention between channels, a divisor of every width.
             feed_forward: hidden channels of its feed-forward layers in units of their width.
 
@@ -61,19 +64,20 @@ class BSAFusion(PairFuser):
             ValueError: the number of levels or the first widths differ.
         """
         super().__init__()
-        if len(fusion_widths) != len(registration_widths) or {fusion_widths[0], registration_widths[0]} != {width}:
+        levels = [fusion_widths] if aligned else [fusion_widths, registration_widths]
+        if any(widths[0] != width or len(widths) != len(fusion_widths) for widths in levels):
             raise ValueError(
-                f"BSAFusion: expected as many fusion as registration widths and {width} first, got {fusion_widths} "
-                f"and {registration_widths}"
+                f"BSAFusion: expected {width} channels at the first of as many levels of fusion and registration, got "
+                f"{fusion_widths} and {registration_widths}"
             )
         blocks: dict[str, Any] = {"heads": heads, "feed_forward": feed_forward}
         tokens: dict[str, Any] = {"heads": token_heads, "feed_forward": token_feed_forward, "dropout": dropout}
         self.patch = 2 ** (len(fusion_widths) - 1)
         self.stride = (self.patch, self.patch, 1)
-        self.encoder = Encoder(encoder_width, **blocks)
+        self.encoder = Encoder(encoder_width, shallow, **blocks)
         self.representation = Representation(EMBEDDED, width, patch=self.patch, layers=layers, **tokens)
         self.registration = None if aligned else Registration(registration_widths, **blocks)
-        self.fusion = Fusion(fusion_widths, **blocks)
+        self.fusion = Fusion(fusion_widths, shallow, **blocks)
 
     def fuse_pair(self, pair: Float[Tensor, "batch 2 x y"], noise: Noise = drawn) -> Fused:
         """Return the fused image on the grid of the first, and the field that moves the second one there."""
