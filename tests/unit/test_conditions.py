@@ -20,8 +20,10 @@ from diffufuse.store.scan import Scan
 from diffufuse.study.check import check_study
 from diffufuse.study.code_digest import Code
 from diffufuse.study.forms import check_form
+from diffufuse.study.inputs import condition_of
 
 KINDS = {"pet": "pet", "ct": "ct", "t1": "mr"}
+PAIR = {"structure": "t1", "function": "pet"}
 NOISE = {"corruption": "gaussian_noise", "settings": {"noise_sd": 0.3}}
 RICIAN = {"corruption": "rician_noise", "settings": {"noise_sd": 0.3}, "kinds": ["mr"]}
 GAIN = {"corruption": "gain", "after": "normalization", "settings": {"change": 0.2}}
@@ -260,6 +262,7 @@ def test_the_voxels_of_a_modality_are_the_same_in_any_order_of_modalities(scan, 
     kinds = {list(KINDS)[channel]: list(KINDS.values())[channel] for channel in order}
     for name, block in catalog.items():
         if "corruption" in block and "t2fs" not in block.get("modalities", ()):
+            block = condition_of(block, {"modalities": KINDS, "pair": PAIR})
             here = digests(scan, name, block)
             assert digests(turned, name, block, kinds=kinds) == [here[channel] for channel in order], name
 
@@ -317,6 +320,7 @@ def test_the_catalog_has_the_form_that_its_schema_tells_and_runs(catalog, schema
     kinds = KINDS | {"t2fs": "mr"}
     four = Scan(*(np.concatenate([part, part[2:]]) for part in (scan.images, scan.presence)), scan.body)
     for name, block in catalog.items():
+        block = condition_of(block, {"modalities": kinds, "pair": PAIR})
         after = under(four, block, kinds=kinds, after=block.get("after", "acquisition"))
         assert np.isfinite(after.images).all(), name
         assert not after.images[~after.presence].any(), name
@@ -329,7 +333,7 @@ CODE = Code(ROOT / "src", ROOT / "workflow" / "scripts")
 STUDY = {"name": "s", "datasets": ["sts"], "models": ["unet"], "folds": [0], "seeds": [0]}
 
 
-def check(tmp_path, condition=None, *, learned=(), modalities=KINDS):
+def check(tmp_path, condition=None, *, learned=(), modalities=KINDS, pair=None):
     """A study on three modalities with one condition, and a model that learned from others."""
     rows = "A\tA\t0\t-\t\t-\nB\tB\t1\t-\t\t-\n"
     (tmp_path / "sts.tsv").write_text("case\tpatient\tfold\tvalidates\tsite\texcluded\n" + rows)
@@ -339,8 +343,10 @@ def check(tmp_path, condition=None, *, learned=(), modalities=KINDS):
         "datasets": {
             "sts": {
                 "reference": "t1",
+                "pair": pair or {},
                 "modalities": {
-                    name: {"kind": kind, "normalization": {"method": "zscore"}} for name, kind in modalities.items()
+                    name: {"kind": kind, "normalization": {"method": "zscore"}, "display": {"black": 0, "white": 9}}
+                    for name, kind in modalities.items()
                 },
                 "annotation": {"values": {"1": "mass"}},
                 "labels": {"mass": 1},
@@ -384,6 +390,21 @@ def test_a_sound_condition_is_accepted(tmp_path, condition):
 def test_a_condition_that_a_dataset_cannot_have_is_refused(tmp_path, condition, told):
     with pytest.raises(BadInput, match=told):
         check(tmp_path, condition)
+
+
+OF_FUNCTION = NOISE | {"modalities": ["function"]}
+
+
+def test_a_condition_may_corrupt_a_role_of_the_pair_whatever_its_name(tmp_path, scan):
+    assert check(tmp_path, OF_FUNCTION, pair=PAIR)
+    other = {"modalities": {"mri": {}, "spect": {}}, "pair": {"structure": "mri", "function": "spect"}}
+    assert condition_of(OF_FUNCTION, other) == NOISE | {"modalities": ["spect"]}
+    named = {"modalities": {"structure": {}, "function": {}, "x": {}}, "pair": {"structure": "x", "function": "x"}}
+    assert condition_of(OF_FUNCTION, named) == OF_FUNCTION
+    resolved = condition_of(OF_FUNCTION, {"modalities": KINDS, "pair": PAIR})
+    assert changed(scan, resolved) == {"pet"}
+    with pytest.raises(BadInput, match="odd speaks of function, which sts does not have"):
+        check(tmp_path, OF_FUNCTION)
 
 
 @pytest.mark.parametrize("name", ["gain", "missing"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from diffufuse.conditions.corruptions import CORRUPTIONS, REMOVALS
+from diffufuse.conditions.corruptions.warp import displacement_mm
 from diffufuse.store.normalization import intensity_statistics, normalize
 
 # Strength from 0 to 1, as settings.
@@ -19,6 +20,7 @@ STRENGTH = {
     "ghosting": lambda s: {"ghosts": 5, "intensity": s},
     "streaks": lambda s: {"amplitude_hu": 100 * s, "streaks": 30},
     "downsampling": lambda s: {"slice_mm": 80 * s},
+    "warp": lambda s: {"degrees": 2 * s, "translation_mm": 2 * s, "bend_mm": 2 * s},
 }
 # These draw nothing: in a volume, in one slice. Thick slices change nothing where there is one slice.
 NOTHING_DRAWN = {"drift", "gain", "ghosting"}, {"gain", "ghosting", "downsampling"}
@@ -420,3 +422,44 @@ def test_every_slice_is_as_likely_to_be_missing_and_the_seed_decides():
 
 def test_where_nothing_is_inside_no_slice_is_missing():
     assert remove("missing_slices", np.zeros((3, 3, 5), bool), share=0.5).all()
+
+
+PLANE, STILL = (61, 81), {"degrees": 0.0, "translation_mm": 0.0, "bend_mm": 0.0}
+
+
+def field(seed=0, spacing_mm=(2.0, 1.5), plane=PLANE, **settings):
+    generator = np.random.default_rng(seed)
+    return displacement_mm(plane, spacing_mm=spacing_mm, generator=generator, **(STILL | settings))
+
+
+def test_a_warp_is_a_rotation_about_the_middle_a_translation_and_a_bend():
+    turned = field(degrees=90, seed=4)
+    assert turned[:, 30, 40] == pytest.approx(0, abs=1e-9)
+    x_mm, y_mm = 2.0 * (np.arange(61) - 30)[:, None], 1.5 * (np.arange(81) - 40)[None]
+    from_middle = np.stack(np.broadcast_arrays(x_mm, y_mm))
+    assert np.hypot(*(from_middle + turned)) == pytest.approx(np.hypot(*from_middle), rel=1e-9)
+    shifted = field(translation_mm=3)
+    assert np.ptp(shifted, axis=(1, 2)).max() == pytest.approx(0, abs=1e-9)
+    assert 0 < np.abs(shifted).max() <= 3
+    whole = field(degrees=90, translation_mm=3, bend_mm=6, seed=4)
+    assert whole == pytest.approx(turned + field(translation_mm=3, seed=4) + field(bend_mm=6, seed=4))
+
+
+def test_a_bend_is_bounded_smooth_and_a_third_of_its_bound_in_the_mean():
+    bends = np.stack([field(bend_mm=6, seed=seed) for seed in range(60)])
+    assert np.abs(bends).max() <= 6
+    assert np.hypot(*bends.swapaxes(0, 1)).mean() == pytest.approx(6 / 3, rel=0.1)
+    per_mm = [np.abs(np.diff(bends, axis=axis + 2)).max() / mm for axis, mm in enumerate((2.0, 1.5))]
+    assert 0.05 < min(per_mm) <= max(per_mm) < 6 * 2 / 32
+    assert bends.reshape(60, 2, -1).mean(axis=(0, 2)) == pytest.approx(0, abs=0.3)
+
+
+def test_a_warp_takes_each_value_from_where_its_displacement_points():
+    ramp = (np.arange(61.0)[:, None, None] * 10 + np.arange(81.0)[None, :, None]).repeat(2, axis=2).astype(np.float32)
+    settings = {"degrees": 2.0, "translation_mm": 3.0, "bend_mm": 6.0}
+    moved = corrupt("warp", ramp, seed=5, spacing_mm=(2.0, 1.5, 4.0), **settings)
+    displacement = field(seed=5, **settings)
+    expected = ramp[..., 0] + displacement[0] / 2.0 * 10 + displacement[1] / 1.5
+    inner = slice(6, -6)
+    assert np.abs(displacement).max() > 1
+    assert moved[inner, inner] == pytest.approx(expected[inner, inner, None].repeat(2, axis=2), rel=1e-4)

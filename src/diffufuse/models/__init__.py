@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from diffufuse.models.attention_unet import AttentionUNet
+from diffufuse.models.bsafusion.network import BSAFusion
 from diffufuse.models.convnext_unet import ConvNeXtUNet
 from diffufuse.models.diffufusemed import DiffuFuseMed
 from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
@@ -28,6 +29,7 @@ MODELS = {
     "convnext_unet": ConvNeXtUNet,
     "fuse4seg": Fuse4Seg,
     "fuse4seg_leader": Fuse4SegLeader,
+    "bsafusion": BSAFusion,
     "average": Average,
     "maximum": Maximum,
     "laplacian_pyramid": LaplacianPyramid,

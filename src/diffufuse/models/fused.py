@@ -14,11 +14,17 @@ class Fused:
         fused: gray levels, 0 where no modality is present; of a network in training they may be outside of 0..1.
         base: features of every modality that should agree; those of an absent one are 0. None of a fuser without.
         detail: features of every modality that should differ, likewise.
+        flow: where each pixel takes its value of the second image from, as a displacement along x and y in pixels; None
+            of a fuser that registers nothing.
+        modality: of a network in training, logits of the modality of each image, from features that should tell it and
+            from features that should not; None of a fuser without.
     """
 
     fused: Float[Tensor, "batch 1 x y z"]
     base: Float[Tensor, "batch modality width fx fy"] | None = None
     detail: Float[Tensor, "batch modality width fx fy"] | None = None
+    flow: Float[Tensor, "batch 2 x y"] | None = None
+    modality: tuple[Float[Tensor, "batch 2 2"], Float[Tensor, "batch 2 2"]] | None = None
 
 
 @dataclass(frozen=True)

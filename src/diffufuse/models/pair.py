@@ -1,5 +1,6 @@
 """What all networks that fuse two images have in common: what they read, and what becomes of an absent image."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -56,7 +57,7 @@ class PairFuser(nn.Module):
         pair = completed(images, presence)[..., 0]
         made = self.fuse_pair(pair, noise) if self.is_random else self.fuse_pair(pair)
         inside = presence.any(dim=1, keepdim=True)
-        return Fused(torch.where(inside, made.fused, 0.0), made.base, made.detail)
+        return replace(made, fused=torch.where(inside, made.fused, 0.0))
 
     def fuse_pair(self, pair: Float[Tensor, "batch 2 x y"], noise: Noise = drawn) -> Fused:
         """Return what the network makes of two images that are present everywhere; `fused` is (B, 1, X, Y, 1)."""

@@ -14,6 +14,7 @@ from diffufuse.study.check import check_model
 from diffufuse.study.code_digest import Code
 from diffufuse.study.condition_settings import check_condition_settings
 from diffufuse.study.dataset_values import check_alike, check_dataset
+from diffufuse.study.inputs import CORRUPTED, ROLES, condition_of
 
 CLEAN = "clean"
 
@@ -47,13 +48,18 @@ def _check_effect(name: str, condition: Mapping[str, Any], datasets: Mapping[str
             f"{place}: expected {'nothing' if condition else 'what it withholds or corrupts'}, got "
             f"{', '.join(condition) or 'nothing'}; clean alone changes nothing."
         )
-    modalities = [(one, block["kind"]) for dataset in datasets.values() for one, block in dataset["modalities"].items()]
-    names = list(dict.fromkeys(modality for modality, _ in modalities))
+    names = list(dict.fromkeys(modality for dataset in datasets.values() for modality in dataset["modalities"]))
+    names += [role for role in ROLES if role in condition.get(CORRUPTED, ()) and role not in names]
     for key in ("absent", "present", "modalities"):
         for modality in condition.get(key, ()):
             if modality not in names:
                 raise BadInput(f"{place}.{key}: {modality!r} is no modality of any dataset{instead(modality, names)}")
-    if "corruption" in condition and not any(corrupts(condition, *modality) for modality in modalities):
+    corrupted = [
+        corrupts(condition_of(condition, dataset), modality, block["kind"])
+        for dataset in datasets.values()
+        for modality, block in dataset["modalities"].items()
+    ]
+    if "corruption" in condition and not any(corrupted):
         raise BadInput(
             f"{place}: expected modalities of the kinds {', '.join(condition.get('kinds', ()))}, got "
             f"{', '.join(condition.get('modalities', ()))}, which are of others; correct one."

@@ -14,7 +14,7 @@ from diffufuse.study.code_digest import Code
 from diffufuse.study.cohorts import Cohort, patients_of, read_cohort
 from diffufuse.study.condition_settings import check_condition_settings
 from diffufuse.study.dataset_values import check_dataset
-from diffufuse.study.inputs import needed_fusers
+from diffufuse.study.inputs import condition_of, needed_fusers
 from diffufuse.study.members import CORRUPTIONS, REMOVALS
 from diffufuse.study.settings import check_loss, check_settings
 from diffufuse.study.study_names import check_names
@@ -75,7 +75,8 @@ def check_study(config: Mapping[str, Any], cohorts: Path, *, code: Code) -> dict
                     f"known are: {', '.join(map(str, cohort.folds))}."
                 )
         for condition in study["conditions"]:
-            _check_condition(condition, config["conditions"][condition], name, config["datasets"][name])
+            block = config["datasets"][name]
+            _check_condition(condition, condition_of(config["conditions"][condition], block), name, block)
             _check_what_is_left(condition, name, config)
     read |= _read_transfers(config, read, cohorts)
     patients_of(read)

@@ -12,7 +12,7 @@ from diffufuse.study.inputs import GAMES, ROLES, fuser_of, fuses, input_modaliti
 from diffufuse.study.members import MODELS
 
 OUTPUTS = {"segment": ("regions", "labels"), "fuse": ("image",)}
-REGIMENS = {"segment": ("supervised", *GAMES), "fuse": ("label_free", "two_stage", "denoising", "fixed")}
+REGIMENS = {"segment": ("supervised", *GAMES), "fuse": ("label_free", "two_stage", "denoising", "registering", "fixed")}
 WITHOUT_PARAMETERS = "diffufuse.models.fusers"
 FIXED = "fixed"
 FUSED_IMAGES = 2

@@ -9,6 +9,8 @@ from diffufuse.files.names import instead
 # The two images that are fused, in channel order.
 ROLES = ("structure", "function")
 FUSED = "fused"
+# Of a condition: which images it corrupts.
+CORRUPTED = "modalities"
 # The format of a set of pictures, which has no volumes and no labels.
 PAIRS = "pairs"
 GAMES = ("bilevel", "joint")
@@ -68,6 +70,18 @@ def input_modalities(
     names = input_names(model, block, dataset, dataset_block)
     displayed = block.get("input", {}).get("values") == "display"
     return {name: _read(name, dataset_block, displayed, model, dataset) for name in names}
+
+
+def condition_of(condition: Mapping[str, Any], dataset_block: Mapping[str, Any]) -> dict[str, Any]:
+    """A condition as it is for a dataset: roles among the modalities that it corrupts are those of the dataset's pair.
+
+    Args:
+        condition: a block of `config/conditions.yaml`.
+        dataset_block: a block of `config/datasets.yaml`; without a pair, roles stay as they are.
+    """
+    roles = {**dataset_block.get("pair", {}), **{name: name for name in dataset_block["modalities"]}}
+    named = {key: [roles.get(name, name) for name in value] for key, value in condition.items() if key == CORRUPTED}
+    return {**condition, **named}
 
 
 def _resolved(name: str, place: str, dataset: str, dataset_block: Mapping[str, Any]) -> str:

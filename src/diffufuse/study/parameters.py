@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffufuse.errors import BadInput
-from diffufuse.study.inputs import PAIRS, fuser_of, fuses, input_modalities, input_names
+from diffufuse.study.inputs import PAIRS, condition_of, fuser_of, fuses, input_modalities, input_names
 
 if TYPE_CHECKING:
     from diffufuse.study.study import Study
@@ -112,7 +112,8 @@ class Parameters:
     def conditions_learned(self, wildcards: Any) -> dict[str, Any]:
         """The conditions that a model's training corrupts images with."""
         names = self.study.config["models"][wildcards.model]["training"]["corruption"]["conditions"]
-        return {name: self.study.config["conditions"][name] for name in names}
+        dataset = self.study.config["datasets"][wildcards.dataset]
+        return {name: condition_of(self.study.config["conditions"][name], dataset) for name in names}
 
     def test_settings(self, wildcards: Any) -> dict[str, Any]:
         """What differs at test time from the training whose weights are used."""
@@ -122,7 +123,8 @@ class Parameters:
     def condition(self, wildcards: Any) -> dict[str, Any]:
         """The condition that a prediction applies; none where a fuser has applied it already."""
         model = self.study.config["models"][self.study.trained_as(wildcards.model)]
-        block: dict[str, Any] = self.study.config["conditions"][wildcards.condition]
+        dataset = self.study.config["datasets"][wildcards.dataset]
+        block = condition_of(self.study.config["conditions"][wildcards.condition], dataset)
         return {} if fuser_of(model) else block
 
     def sources(self, wildcards: Any) -> dict[str, Any] | None:

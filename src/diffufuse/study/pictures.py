@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffufuse.errors import BadInput
 from diffufuse.study.cohorts import evenly_chosen
-from diffufuse.study.inputs import PAIRS, ROLES, input_modalities
+from diffufuse.study.inputs import PAIRS, ROLES, condition_of, input_modalities
 from diffufuse.study.testable import refusal_elsewhere
 from diffufuse.study.transfer import refusal
 
@@ -161,7 +161,8 @@ class Pictures:
             models = self._fusing(dataset)
             shown = {"case": str(wildcards.subject), "models": models, "sources": self._sources(models[0], dataset)}
             return settings | shown | {"regions": block.get("regions", {})}
-        catalogue, seed = self.study.config["conditions"], {"study_seed": self.study.seed}
+        catalogue = {name: condition_of(part, block) for name, part in self.study.config["conditions"].items()}
+        seed = {"study_seed": self.study.seed}
         if picture == "conditions":
             return settings | seed | {"condition": catalogue[wildcards.subject], "name": wildcards.subject}
         settings |= {"model": _model(wildcards), "regions": block["regions"]}

@@ -123,6 +123,32 @@ def dissimilarity(
     return torch.stack(parts).mean()
 
 
+def recognition(logits: Float[Tensor, "batch 2 2"], presence: Bool[Tensor, "batch 2 x y z"]) -> Tensor:
+    """Cross-entropy of which modality each image of a pair is, where both are; log 2 for a guess.
+
+    Args:
+        logits: of every image, that it is the first or the second modality.
+        presence: a sample without one of its images does not count.
+
+    Source: Li et al., BSAFusion, AAAI 2025 (arXiv 2412.08050).
+    """
+    told = logits.float().log_softmax(dim=2).diagonal(dim1=1, dim2=2)
+    return mean_where(-told.mean(dim=1), _both(presence))
+
+
+def confusion(logits: Float[Tensor, "batch 2 2"], presence: Bool[Tensor, "batch 2 x y z"]) -> Tensor:
+    """Cross-entropy of an even guess at the modality of each image; at its least, log 2, nothing tells it.
+
+    Arguments and source as for `recognition`.
+    """
+    return mean_where(-logits.float().log_softmax(dim=2).mean(dim=(1, 2)), _both(presence))
+
+
+def _both(presence: Tensor) -> Tensor:
+    """Whether a sample has both images."""
+    return presence.flatten(2).any(dim=2).all(dim=1)
+
+
 def distance_from_mean(
     fused: Float[Tensor, "batch 1 x y z"],
     images: Float[Tensor, "batch modality x y z"],

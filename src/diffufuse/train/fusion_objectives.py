@@ -24,6 +24,8 @@ TERMS: dict[str, Callable[[Fused, Batch], Tensor]] = {
     "maximum": lambda made, batch: losses.maximum(made.fused, batch.images, batch.presence),
     "maximum_squared": lambda made, batch: losses.maximum_squared(made.fused, batch.images, batch.presence),
     "similarity": lambda made, batch: losses.dissimilarity(made.fused, batch.images, batch.presence),
+    "recognition": lambda made, batch: losses.recognition(_modality(made)[0], batch.presence),
+    "confusion": lambda made, batch: losses.confusion(_modality(made)[1], batch.presence),
 }
 
 
@@ -74,6 +76,12 @@ def physical_terms(made: Fused, batch: Batch, weights: FusionWeights) -> tuple[W
         shown |= {"base_correlation": base.detach(), "detail_correlation": detail.detach()}
     distance = losses.distance_from_mean(made.fused.detach(), batch.images, batch.presence)
     return terms, shown | {"delta_levels": WHITE_LEVEL * distance}
+
+
+def _modality(made: Fused) -> tuple[Tensor, Tensor]:
+    if made.modality is None:
+        raise ValueError("recognition, confusion: expected a network that tells the modality, got one that does not")
+    return made.modality
 
 
 def correlations(made: Fused | Restored, batch: Batch) -> tuple[Tensor, Tensor]:

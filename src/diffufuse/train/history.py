@@ -11,7 +11,7 @@ import pyarrow as pa
 HISTORY = pa.schema([("step", pa.int32()), ("quantity", pa.string()), ("value", pa.float64()), ("unit", pa.string())])
 CURVE_EVERY_STEPS = 10
 # Units of the quantities that have one.
-UNITS = {"validation_psnr": "dB", "delta_levels": "level"}
+UNITS = {"validation_psnr": "dB", "delta_levels": "level", "registration_error": "pixel", "warp_size": "pixel"}
 
 
 def with_units(values: Mapping[str, float]) -> dict[str, tuple[float, str]]:

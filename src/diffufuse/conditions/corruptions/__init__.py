@@ -12,6 +12,7 @@ from diffufuse.conditions.corruptions.motion_blur import motion_blur
 from diffufuse.conditions.corruptions.poisson_noise import poisson_noise
 from diffufuse.conditions.corruptions.rician_noise import rician_noise
 from diffufuse.conditions.corruptions.streaks import streaks
+from diffufuse.conditions.corruptions.warp import warp
 
 # These change voxel values: image to image.
 CORRUPTIONS = {
@@ -26,6 +27,7 @@ CORRUPTIONS = {
     "gain": gain,
     "streaks": streaks,
     "downsampling": downsampling,
+    "warp": warp,
 }
 # These remove voxels, and return the remaining presence.
 REMOVALS = {"missing_slices": missing_slices}

@@ -14,6 +14,7 @@ from diffufuse.train.regimens.denoising import Denoising
 from diffufuse.train.regimens.fixed import Fixed
 from diffufuse.train.regimens.joint import Joint
 from diffufuse.train.regimens.label_free import LabelFree
+from diffufuse.train.regimens.registering import Registering
 from diffufuse.train.regimens.supervised import Supervised
 from diffufuse.train.regimens.two_stage import TwoStage
 
@@ -72,5 +73,6 @@ REGIMENS: dict[str, Callable[..., Regimen]] = {
     "label_free": LabelFree,
     "two_stage": TwoStage,
     "denoising": Denoising,
+    "registering": Registering,
     "fixed": Fixed,
 }
