@@ -24,6 +24,9 @@ TERMS: dict[str, Callable[[Fused, Batch], Tensor]] = {
     "maximum": lambda made, batch: losses.maximum(made.fused, batch.images, batch.presence),
     "maximum_squared": lambda made, batch: losses.maximum_squared(made.fused, batch.images, batch.presence),
     "similarity": lambda made, batch: losses.dissimilarity(made.fused, batch.images, batch.presence),
+    "multiscale_similarity": lambda made, batch: losses.multiscale_dissimilarity(
+        made.fused, batch.images, batch.presence
+    ),
 }
 
 
