@@ -14,6 +14,7 @@ from diffufuse.models.fuse4seg.network import Fuse4Seg
 from diffufuse.models.fusers.pixelwise import Average, Maximum
 from diffufuse.models.fusers.pyramid import LaplacianPyramid
 from diffufuse.models.fusers.wavelet import Wavelet
+from diffufuse.models.fusionmamba.network import FusionMamba
 from diffufuse.models.multi_encoder import MultiEncoderCNN
 from diffufuse.models.transbts import TransBTS
 from diffufuse.models.unet2d import UNet2D
@@ -34,6 +35,7 @@ MODELS = {
     "maximum": Maximum,
     "laplacian_pyramid": LaplacianPyramid,
     "wavelet": Wavelet,
+    "fusionmamba": FusionMamba,
 }
 
 

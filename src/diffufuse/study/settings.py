@@ -21,6 +21,7 @@ SIZES = (
     *("channels", "widths", "width", "strides", "groups", "dims", "slices", "steps"),
     *("positions", "heads", "head_width", "ffn", "feed_forward"),
     *("token_heads", "token_feed_forward", "encoder_width", "shallow", "registration_widths", "fusion_widths"),
+    *("patch", "states"),
     *("stem", "leader_width", "leader_heads", "follower_widths", "follower_heads", "follower_stem"),
 )
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diffufuse.models.present import mean_of_present
-from diffufuse.train.structural import mean_where, similarity
+from diffufuse.train.structural import mean_where, multiscale_similarity, similarity
 
 # Keeps the decomposition loss finite for a correlation of -1; Zhao et al., CDDFuse, CVPR 2023 (arXiv 2211.14461).
 ABOVE_MINUS_ONE = 1.01
@@ -147,6 +147,22 @@ def confusion(logits: Float[Tensor, "batch 2 2"], presence: Bool[Tensor, "batch 
 def _both(presence: Tensor) -> Tensor:
     """Whether a sample has both images."""
     return presence.flatten(2).any(dim=2).all(dim=1)
+
+
+def multiscale_dissimilarity(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """1 - MS-SSIM of the fused image and a modality, mean over the modalities; see `structural.multiscale_similarity`.
+
+    Source: Xie et al., FusionMamba, 2024 (arXiv 2404.09498).
+    """
+    parts = [
+        1 - multiscale_similarity(fused, images[:, one : one + 1], presence[:, one : one + 1])
+        for one in range(images.shape[1])
+    ]
+    return torch.stack(parts).mean()
 
 
 def distance_from_mean(

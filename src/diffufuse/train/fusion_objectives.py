@@ -26,6 +26,9 @@ TERMS: dict[str, Callable[[Fused, Batch], Tensor]] = {
     "similarity": lambda made, batch: losses.dissimilarity(made.fused, batch.images, batch.presence),
     "recognition": lambda made, batch: losses.recognition(_modality(made)[0], batch.presence),
     "confusion": lambda made, batch: losses.confusion(_modality(made)[1], batch.presence),
+    "multiscale_similarity": lambda made, batch: losses.multiscale_dissimilarity(
+        made.fused, batch.images, batch.presence
+    ),
 }
 
 
