@@ -20,7 +20,7 @@ from diffufuse.pixels.color import luma_and_chroma
 from diffufuse.pixels.image_file import read_picture
 
 Plane = Float[np.ndarray, "rows columns"]
-# The least correlation of a match. Of DM-FNet's images, those of the atlas' pairs have 0.979 or more, and the next 0.935.
+# The least correlation of a match. Of DM-FNet's images, those with a pair have 0.979 or more, and the next one 0.935.
 LEAST = 0.97
 # How far the next pair must lie behind, in correlation; neighboring slices of one patient lie 0.03 behind.
 APART = 0.01
