@@ -1,9 +1,12 @@
 """Selective scans: equal to their sequential definition, in one dimension and in two."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
 from diffufuse.models.layers import selective_scan as scans
+from diffufuse.models.layers.norms import PixelNorm
 from diffufuse.models.layers.selective_scan import recurrence, selective_scan
 from diffufuse.models.layers.ss2d import Enlarging, Halving, SelectiveScan2d, merged, sequences
 
@@ -150,18 +153,53 @@ class TestSelectiveScan2d:
         SelectiveScan2d(4)(features)[0, :, 8, 6].sum().backward()
         assert (features.grad.abs().amax(dim=1) > 0).all()
 
+    def test_it_learns_what_only_a_far_pixel_tells(self):
+        """The sign of the first pixel, asked for in the last quarter of the image; without states that is a guess."""
+        errors = {}
+        for remembers in (True, False):
+            torch.manual_seed(0)
+            layer, draw = SelectiveScan2d(4, states=4), torch.Generator().manual_seed(0)
+            if not remembers:
+                layer.selection.requires_grad_(False).zero_()
+            learner = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=3e-2)
+            for _ in range(120):
+                signs = torch.randn(16, generator=draw).sign()[:, None, None]
+                features = torch.zeros(16, 4, 8, 8)
+                features[:, 0, :1, :1], features[:, 1] = signs, 1.0
+                error = (layer(features)[:, 0, 4:, 4:] - signs).square().mean()
+                learner.zero_grad()
+                error.backward()
+                learner.step()
+            errors[remembers] = error.item()
+        assert errors[True] < 0.1
+        assert errors[False] > 0.9
+
     def test_untrained_steps_are_between_a_thousandth_and_a_tenth(self):
         torch.manual_seed(0)
         steps = torch.nn.functional.softplus(SelectiveScan2d(16).step_bias)
         assert 0.99e-3 < steps.min() < 2e-3
         assert 0.05 < steps.max() < 0.101
 
-    @pytest.mark.parametrize("width", [96, 192, 384, 768])
-    def test_it_has_as_many_parameters_as_published(self, width):
-        """As the block of VM-UNet (arXiv 2402.02491): its released sizes follow from this number to the last digit."""
+    @pytest.mark.parametrize(
+        ("down", "up", "published"),
+        [((2, 2, 9, 2), (2, 2, 9, 2), 44_274_033), ((2, 2, 2, 2), (1, 2, 2, 2), 27_427_761)],
+    )
+    def test_a_u_shape_of_it_has_as_many_parameters_as_both_sizes_of_vm_unet(self, down, up, published):
+        """Three channels in and nine classes out, to the last digit: VM-UNet (arXiv 2402.02491)."""
+        widths = (96, 192, 384, 768)
         with torch.device("meta"):
-            layer = SelectiveScan2d(width)
-        assert sum(parameter.numel() for parameter in layer.parameters()) == 7 * width**2 + 424 * width
+            layers = [
+                torch.nn.Conv2d(3, 96, 4, 4),
+                PixelNorm(96),
+                Enlarging(96, 24, factor=4),
+                torch.nn.Conv2d(24, 9, 1),
+            ]
+            for width, *counts in zip(widths, down, up, strict=True):
+                for _ in range(sum(counts)):
+                    layers += [PixelNorm(width), SelectiveScan2d(width)]
+            for fine, coarse in pairwise(widths):
+                layers += [Halving(fine, coarse), Enlarging(coarse, fine)]
+        assert sum(parameter.numel() for layer in layers for parameter in layer.parameters()) == published
 
     def test_several_inputs_are_read_each_by_its_own_projection(self):
         torch.manual_seed(0)

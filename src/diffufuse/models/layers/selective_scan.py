@@ -35,10 +35,9 @@ def selective_scan(
         write: B, how a value enters the states of its channel.
         read: C, how the states are read.
     """
-    with torch.autocast(values.device.type, enabled=False):
-        widest = torch.promote_types(values.dtype, torch.float32)
-        parts = (part.to(widest) for part in (values, steps, rates, write, read))
-        return cast(Tensor, _Scan.apply(*parts))
+    widest = torch.promote_types(values.dtype, torch.float32)
+    parts = (part.to(widest) for part in (values, steps, rates, write, read))
+    return cast(Tensor, _Scan.apply(*parts))
 
 
 def recurrence(
