@@ -77,7 +77,7 @@ class TFSDiff(PairFuser):
         return Restored(given, wanted[..., None], anywhere, noise=(seen[..., None], noise[..., None]))
 
     def fuse_pair(self, pair: Float[Tensor, "batch 2 x y"], noise: Noise = drawn) -> Fused:
-        """Return the fused image into which noise is turned, by deterministic steps."""
+        """Return the fused image into which noise is turned, by deterministic steps (DDIM)."""
         fused = noise(pair[:, :1])
         for time, earlier in countdown(self.steps, device=pair.device):
             fused = diffusion.step_back(fused, self._velocity(fused, pair, time), time, earlier)

@@ -20,6 +20,7 @@ OBJECTIVES = "diffufuse.train.objectives"
 SIZES = (
     *("channels", "widths", "width", "strides", "groups", "dims", "slices", "steps"),
     *("positions", "heads", "head_width", "ffn", "feed_forward"),
+    "multipliers",
     *("stem", "leader_width", "leader_heads", "follower_widths", "follower_heads", "follower_stem"),
 )
 

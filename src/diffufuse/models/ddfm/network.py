@@ -4,12 +4,13 @@ Zhao et al.: DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion, IC
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diffufuse.models.ddfm.em import Scales, corrected
+from diffufuse.models.ddfm.em import Penalty, Scales, corrected
 from diffufuse.models.fused import Fused, Restored
 from diffufuse.models.layers.denoising import countdown, displayed, signed
 from diffufuse.models.layers.diffusion import drawn_back
@@ -36,9 +37,10 @@ class DDFM(PairFuser):
         dropout: float = 0.2,
         steps: int = 100,
         smoothness: float = 0.5,
-        coupling: float = 0.001,
+        splitting: float = 0.001,
+        scales: Literal["equal", "learned"] = "equal",
     ) -> None:
-        """Build the prior.
+        """Build the prior; the defaults of the sampler are published, but for `scales`.
 
         Args:
             modalities: 2.
@@ -49,14 +51,16 @@ class DDFM(PairFuser):
             groups: of group normalization.
             dropout: of the training.
             steps: of the sampler.
-            smoothness: of the correction, as for `corrected`.
-            coupling: likewise.
+            smoothness: of the correction, as for `Penalty`.
+            splitting: likewise.
+            scales: `equal`, both sources have the same mean variance, 1; `learned`, the published form, each step makes
+                them more likely, by which the source that is nearer becomes nearer still.
         """
         super().__init__()
         sizes = Sizes(width, multipliers, blocks, groups, dropout)
-        self.stride, self.steps = sizes.stride, steps
-        self.smoothness, self.coupling = smoothness, coupling
-        self.prior = ImagePrior(sizes)
+        self.stride, self.steps, self.scales = sizes.stride, steps, scales
+        self.penalty = Penalty(smoothness, splitting)
+        self.prior = ImagePrior(sizes, answer="velocity")
 
     def restored(self, images: Float[Tensor, "batch 2 x y 1"], presence: Bool[Tensor, "batch 2 x y 1"]) -> Restored:
         """Return the images taken out of noise, in which the prior is trained; see `ImagePrior.restored`."""
@@ -68,7 +72,7 @@ class DDFM(PairFuser):
         fused = noise(sources[:, :1])
         scales = Scales(*(torch.ones_like(fused[..., :1, :1]) for _ in range(2)))
         for time, earlier in countdown(self.steps, device=pair.device):
-            clean = self.prior.clean(fused, time)
-            clean, scales = corrected(clean, sources, scales, smoothness=self.smoothness, coupling=self.coupling)
+            clean, after = corrected(self.prior.clean(fused, time), sources, scales, self.penalty)
+            scales = after if self.scales == "learned" else scales
             fused = drawn_back(fused, clean, noise(fused), time, earlier)
         return Fused(displayed(fused)[..., None])

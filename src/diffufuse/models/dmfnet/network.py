@@ -58,7 +58,7 @@ class DMFNet(PairFuser):
         super().__init__()
         sizes = Sizes(width, multipliers, blocks, groups, dropout)
         self.stride, self.times = sizes.stride, tuple(time * T / LAST for time in times)
-        self.prior = ImagePrior(sizes)
+        self.prior = ImagePrior(sizes, answer="clean")
         self.head = FusionHead(sizes.widths[::-1], times=len(times), weights=weights)
 
     def restored(
