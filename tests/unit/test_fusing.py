@@ -3,7 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from fused_cases import AFFINE, PET, PICTURE, SHAPE, SMALL, T1, case_in, displayed, pair_of, plan_of, predicted, scan_of
+from fused_cases import (
+    AFFINE,
+    PET,
+    PICTURE,
+    SHAPE,
+    SMALL,
+    T1,
+    case_in,
+    displayed,
+    pair_of,
+    plan_of,
+    predicted,
+    scan_of,
+    stored_pair,
+)
 from torch import nn
 
 from diffufuse.errors import BadInput
@@ -12,6 +26,8 @@ from diffufuse.files.records import write_record
 from diffufuse.pixels.color import luma_and_chroma
 from diffufuse.pixels.image_file import read_picture
 from diffufuse.plan.plans import network_of
+from diffufuse.predict import fusing
+from diffufuse.predict.cases import Prediction, predict_cases
 from diffufuse.predict.fusing import follower_plan, fuse_scan
 from diffufuse.predict.inference import HALF, predict_case
 from diffufuse.space.volumes import read_volume
@@ -282,3 +298,82 @@ def test_records_are_found_in_folders_of_fused_images(case, tmp_path):
 
 def test_a_fused_image_is_named_alike_where_it_is_stored_and_where_it_is_asked_for():
     assert inputs.FUSED == FUSED
+
+
+# Fusers that draw noise.
+BY_DIFFUSION = {
+    "dmfnet": {"width": 8, "multipliers": (1, 2), "blocks": 1, "groups": 2, "times": (50, 200)},
+    "ddfm": {"width": 4, "multipliers": (1, 2), "blocks": 1, "groups": 2, "steps": 4},
+    "tfs_diff": {"width": 4, "multipliers": (1, 2), "blocks": 1, "groups": 2, "steps": 4, "attention": ()},
+}
+by_diffusion = pytest.mark.parametrize("architecture", BY_DIFFUSION)
+PAIR = {"mri": PICTURE, "pet": PICTURE}
+
+
+def diffusion_plan(architecture, **others):
+    return plan_of(architecture, **BY_DIFFUSION[architecture], **others)
+
+
+def untrained(plan):
+    torch.manual_seed(0)
+    return network_of(plan).eval()
+
+
+@by_diffusion
+def test_the_fused_image_of_noise_is_the_same_in_batches_of_any_size_and_on_any_number_of_threads(
+    architecture, monkeypatch
+):
+    plan, scan = diffusion_plan(architecture), scan_of()
+    network, images, threads = untrained(plan), [], torch.get_num_threads()
+    for batch, count in ((4, 1), (1, 1), (3, 1), (100, 1), (4, 2)):
+        monkeypatch.setattr(fusing, "WHOLE_SLICES_AT_ONCE", batch)
+        torch.set_num_threads(count)
+        torch.manual_seed(batch)  # of no effect
+        images.append(fuse_scan(network, scan, plan, seed=7)[0])
+        torch.set_num_threads(threads)
+    assert np.ptp(images[0]) > 0.1
+    for other in images[1:]:
+        np.testing.assert_allclose(other, images[0], atol=1e-4)
+    assert np.abs(fuse_scan(network, scan, plan, seed=8)[0] - images[0]).max() > 1e-3
+
+
+@by_diffusion
+def test_slices_with_the_same_content_are_fused_with_noise_of_their_own(architecture):
+    plan, scan = diffusion_plan(architecture), scan_of()
+    for part in (scan.images, scan.presence, scan.body):
+        part[..., 3] = part[..., 2]
+    image, _ = fuse_scan(untrained(plan), scan, plan)
+    assert np.abs(image[..., 3] - image[..., 2]).max() > 1e-3
+
+
+@by_diffusion
+def test_the_noise_of_a_case_follows_from_its_name_and_neither_from_their_order_nor_from_the_condition(
+    architecture, tmp_path
+):
+    draw = np.random.default_rng(0)
+    content = {"mri": draw.random((20, 22)), "pet": draw.random((20, 22))}
+    cases = {name: stored_pair(tmp_path, name, content) for name in "AB"}
+    plan = diffusion_plan(architecture, modalities=PAIR)
+    prediction = Prediction(untrained(plan), plan, 1, None)
+    found = {}
+    for order, condition in (("AB", "clean"), ("BA", "clean"), ("B", "other")):
+        folder = tmp_path / f"{order}_{condition}"
+        folder.mkdir()
+        some = {name: cases[name] for name in order}
+        predict_cases(prediction, some, folder, condition={}, study_seed=1, names=("d", condition))
+        found |= {(order, name): gray_levels(read_prepared(folder / FUSED / f"{name}.json")) for name in order}
+    for name in "AB":
+        np.testing.assert_array_equal(found["AB", name], found["BA", name])
+    np.testing.assert_array_equal(found["B", "B"], found["AB", "B"])
+    assert np.abs(found["AB", "A"] - found["AB", "B"]).max() > 1e-3
+
+
+@by_diffusion
+def test_a_fuser_by_noise_sees_nothing_of_an_absent_modality(architecture):
+    plan, scans = diffusion_plan(architecture), [scan_of(), scan_of()]
+    scans[1].images[1] *= -3
+    for scan in scans:
+        scan.presence[1] = False
+    images = [fuse_scan(untrained(plan), scan, plan)[0] for scan in scans]
+    np.testing.assert_array_equal(*images)
+    assert np.ptp(images[0]) > 0.1

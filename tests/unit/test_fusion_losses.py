@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from diffufuse.train.fusion_losses import anchor, correlation, decomposition, distance_from_mean, gradient
+from diffufuse.train.structural import structure
 
 SHAPE = (2, 2, 12, 10, 1)
 
@@ -127,3 +128,68 @@ def test_decomposition_wants_equal_bases_and_unequal_details():
     assert decomposition(one, none) == 0
     assert decomposition(one, one).item() == pytest.approx(1 / 2.01)
     assert decomposition(none, one) > decomposition(one, one) > decomposition(one, 0.5 * one)
+
+
+WINDOWS = (1, 2, 24, 24, 1)
+
+
+def stripes(contrast, *, period=6, level=0.5, along=2, size=24):
+    wave = level + contrast * torch.cos(torch.arange(float(size)) * (2 * np.pi / period))
+    return (wave[:, None] if along == 2 else wave[None]).expand(size, size)[None, None, ..., None]
+
+
+def test_structure_is_held_to_the_source_with_more_contrast_whatever_the_levels():
+    strong, weak = stripes(0.2), stripes(0.05, period=8, along=3)
+    images = torch.cat([weak, strong], dim=1)
+    everywhere_24 = everywhere(WINDOWS)
+    assert structure(strong - 0.25, images, everywhere_24).item() == pytest.approx(1, abs=1e-4)
+    assert structure(strong, images.flip(1), everywhere_24).item() == pytest.approx(1, abs=1e-4)
+    assert structure(weak, images, everywhere_24).item() < 0.2
+    assert structure(-strong, images, everywhere_24).item() < -0.9
+
+
+def test_each_window_has_its_own_source_with_more_contrast():
+    left = (torch.arange(24) < 12)[None, None, :, None, None]
+    wave, across = stripes(0.2), stripes(0.2, along=3)
+    images = torch.cat([torch.where(left, wave, 0.5), torch.where(left, 0.5, across)], dim=1)
+    joined = torch.where(left, wave, across)
+    scores = [structure(image, images, everywhere(WINDOWS)).item() for image in (joined, images[:, :1], images[:, 1:])]
+    assert scores[0] > 0.85 > 0.6 > max(scores[1:])
+
+
+def test_the_structure_of_a_fainter_image_is_that_of_the_formula():
+    """2 cov + C2 by the sum of both variances + C2, here with a covariance of half the variance of the source."""
+    source = 0.5 + 0.1 * torch.randn(1, 1, 24, 24, 1, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
+    fused = 0.5 * source
+    given = structure(fused, source.expand(WINDOWS), everywhere(WINDOWS)).item()
+    kernel = torch.exp(-((torch.arange(11.0) - 5) ** 2) / (2 * 1.5**2))
+    kernel = torch.outer(kernel, kernel) / kernel.sum() ** 2
+    windows = source[0, 0, ..., 0].unfold(0, 11, 1).unfold(1, 11, 1)
+    mean = (windows * kernel).sum(dim=(2, 3))
+    variance = (windows.square() * kernel).sum(dim=(2, 3)) - mean.square()
+    expected = (variance + 9e-4) / (1.25 * variance + 9e-4)
+    assert given == pytest.approx(expected.mean().item(), abs=1e-4)
+
+
+def test_an_absent_source_has_no_structure_to_be_held_to():
+    strong, weak = stripes(0.2), stripes(0.05, along=3)
+    images, presence = torch.cat([weak, strong], dim=1), everywhere(WINDOWS)
+    presence[:, 1] = False
+    assert structure(weak, images, presence).item() == pytest.approx(1, abs=1e-4)
+    presence[:, 1, :18] = True  # it fills 8 of 14 rows of windows
+    lost = 1 - structure(weak, images, everywhere(WINDOWS)).item()
+    assert 1 - structure(weak, images, presence).item() == pytest.approx(8 / 14 * lost, rel=0.05)
+    assert structure(weak, images, torch.zeros_like(presence)).item() == 1
+
+
+def test_the_structure_that_is_lost_has_a_gradient_towards_the_source():
+    source = stripes(0.2)
+    fused = stripes(0.05, along=3).clone().requires_grad_()
+    learner = torch.optim.Adam([fused], lr=0.02)
+    before = structure(fused, source.expand(WINDOWS), everywhere(WINDOWS)).item()
+    for _ in range(30):
+        learner.zero_grad()
+        (1 - structure(fused, source.expand(WINDOWS), everywhere(WINDOWS))).backward()
+        learner.step()
+    assert before < 0.3
+    assert structure(fused, source.expand(WINDOWS), everywhere(WINDOWS)).item() > 0.9

@@ -8,7 +8,9 @@ from torch import nn
 from diffufuse.models.attention_unet import AttentionUNet
 from diffufuse.models.bsafusion.network import BSAFusion
 from diffufuse.models.convnext_unet import ConvNeXtUNet
+from diffufuse.models.ddfm.network import DDFM
 from diffufuse.models.diffufusemed import DiffuFuseMed
+from diffufuse.models.dmfnet.network import DMFNet
 from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
 from diffufuse.models.fuse4seg.network import Fuse4Seg
 from diffufuse.models.fusers.pixelwise import Average, Maximum
@@ -16,6 +18,7 @@ from diffufuse.models.fusers.pyramid import LaplacianPyramid
 from diffufuse.models.fusers.wavelet import Wavelet
 from diffufuse.models.fusionmamba.network import FusionMamba
 from diffufuse.models.multi_encoder import MultiEncoderCNN
+from diffufuse.models.tfs_diff import TFSDiff
 from diffufuse.models.transbts import TransBTS
 from diffufuse.models.unet2d import UNet2D
 from diffufuse.models.unet3d import UNet3D
@@ -31,6 +34,9 @@ MODELS = {
     "fuse4seg": Fuse4Seg,
     "fuse4seg_leader": Fuse4SegLeader,
     "bsafusion": BSAFusion,
+    "dmfnet": DMFNet,
+    "ddfm": DDFM,
+    "tfs_diff": TFSDiff,
     "average": Average,
     "maximum": Maximum,
     "laplacian_pyramid": LaplacianPyramid,

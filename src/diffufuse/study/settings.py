@@ -22,6 +22,7 @@ SIZES = (
     *("positions", "heads", "head_width", "ffn", "feed_forward"),
     *("token_heads", "token_feed_forward", "encoder_width", "shallow", "registration_widths", "fusion_widths"),
     *("patch", "states"),
+    "multipliers",
     *("stem", "leader_width", "leader_heads", "follower_widths", "follower_heads", "follower_stem"),
 )
 

@@ -11,6 +11,7 @@ from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import fusion_losses as losses
 from diffufuse.train.batches import Batch
 from diffufuse.train.objectives import Objective, Weights, segmentation_terms, summed
+from diffufuse.train.structural import structure
 
 WHITE_LEVEL = 255
 Weighed = dict[str, tuple[float, Tensor]]
@@ -29,6 +30,7 @@ TERMS: dict[str, Callable[[Fused, Batch], Tensor]] = {
     "multiscale_similarity": lambda made, batch: losses.multiscale_dissimilarity(
         made.fused, batch.images, batch.presence
     ),
+    "structure": lambda made, batch: 1 - structure(made.fused, batch.images, batch.presence),
 }
 
 

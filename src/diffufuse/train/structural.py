@@ -61,6 +61,25 @@ def multiscale_similarity(
     return 1 - mean_where(1 - torch.stack(factors).prod(dim=0), seen[0])
 
 
+def structure(
+    fused: Float[Tensor, "batch 1 x y z"],
+    images: Float[Tensor, "batch modality x y z"],
+    presence: Bool[Tensor, "batch modality x y z"],
+) -> Tensor:
+    """Mean similarity of a fused image to what has the most structure in each window: SSIM without the luminance.
+
+    That is the modality with the largest deviation among those present in all of the window, by whose side a modality
+    without structure there does not count; 1 without any window.
+
+    Source: DM-FNet, 2025 (arXiv 2506.15218), with the constant C2 of gray levels in 0..1.
+    """
+    _, agreement, whole = similarities(fused.expand_as(images), images, presence)
+    # The similarity to a blank image, C2 / (variance + C2), falls with the deviation.
+    _, blankness, _ = similarities(torch.zeros_like(images), images, presence)
+    sharpest = torch.where(whole, blankness, torch.inf).argmin(dim=1, keepdim=True)
+    return 1 - mean_where(1 - agreement.gather(1, sharpest), whole.any(dim=1, keepdim=True))
+
+
 def similarities(given: Tensor, wanted: Tensor, presence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """SSIM of every window; its part without the luminance; and whether the window is present throughout.
 

@@ -33,11 +33,17 @@ def place_embedding(grid: tuple[int, ...], width: int, *, device: torch.device) 
 class TimeEmbedding(nn.Module):
     """Time embedding gamma(t) of the paper: sines and cosines of the time through an MLP."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.perceptron = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+    def __init__(self, width: int, *, hidden: int | None = None) -> None:
+        """Build the embedding.
 
-    def forward(self, time: Float[Tensor, "batch modality"]) -> Float[Tensor, "batch modality width"]:
-        """Return one vector per sample and modality; times in [0, T]."""
+        Args:
+            width: of the vectors.
+            hidden: width between the two layers of the MLP; without, that of the vectors.
+        """
+        super().__init__()
+        self.width, hidden = width, hidden or width
+        self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, width))
+
+    def forward(self, time: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:
+        """Return one vector per time; times in [0, T]."""
         return self.perceptron(waves(time * (1000.0 / T), self.width))

@@ -73,3 +73,21 @@ def step_back(
     tokens.
     """
     return noised(clean_of(noisy, predicted, time), noise_of(noisy, predicted, time), earlier)
+
+
+def drawn_back(
+    noisy: Float[Tensor, "*shape"],
+    clean: Float[Tensor, "*shape"],
+    noise_drawn: Float[Tensor, "*shape"],
+    time: Float[Tensor, "*shape"],
+    earlier: Float[Tensor, "*shape"],
+) -> Float[Tensor, "*shape"]:
+    """Draw what was noisy at an earlier time, given clean and noisy tokens (Ho et al., arXiv 2006.11239, Eq. 6).
+
+    If the noisy tokens are the clean ones noised to `time`, what is drawn is them noised to `earlier`, with less of the
+    same noise and some of `noise_drawn`; at time 0 it is the clean tokens.
+    """
+    kept, shrunk = signal(time) / signal(earlier), (noise(earlier) / noise(time)).square()
+    added = noise(time).square() - (kept * noise(earlier)).square()  # variance of the noise between both times
+    mean = kept * shrunk * noisy + signal(earlier) * added / noise(time).square() * clean
+    return mean + torch.sqrt((added * shrunk).clamp(min=0.0)) * noise_drawn
