@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from diffufuse.models.attention_unet import AttentionUNet
+from diffufuse.models.cddfuse import CDDFuse
 from diffufuse.models.convnext_unet import ConvNeXtUNet
 from diffufuse.models.diffufusemed import DiffuFuseMed
 from diffufuse.models.fuse4seg.leader import Fuse4SegLeader
@@ -13,6 +14,7 @@ from diffufuse.models.fuse4seg.network import Fuse4Seg
 from diffufuse.models.fusers.pixelwise import Average, Maximum
 from diffufuse.models.fusers.pyramid import LaplacianPyramid
 from diffufuse.models.fusers.wavelet import Wavelet
+from diffufuse.models.matr.network import MATR
 from diffufuse.models.multi_encoder import MultiEncoderCNN
 from diffufuse.models.transbts import TransBTS
 from diffufuse.models.unet2d import UNet2D
@@ -32,6 +34,8 @@ MODELS = {
     "maximum": Maximum,
     "laplacian_pyramid": LaplacianPyramid,
     "wavelet": Wavelet,
+    "cddfuse": CDDFuse,
+    "matr": MATR,
 }
 
 

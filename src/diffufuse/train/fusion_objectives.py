@@ -10,6 +10,7 @@ from diffufuse.models.fused import Fused, Restored
 from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import fusion_losses as losses
 from diffufuse.train.batches import Batch
+from diffufuse.train.mutual_information import left_open
 from diffufuse.train.objectives import Objective, Weights, segmentation_terms, summed
 
 WHITE_LEVEL = 255
@@ -24,6 +25,8 @@ TERMS: dict[str, Callable[[Fused, Batch], Tensor]] = {
     "maximum": lambda made, batch: losses.maximum(made.fused, batch.images, batch.presence),
     "maximum_squared": lambda made, batch: losses.maximum_squared(made.fused, batch.images, batch.presence),
     "similarity": lambda made, batch: losses.dissimilarity(made.fused, batch.images, batch.presence),
+    "information_of_structure": lambda made, batch: left_open(made.fused, *of_source(batch, 0)),
+    "information_of_function": lambda made, batch: left_open(made.fused, *of_source(batch, 1)),
 }
 
 
@@ -74,6 +77,11 @@ def physical_terms(made: Fused, batch: Batch, weights: FusionWeights) -> tuple[W
         shown |= {"base_correlation": base.detach(), "detail_correlation": detail.detach()}
     distance = losses.distance_from_mean(made.fused.detach(), batch.images, batch.presence)
     return terms, shown | {"delta_levels": WHITE_LEVEL * distance}
+
+
+def of_source(batch: Batch, number: int) -> tuple[Tensor, Tensor]:
+    """One image of each pair of a batch, and where it is."""
+    return batch.images[:, number : number + 1], batch.presence[:, number : number + 1]
 
 
 def correlations(made: Fused | Restored, batch: Batch) -> tuple[Tensor, Tensor]:
