@@ -7,6 +7,7 @@ from torch import nn
 
 from diffufuse.models.attention_unet import AttentionUNet
 from diffufuse.models.bsafusion.network import BSAFusion
+from diffufuse.models.cddfuse import CDDFuse
 from diffufuse.models.convnext_unet import ConvNeXtUNet
 from diffufuse.models.ddfm.network import DDFM
 from diffufuse.models.diffufusemed import DiffuFuseMed
@@ -17,6 +18,7 @@ from diffufuse.models.fusers.pixelwise import Average, Maximum
 from diffufuse.models.fusers.pyramid import LaplacianPyramid
 from diffufuse.models.fusers.wavelet import Wavelet
 from diffufuse.models.fusionmamba.network import FusionMamba
+from diffufuse.models.matr.network import MATR
 from diffufuse.models.multi_encoder import MultiEncoderCNN
 from diffufuse.models.tfs_diff import TFSDiff
 from diffufuse.models.transbts import TransBTS
@@ -42,6 +44,8 @@ MODELS = {
     "laplacian_pyramid": LaplacianPyramid,
     "wavelet": Wavelet,
     "fusionmamba": FusionMamba,
+    "cddfuse": CDDFuse,
+    "matr": MATR,
 }
 
 

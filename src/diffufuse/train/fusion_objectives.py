@@ -10,6 +10,7 @@ from diffufuse.models.fused import Fused, Restored
 from diffufuse.plan.plans import plan_outputs
 from diffufuse.train import fusion_losses as losses
 from diffufuse.train.batches import Batch
+from diffufuse.train.mutual_information import left_open
 from diffufuse.train.objectives import Objective, Weights, segmentation_terms, summed
 from diffufuse.train.structural import structure
 
@@ -31,6 +32,8 @@ TERMS: dict[str, Callable[[Fused, Batch], Tensor]] = {
         made.fused, batch.images, batch.presence
     ),
     "structure": lambda made, batch: 1 - structure(made.fused, batch.images, batch.presence),
+    "information_of_structure": lambda made, batch: left_open(made.fused, *of_source(batch, 0)),
+    "information_of_function": lambda made, batch: left_open(made.fused, *of_source(batch, 1)),
 }
 
 
@@ -87,6 +90,11 @@ def _modality(made: Fused) -> tuple[Tensor, Tensor]:
     if made.modality is None:
         raise ValueError("recognition, confusion: expected a network that tells the modality, got one that does not")
     return made.modality
+
+
+def of_source(batch: Batch, number: int) -> tuple[Tensor, Tensor]:
+    """One image of each pair of a batch, and where it is."""
+    return batch.images[:, number : number + 1], batch.presence[:, number : number + 1]
 
 
 def correlations(made: Fused | Restored, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from diffufuse.models.fuse4seg.haar import squeezed
 from diffufuse.models.fuse4seg.head import Head, gray_levels
 from diffufuse.models.fused import Fused
 from diffufuse.models.layers.coupling import Coupling
-from diffufuse.models.layers.restormer import AttentionBlock
+from diffufuse.models.layers.restormer import AttentionBlock, AttentionBlocks
 from diffufuse.models.present import mean_of_present
 
 STEEPEST = 4.0  # logits per gray level at 0.5: a gain of 1 adds about as much detail as the source has
@@ -65,11 +65,11 @@ class Fuse4SegLeader(nn.Module):
         self.stride = (side, side, 1)
         self.stem = nn.Conv2d(bands, width, 3, padding=1)
         self.modality = nn.Parameter(0.02 * torch.randn(modalities, width))
-        self.encoder = _attention(width, blocks, heads, feed_forward)
+        self.encoder = AttentionBlocks(width, blocks=blocks, heads=heads, feed_forward=feed_forward)
         self.base_branch, self.base_fusion = (AttentionBlock(width, heads=heads, feed_forward=1.0) for _ in range(2))
         self.detail_branch, self.detail_fusion = Coupling(width, nodes=nodes), Coupling(width, nodes=1)
         self.merge = nn.Conv2d(2 * width, width, 1, bias=False)
-        self.decoder = _attention(width, blocks, heads, feed_forward)
+        self.decoder = AttentionBlocks(width, blocks=blocks, heads=heads, feed_forward=feed_forward)
         last = nn.Conv2d(width // 2, 1 + modalities * haar_levels, 3, padding=1)
         # The untrained leader gives the mean, on which the follower was trained in stage 1.
         for parameter in last.parameters():
@@ -136,7 +136,3 @@ class Fuse4SegLeader(nn.Module):
         maps = enlarged(maps, self.haar_levels)
         details = details_of(masked, presence, levels=self.haar_levels)
         return maps[:, :1] + STEEPEST * (maps[:, 1:] * details).sum(dim=1, keepdim=True)
-
-
-def _attention(width: int, blocks: int, heads: int, feed_forward: float) -> nn.Sequential:
-    return nn.Sequential(*(AttentionBlock(width, heads=heads, feed_forward=feed_forward) for _ in range(blocks)))

@@ -36,3 +36,25 @@ class AttentionBlock(nn.Module):
         """Return the features after both layers."""
         features = features + self.attention(self.before_attention(features))
         return features + self.feed_forward(self.before_feed_forward(features))
+
+
+class DenseAttentionBlock(AttentionBlock):
+    """The same, but queries, keys and values are of 3x3 convolutions over all channels: the base unit of CDDFuse.
+
+    Its hidden channels are `width`, and pairs of them are mixed where those of `AttentionBlock` stay apart. Zhao et al.:
+    CDDFuse, CVPR 2023 (arXiv 2211.14461).
+    """
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        """Build the block; arguments as for `AttentionBlock`."""
+        super().__init__(width, heads=heads, feed_forward=1.0)
+        self.attention.qkv_dwconv = nn.Conv2d(3 * width, 3 * width, 3, padding=1, bias=False)
+        self.feed_forward.dwconv = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=width, bias=False)
+
+
+class AttentionBlocks(nn.Sequential):
+    """Several blocks in a row."""
+
+    def __init__(self, width: int, *, blocks: int, heads: int, feed_forward: float) -> None:
+        """Build `blocks` blocks; the other arguments as for `AttentionBlock`."""
+        super().__init__(*(AttentionBlock(width, heads=heads, feed_forward=feed_forward) for _ in range(blocks)))
