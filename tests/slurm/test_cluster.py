@@ -15,7 +15,7 @@ from coarse_study import SNAKEMAKE, copy_of_the_product, edit
 from diffufuse.files.digests import sha256_of
 from diffufuse.files.records import read_record
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 SHEET = """case\tpatient\tfold\tvalidates\tsite\texcluded
 PH-001\tPH-001\t0\t-\t\t-
 PH-002\tPH-002\t-\t0\t\t-
@@ -27,6 +27,7 @@ TARGET = f"{RUN}/run.json"
 SEED = int(os.environ.get("CHAOS_SEED", 0))
 HARMS = 8
 log = logging.getLogger(__name__)
+HEADS = []
 SQUEUE = ["squeue", "--noheader", "--format=%A %T %Z %k"]
 
 
@@ -43,6 +44,11 @@ def study(tmp_path):
     }.items():
         edit(tmp_path / f"config/{name}.yaml", change)
     yield tmp_path
+    while HEADS:  # a head that is left would go on with its jobs beside those of the next test
+        head = HEADS.pop()
+        if head.poll() is None:
+            os.killpg(head.pid, signal.SIGKILL)
+            head.wait()
     subprocess.run(["scancel", "--user=root"], check=False)
 
 
@@ -50,7 +56,7 @@ def start(folder, *arguments, **variables):
     """A run with the profile of the cluster, in a process group of its own."""
     names = {"DIFFUFUSE_PARTITION": "cpu", "DIFFUFUSE_GPU_PARTITION": "gpu", "PYTHONPATH": str(folder / "src")}
     with (folder / "head.log").open("a") as log:
-        return subprocess.Popen(
+        head = subprocess.Popen(
             [SNAKEMAKE, "--profile", "slurm", *arguments],
             cwd=folder,
             env=os.environ | names | variables,
@@ -58,6 +64,8 @@ def start(folder, *arguments, **variables):
             stderr=log,
             start_new_session=True,
         )
+    HEADS.append(head)
+    return head
 
 
 def told(folder):
