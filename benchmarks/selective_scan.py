@@ -2,8 +2,8 @@
 
 Inputs are noise from fixed seeds. Times are those of the processor; ours and the loop run in turns. The peer is
 `peers/selective_scan_mambapy.py` in an environment of its own (mambapy, torch, NumPy), whose interpreter is named by
-`--mambapy` or `$PEER_MAMBAPY`. Protocol: its arguments are an .npz of the inputs, an .npz to write, 1 for gradients too,
-and the number of repeats; the last line that it prints is JSON with its seconds and its release.
+`--mambapy` or `$PEER_MAMBAPY`. Protocol: its arguments are an .npz of the inputs, an .npz to write, 1 for gradients
+too, and the number of repeats; the last line that it prints is JSON with its seconds and its release.
 """
 
 import argparse
@@ -155,7 +155,7 @@ def rows_of(case: Case, interpreter: str | None) -> list[Row]:
                 peer=peer,
                 goal=goal,
                 agrees=agrees and same,
-                how_agrees=f"largest difference from double precision, relative to the scale: {mine:.1e} and {other:.1e}",
+                how_agrees=f"largest difference from double precision over the scale: {mine:.1e} and {other:.1e}",
             )
         )
     return rows

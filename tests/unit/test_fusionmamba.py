@@ -19,7 +19,9 @@ from diffufuse.models.fusionmamba.cross import CrossBlock, Enhancement
 from diffufuse.models.fusionmamba.dynamic import ChannelAttention, DescriptiveConvolution
 from diffufuse.models.fusionmamba.network import FusionMamba
 from diffufuse.phantom.pairs import draw_pair, heat_of, structure_of
+from diffufuse.train.batches import Batch
 from diffufuse.train.fusion_losses import gradient, maximum_squared, multiscale_dissimilarity
+from diffufuse.train.fusion_objectives import label_free_objective
 from diffufuse.train.structural import similarity
 
 BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config/models.yaml").read_text())["models"]
@@ -275,6 +277,16 @@ class TestNetwork:
         with torch.autocast("cpu", torch.bfloat16):
             low = built(images, everywhere(images))
         assert torch.allclose(low.float(), built(images, everywhere(images)), atol=0.05)
+
+
+def test_the_objective_of_its_blocks_is_the_loss_of_the_release():
+    built, images = trained(), drawn(2, 2, 32, 32, 1)
+    batch = Batch(images, images, everywhere(images), images[:, :0], torch.ones(2, 2), torch.ones(2, 3))
+    for size in ("tiny", "small", "paper"):
+        objective = label_free_objective({"block": BLOCKS[f"fusionmamba_{size}"]})
+        told = objective(built, batch, progress=0.0, generator=torch.Generator())
+        fused = built.decomposed(images, everywhere(images)).fused
+        assert float(told["loss"].detach()) == pytest.approx(float(loss_of(fused, images).detach()), rel=1e-5)
 
 
 def phantom_pairs(count, seed):

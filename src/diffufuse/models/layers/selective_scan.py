@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 # Numbers of a chunk's states: what stays in the cache of a processor core, and what keeps a GPU busy.
-CPU_CHUNK, OTHER_CHUNK = 2**17, 2**24
+CPU_CHUNK, OTHER_CHUNK = 2**18, 2**24
+SHORTEST = 16  # moments; the state before each chunk is kept for the gradient
 
 
 def selective_scan(
@@ -49,19 +50,17 @@ def recurrence(
     those between follow from it. That is twice the work of a loop, in few large operations.
 
     Args:
-        factors: a.
-        terms: b.
+        factors: a; overwritten, but for the first.
+        terms: b; overwritten by the result.
     """
-    length = len(terms)
-    if length == 1:
-        return terms
-    even, odd = slice(0, length - 1, 2), slice(1, None, 2)
-    states = torch.empty_like(terms)
-    states[odd] = recurrence(factors[even] * factors[odd], torch.addcmul(terms[odd], factors[odd], terms[even]))
-    states[0] = terms[0]
-    after = slice(2, None, 2)
-    torch.addcmul(terms[after], factors[after], states[1 : length - 1 : 2], out=states[after])
-    return states
+    last = len(terms) - 1
+    if last:
+        even, odd, after = slice(0, last, 2), slice(1, None, 2), slice(2, None, 2)
+        terms[odd].addcmul_(factors[odd], terms[even])
+        factors[odd].mul_(factors[even])
+        recurrence(factors[odd], terms[odd])
+        terms[after].addcmul_(factors[after], terms[1:last:2])
+    return terms
 
 
 class _Scan(torch.autograd.Function):
@@ -76,7 +75,7 @@ class _Scan(torch.autograd.Function):
             before.append(state)
             states = _states(state, *_terms(chunk, parts))
             state = states[-1].clone()
-            read_out.append((states * read[chunk].unsqueeze(-2)).sum(dim=-1))
+            read_out.append(states.mul_(read[chunk].unsqueeze(-2)).sum(dim=-1))
         ctx.save_for_backward(*parts, *before)
         return torch.cat(read_out)
 
@@ -90,13 +89,15 @@ class _Scan(torch.autograd.Function):
         later = torch.zeros_like(before[0])  # the gradient of a chunk's last states through those after them
         for chunk, state in reversed(list(zip(_chunks(values, rates), before, strict=True))):
             factors, terms = _terms(chunk, parts)
-            states = _states(state, factors, terms)
+            states = _states(state, factors.clone(), terms)
             of_read[chunk] = (given[chunk].unsqueeze(-1) * states).sum(dim=-2)
             of_states = _backward_in_time(factors, given[chunk].unsqueeze(-1) * read[chunk].unsqueeze(-2), later)
             later = factors[0] * of_states[0]
             of_write[chunk] = (of_states * (steps[chunk] * values[chunk]).unsqueeze(-1)).sum(dim=-2)
             of_products = (of_states * write[chunk].unsqueeze(-2)).sum(dim=-1)
-            of_exponents = of_states.mul_(factors).mul_(torch.cat([state[None], states[:-1]]))
+            of_exponents = of_states.mul_(factors)
+            of_exponents[0].mul_(state)
+            of_exponents[1:].mul_(states[:-1])
             of_values[chunk] = steps[chunk] * of_products
             of_steps[chunk] = values[chunk] * of_products + (of_exponents * rates).sum(dim=-1)
             of_rates += (of_exponents * steps[chunk].unsqueeze(-1)).sum(dim=(0, 1))
@@ -106,7 +107,7 @@ class _Scan(torch.autograd.Function):
 def _chunks(values: Tensor, rates: Tensor) -> Iterator[slice]:
     """Spans of time that have few enough states."""
     most = CPU_CHUNK if values.device.type == "cpu" else OTHER_CHUNK
-    length = max(1, most // max(1, values[0].numel() * rates.shape[-1]))
+    length = max(SHORTEST, most // max(1, values[0].numel() * rates.shape[-1]))
     return (slice(start, start + length) for start in range(0, len(values), length))
 
 
@@ -118,7 +119,7 @@ def _terms(chunk: slice, parts: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
 
 
 def _states(before: Tensor, factors: Tensor, terms: Tensor) -> Tensor:
-    """The states of a chunk after the state before it; `terms` are overwritten."""
+    """The states of a chunk after the state before it; arguments are overwritten as by `recurrence`."""
     terms[0].addcmul_(factors[0], before)
     return recurrence(factors, terms)
 
