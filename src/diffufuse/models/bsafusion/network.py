@@ -38,8 +38,9 @@ class BSAFusion(PairFuser):
         shallow: int = 8,
         fusion_widths: Sequence[int] = (256, 64, 32, 16, 12),
         registration_widths: Sequence[int] = (256, 64, 32, 16, 8),
+        reach: int = 1,
         heads: int = 4,
-        feed_forward: float = 2.66,
+        feed_forward: float = 2.5,
     ) -> None:
         """Build the network; the defaults are the published sizes.
 
@@ -57,6 +58,7 @@ class BSAFusion(PairFuser):
             fusion_widths: channels per level, from coarse to fine, the first is `width`; a token stands for
                 2^(levels - 1) pixels per axis.
             registration_widths: likewise, for as many levels; without meaning if `aligned`.
+            reach: how far around each place its like is looked for by correlation; 0 for the published form.
             heads: of the attention between channels, a divisor of every width.
             feed_forward: hidden channels of its feed-forward layers in units of their width.
 
@@ -76,7 +78,7 @@ class BSAFusion(PairFuser):
         self.stride = (self.patch, self.patch, 1)
         self.encoder = Encoder(encoder_width, shallow, **blocks)
         self.representation = Representation(EMBEDDED, width, patch=self.patch, layers=layers, **tokens)
-        self.registration = None if aligned else Registration(registration_widths, **blocks)
+        self.registration = None if aligned else Registration(registration_widths, reach=reach, **blocks)
         self.fusion = Fusion(fusion_widths, shallow, **blocks)
 
     def fuse_pair(self, pair: Float[Tensor, "batch 2 x y"], noise: Noise = drawn) -> Fused:
