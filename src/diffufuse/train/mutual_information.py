@@ -19,7 +19,9 @@ LEAST_VARIANCE = (1 / 255) ** 2
 
 
 def left_open(
-    fused: Float[Tensor, "batch 1 x y z"], source: Float[Tensor, "batch 1 x y z"], presence: Bool[Tensor, "batch 1 x y z"]
+    fused: Float[Tensor, "batch 1 x y z"],
+    source: Float[Tensor, "batch 1 x y z"],
+    presence: Bool[Tensor, "batch 1 x y z"],
 ) -> Tensor:
     """What the regions of the fused image leave open of those of a source, mean over the samples, in nat a pixel.
 
