@@ -25,6 +25,7 @@ TITLES = {
     "fusion_metrics": "Metrics of fused images",
     "fusion_speed": "Fusing a pair, and a step of the game",
     "selective_scan": "Selective scans",
+    "matr": "MATR by the weights of its authors",
     "sweep": "One patient under every condition",
 }
 VERDICTS = {True: "met", False: "**missed**", None: "no goal"}

@@ -53,6 +53,9 @@ class CDDFuse(PairFuser):
         self.encoder = nn.Sequential(nn.Conv2d(1, width, 3, padding=1, bias=False), AttentionBlocks(width, **attention))
         self.base_branch, self.base_fusion = (DenseAttentionBlock(width, heads=heads) for _ in range(2))
         self.detail_branch, self.detail_fusion = Coupling(width, nodes=nodes), Coupling(width, nodes=1)
+        # So the second stage begins with the image that the decoder draws of the summed features.
+        self.base_fusion.change_nothing()
+        self.detail_fusion.change_nothing()
         self.decoder = nn.Sequential(
             nn.Conv2d(2 * width, width, 1, bias=False),
             AttentionBlocks(width, **attention),

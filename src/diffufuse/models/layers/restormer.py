@@ -37,6 +37,12 @@ class AttentionBlock(nn.Module):
         features = features + self.attention(self.before_attention(features))
         return features + self.feed_forward(self.before_feed_forward(features))
 
+    def change_nothing(self) -> None:
+        """Set the weights so that the block gives what it is given; it can learn from there."""
+        for layer in (self.attention, self.feed_forward):
+            for weight in layer.project_out.parameters():
+                nn.init.zeros_(weight)
+
 
 class DenseAttentionBlock(AttentionBlock):
     """The same, but queries, keys and values are of 3x3 convolutions over all channels: the base unit of CDDFuse.
