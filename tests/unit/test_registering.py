@@ -136,9 +136,7 @@ class TestMisaligned:
 
     def test_displacements_are_in_millimeters_and_fields_in_pixels(self):
         shift = {**STILL, "translation_mm": 4.0}
-        fine, coarse = (
-            misaligned(batch_of(spacing_mm=mm), shift, generator=generator()).back for mm in (1.0, 2.0)
-        )
+        fine, coarse = (misaligned(batch_of(spacing_mm=mm), shift, generator=generator()).back for mm in (1.0, 2.0))
         assert torch.allclose(fine, 2 * coarse, atol=1e-5)
         assert 1 < fine.abs().max() <= 4
 

@@ -1,4 +1,4 @@
-"""TFS-Diff for two images: its published size, its two conditions, and that it learns to draw the image they ask for."""
+"""TFS-Diff for two images: its published size, its conditions, and that it learns to draw what they ask for."""
 
 from types import SimpleNamespace
 
@@ -7,6 +7,7 @@ import torch
 
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
 from diffufuse.metrics.fusion.images import Fusion
+from diffufuse.models.layers import diffusion
 from diffufuse.models.layers.noise import SeededNoise
 from diffufuse.models.tfs_diff import TFSDiff, _Gate
 from diffufuse.train import restoration
@@ -116,8 +117,6 @@ def test_it_is_held_to_the_target_and_to_the_noise_in_it(target, monkeypatch):
     assert torch.equal(made.wanted[1], images[1, :1])
     assert made.presence.flatten(1).all(dim=1).tolist() == [False, True, True]
     noise = made.noise[1][..., 0]
-    from diffufuse.models.layers import diffusion
-
     assert torch.allclose(seen["noisy"], diffusion.noised(2 * made.wanted[..., 0] - 1, noise, seen["time"]))
     assert len(seen["time"].unique()) == 3
     # a velocity of 0 says that clean image and noise are those parts of the noisy image
@@ -129,7 +128,6 @@ def test_it_is_held_to_the_target_and_to_the_noise_in_it(target, monkeypatch):
 def test_the_sampler_with_a_network_that_knows_the_image_gives_it_whatever_the_noise(monkeypatch):
     built, images = network(steps=3), drawn(2, 2, 8, 8, 1)
     known = 2 * images[:, 1:, ..., 0] - 1
-    from diffufuse.models.layers import diffusion
 
     def velocity(noisy, pair, time):
         signal, spread = diffusion.signal(time), diffusion.noise(time)
