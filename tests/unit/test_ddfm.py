@@ -73,15 +73,8 @@ class TestCorrection:
         distance, before = torch.tensor([[[[0.3]]]]).double(), torch.tensor([[[[0.5]]]]).double()
         m = torch.linspace(1e-5, 12, 2_000_000).double()
         density = m.rsqrt() * torch.exp(-(distance.item() ** 2) / (2 * m) - m / before.item())
-<<<<<<< HEAD
-        assert em._mean_variance(distance, before).item() == pytest.approx(
-            ((m * density).sum() / density.sum()).item(), rel=1e-3
-        )
-        inverse = ((density / m).sum() / density.sum()).item()
-=======
         mean, inverse = (((part * density).sum() / density.sum()).item() for part in (m, 1 / m))
         assert em._mean_variance(distance, before).item() == pytest.approx(mean, rel=1e-3)
->>>>>>> 53e0f5840074f41806bf84bc73402f794ca84621
         assert ((2 / before).sqrt() / distance).item() == pytest.approx(inverse, rel=1e-3)
 
     def test_without_a_penalty_the_image_is_the_weighted_mean_of_its_sources(self):
@@ -160,13 +153,7 @@ class TestSampler:
         distances = {}
         for name in ("with", "without"):
             if name == "without":
-<<<<<<< HEAD
-                monkeypatch.setattr(
-                    "diffufuse.models.ddfm.network.corrected", lambda clean, *others: (clean, others[1])
-                )
-=======
                 monkeypatch.setattr(sampler, "corrected", lambda clean, *others: (clean, others[1]))
->>>>>>> 53e0f5840074f41806bf84bc73402f794ca84621
             with torch.no_grad():
                 fused = taught.fuse_pair(pair, SeededNoise(range(8))).fused[..., 0]
             outside = (fused - fused.clamp(pair.amin(1, keepdim=True), pair.amax(1, keepdim=True))).abs().mean()

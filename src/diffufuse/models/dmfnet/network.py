@@ -86,14 +86,7 @@ class DMFNet(PairFuser):
         """
         images, times = signed(pair), pair.new_tensor(self.times)
         noisy = torch.stack([noised(images, noise(images), time) for time in times])
-<<<<<<< HEAD
-        alone, time_of_each = (
-            rearrange(noisy, "t b m x y -> (t b m) 1 x y"),
-            times.repeat_interleave(pair[:, :, 0, 0].numel()),
-        )
-=======
         alone = rearrange(noisy, "t b m x y -> (t b m) 1 x y")
->>>>>>> 53e0f5840074f41806bf84bc73402f794ca84621
         with _held(self.prior):
             features = self.prior.unet.features(alone, times.repeat_interleave(len(alone) // len(times)))
         return [rearrange(part, "(t b m) w x y -> b m (t w) x y", t=len(times), m=2) for part in features]
