@@ -169,7 +169,9 @@ class TestRegistration:
         still = registration()
         still.forth[1].register_forward_pre_hook(lambda module, maps: seen.append(maps[1]))
         still(*maps)
-        assert torch.allclose(seen[0], moved(seen[1], 2 * torch.eye(2)[:1, :, None, None].expand(1, 2, 8, 8)), atol=1e-4)
+        assert torch.allclose(
+            seen[0], moved(seen[1], 2 * torch.eye(2)[:1, :, None, None].expand(1, 2, 8, 8)), atol=1e-4
+        )
 
 
 class TestNetwork:
@@ -227,7 +229,8 @@ class TestNetwork:
             "fusion": built.fusion,
         }
         norms = {
-            name: math.sqrt(sum(float(p.grad.square().sum()) for p in part.parameters())) for name, part in parts.items()
+            name: math.sqrt(sum(float(p.grad.square().sum()) for p in part.parameters()))
+            for name, part in parts.items()
         }
         total = math.sqrt(sum(norm**2 for norm in norms.values()))
         assert all(norm > 1e-3 * total for norm in norms.values()), norms

@@ -136,9 +136,7 @@ class TestMisaligned:
 
     def test_displacements_are_in_millimeters_and_fields_in_pixels(self):
         shift = {**STILL, "translation_mm": 4.0}
-        fine, coarse = (
-            misaligned(batch_of(spacing_mm=mm), shift, generator=generator()).back for mm in (1.0, 2.0)
-        )
+        fine, coarse = (misaligned(batch_of(spacing_mm=mm), shift, generator=generator()).back for mm in (1.0, 2.0))
         assert torch.allclose(fine, 2 * coarse, atol=1e-5)
         assert 1 < fine.abs().max() <= 4
 
@@ -220,7 +218,7 @@ def fitted(plan, folder):
 
 class TestTraining:
     def test_the_curves_tell_how_far_the_images_were_apart_and_are(self, tmp_path):
-        trained, curves = fitted(plan_with(), tmp_path)
+        _, curves = fitted(plan_with(), tmp_path)
         weights = {"endpoint": 2.0, "smoothness": 1.0, "registered": 1.0, "maximum": 1.0}
         weights |= {"recognition": 0.5, "confusion": 0.5}
         assert curves["loss"] == pytest.approx(sum(w * curves[f"loss_{name}"] for name, w in weights.items()), rel=1e-4)

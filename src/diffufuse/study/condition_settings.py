@@ -51,7 +51,9 @@ class Range:
 
 # By the docstrings of the corruptions.
 RANGES = {
-    **dict.fromkeys(("noise_sd", "length_mm", "translation_mm", "bend_mm", "slice_mm", "coefficient", "intensity"), Range()),
+    **dict.fromkeys(
+        ("noise_sd", "length_mm", "translation_mm", "bend_mm", "slice_mm", "coefficient", "intensity"), Range()
+    ),
     "amplitude_hu": Range(),
     "degrees": Range(high=180),
     "share": Range(high=1),

@@ -44,7 +44,9 @@ def registering_objective(plan: Mapping[str, Any]) -> Objective:
         seen = misaligned(batch, settings["warp"], generator=generator)
         made = fused_of(network, seen.batch)
         flow = flow_of(made)
-        of_field = {name: (weight, TERMS[name](flow, batch, seen)) for name, weight in settings["registration_loss"].items()}
+        of_field = {
+            name: (weight, TERMS[name](flow, batch, seen)) for name, weight in settings["registration_loss"].items()
+        }
         of_image, shown = physical_terms(made, batch, weights)
         with torch.no_grad():
             errors = {
