@@ -218,7 +218,7 @@ def fitted(plan, folder):
 
 class TestTraining:
     def test_the_curves_tell_how_far_the_images_were_apart_and_are(self, tmp_path):
-        trained, curves = fitted(plan_with(), tmp_path)
+        _, curves = fitted(plan_with(), tmp_path)
         weights = {"endpoint": 2.0, "smoothness": 1.0, "registered": 1.0, "maximum": 1.0}
         weights |= {"recognition": 0.5, "confusion": 0.5}
         assert curves["loss"] == pytest.approx(sum(w * curves[f"loss_{name}"] for name, w in weights.items()), rel=1e-4)

@@ -1,4 +1,4 @@
-"""Known misalignment of training pairs: the second image of each is moved, and by which field it comes back is known."""
+"""Known misalignment of training pairs: the second image is moved, and the field that brings it back is known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

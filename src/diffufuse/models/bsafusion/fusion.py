@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -59,7 +60,7 @@ class Fusion(nn.Module):
             feed_forward: as for `AttentionBlock`.
         """
         super().__init__()
-        sizes = {"heads": heads, "feed_forward": feed_forward}
+        sizes: dict[str, Any] = {"heads": heads, "feed_forward": feed_forward}
         self.merge = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(AttentionBlock(width, **sizes) for width in widths[:-1])
         self.narrower = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))

@@ -92,13 +92,13 @@ class Representation(nn.Module):
             transfer(own + other[:, None])
             for transfer, own, other in zip(self.transfers, tokens, kinds[::-1], strict=True)
         ]
-        maps = (rearrange(part, "b (x y) width -> b width x y", x=patches.shape[2]) for part in alike)
+        first, second = (rearrange(part, "b (x y) width -> b width x y", x=patches.shape[2]) for part in alike)
         if not self.training:
-            return Alike(*maps)
+            return Alike(first, second)
         self._follow()
         told = torch.stack([self.classifier.head(kind) for kind in kinds], dim=1)
         hidden = torch.stack([self.discriminator.told(part) for part in alike], dim=1)
-        return Alike(*maps, told, hidden)
+        return Alike(first, second, told, hidden)
 
     @torch.no_grad()
     def _follow(self) -> None:
