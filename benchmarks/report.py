@@ -24,6 +24,7 @@ TITLES = {
     "metrics": "Metrics of masks and of probabilities",
     "fusion_metrics": "Metrics of fused images",
     "fusion_speed": "Fusing a pair, and a step of the game",
+    "matr": "MATR by the weights of its authors",
     "sweep": "One patient under every condition",
 }
 VERDICTS = {True: "met", False: "**missed**", None: "no goal"}

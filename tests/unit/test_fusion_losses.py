@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from diffufuse.train.fusion_losses import anchor, correlation, decomposition, distance_from_mean, gradient
+from diffufuse.train.fusion_losses import (
+    anchor,
+    correlation,
+    decomposition,
+    dissimilarity,
+    distance_from_mean,
+    gradient,
+    maximum,
+    maximum_squared,
+)
+from diffufuse.train.structural import similarity
 
 SHAPE = (2, 2, 12, 10, 1)
 
@@ -64,6 +74,40 @@ def test_the_anchor_is_smallest_at_the_mean():
     mean = images.mean(1, keepdim=True)
     assert anchor(mean, images, everywhere()).item() == pytest.approx(0, abs=1e-12)
     assert anchor(mean + 0.1, images, everywhere()).item() == pytest.approx(0.01, rel=1e-5)
+
+
+def test_the_maximum_is_of_the_present_modalities():
+    images, presence = torch.full(SHAPE, 0.2), everywhere()
+    images[:, 1] = 0.7
+    fused = torch.full((2, 1, 12, 10, 1), 0.6)
+    assert maximum(fused, images, presence).item() == pytest.approx(0.1, rel=1e-5)
+    assert maximum_squared(fused, images, presence).item() == pytest.approx(0.01, rel=1e-5)
+    presence[:, 1, 6:] = False  # there the other one is 0.4 away
+    assert maximum(fused, images, presence).item() == pytest.approx((0.1 + 0.4) / 2, rel=1e-5)
+    assert maximum_squared(fused, images, presence).item() == pytest.approx((0.01 + 0.16) / 2, rel=1e-5)
+    presence[:, 0, 6:] = False
+    assert maximum(fused, images, presence).item() == pytest.approx(0.1, rel=1e-5)
+    assert maximum_squared(fused, images, torch.zeros_like(presence)).item() == 0
+
+
+@pytest.mark.parametrize("term", [maximum, maximum_squared])
+def test_it_is_smallest_at_the_maximum_of_every_pixel(term):
+    images = torch.rand(SHAPE, generator=torch.Generator().manual_seed(4))
+    largest = images.amax(1, keepdim=True)
+    assert term(largest, images, everywhere()).item() == 0
+    for other in (images[:, :1], images.mean(1, keepdim=True)):
+        assert term(other, images, everywhere()).item() > 0.01
+
+
+def test_dissimilarity_is_the_mean_of_one_less_ssim_of_each_modality():
+    images = torch.rand(2, 2, 16, 14, 1, generator=torch.Generator().manual_seed(5))
+    presence = torch.ones_like(images, dtype=torch.bool)
+    one, other = (similarity(images[:, :1], images[:, n : n + 1], presence[:, :1]).item() for n in (0, 1))
+    assert one == pytest.approx(1, abs=1e-6)
+    assert other < 0.2
+    assert dissimilarity(images[:, :1], images, presence).item() == pytest.approx((1 - other) / 2, abs=1e-5)
+    presence[:, 1] = False
+    assert dissimilarity(images[:, :1], images, presence).item() == pytest.approx(0, abs=1e-6)
 
 
 def features(seed=2):

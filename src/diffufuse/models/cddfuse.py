@@ -1,8 +1,8 @@
 """CDDFuse: what both images share by attention, what they do not by coupling nodes.
 
 Zhao et al.: CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for Multi-Modality Image Fusion, CVPR 2023
-(arXiv 2211.14461), from its description. The leader of Fuse4Seg follows it and has the same parts, but adds a correction
-to the mean of the images; here the decoder draws the image itself, in the form for medical images.
+(arXiv 2211.14461), from its description. The leader of Fuse4Seg follows it and has the same parts, but corrects the
+mean of the images; here the decoder draws the image itself, in the form for medical images.
 """
 
 from collections.abc import Iterator
@@ -53,6 +53,9 @@ class CDDFuse(PairFuser):
         self.encoder = nn.Sequential(nn.Conv2d(1, width, 3, padding=1, bias=False), AttentionBlocks(width, **attention))
         self.base_branch, self.base_fusion = (DenseAttentionBlock(width, heads=heads) for _ in range(2))
         self.detail_branch, self.detail_fusion = Coupling(width, nodes=nodes), Coupling(width, nodes=1)
+        # So the second stage begins with the image that the decoder draws of the summed features.
+        self.base_fusion.change_nothing()
+        self.detail_fusion.change_nothing()
         self.decoder = nn.Sequential(
             nn.Conv2d(2 * width, width, 1, bias=False),
             AttentionBlocks(width, **attention),
@@ -68,9 +71,7 @@ class CDDFuse(PairFuser):
         fused = self._decoded(self.base_fusion(base.sum(dim=1)), self.detail_fusion(detail.sum(dim=1)))
         return Fused(fused[..., None], base, detail)
 
-    def restored(
-        self, images: Float[Tensor, "batch 2 x y 1"], presence: Bool[Tensor, "batch 2 x y 1"]
-    ) -> Restored:
+    def restored(self, images: Float[Tensor, "batch 2 x y 1"], presence: Bool[Tensor, "batch 2 x y 1"]) -> Restored:
         """Return each image decoded from its own features; arguments as for `forward`."""
         base, detail = self._features(completed(images, presence)[..., 0])
         given = self._decoded(base.flatten(0, 1), detail.flatten(0, 1)).unflatten(0, base.shape[:2])

@@ -1,8 +1,8 @@
 """Region mutual information as a loss: how well small regions of one image tell those of another.
 
-Zhao et al.: Region Mutual Information Loss for Semantic Segmentation, NeurIPS 2019 (arXiv 1910.12037). An image is made
-smaller, and every pixel of it stands for its neighborhood, a point in nine dimensions. If the points of both images were
-normally distributed, what the one leaves open of the other would follow from their covariances alone.
+Zhao et al.: Region Mutual Information Loss for Semantic Segmentation, NeurIPS 2019 (arXiv 1910.12037). An image is
+made smaller, and every pixel of it stands for its neighborhood, a point in nine dimensions. If the points of both
+images were normally distributed, what the one leaves open of the other would follow from their covariances alone.
 """
 
 import torch
@@ -19,7 +19,9 @@ LEAST_VARIANCE = (1 / 255) ** 2
 
 
 def left_open(
-    fused: Float[Tensor, "batch 1 x y z"], source: Float[Tensor, "batch 1 x y z"], presence: Bool[Tensor, "batch 1 x y z"]
+    fused: Float[Tensor, "batch 1 x y z"],
+    source: Float[Tensor, "batch 1 x y z"],
+    presence: Bool[Tensor, "batch 1 x y z"],
 ) -> Tensor:
     """What the regions of the fused image leave open of those of a source, mean over the samples, in nat a pixel.
 

@@ -79,6 +79,13 @@ class CouplingNode(nn.Module):
         second = second - self.shift_second(first)
         return self.mixing.inverse(torch.cat([first, second], dim=1))
 
+    def change_nothing(self) -> None:
+        """Set the weights so that the node gives what it is given; it can learn from there."""
+        nn.init.zeros_(self.mixing.generator)
+        for net in (self.shift_second, self.scale_first, self.shift_first):
+            for weight in net[-1].parameters():
+                nn.init.zeros_(weight)
+
     def _log_scale(self, second: Tensor) -> Tensor:
         return LARGEST_LOG_SCALE * torch.tanh(self.scale_first(second))
 
@@ -89,6 +96,11 @@ class Coupling(nn.Sequential):
     def __init__(self, width: int, *, nodes: int) -> None:
         """Build `nodes` nodes of `width` channels."""
         super().__init__(*(CouplingNode(width) for _ in range(nodes)))
+
+    def change_nothing(self) -> None:
+        """Set the weights of all nodes so; see `CouplingNode`."""
+        for node in self:
+            cast(CouplingNode, node).change_nothing()
 
     def inverse(self, features: Float[Tensor, "batch width x y"]) -> Float[Tensor, "batch width x y"]:
         """Return the features before all nodes."""

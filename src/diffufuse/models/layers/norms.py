@@ -3,8 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from diffufuse.collective import processes, total
+
+MOMENTUM, SMALLEST_VARIANCE = 0.1, 1e-5
 
 
 class PixelNorm(nn.LayerNorm):
@@ -15,32 +18,48 @@ class PixelNorm(nn.LayerNorm):
         return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalization over samples and positions, in training over those of all processes that share a batch.
+class BatchNorm(nn.Module):
+    """Batch normalization (Ioffe and Szegedy, arXiv 1502.03167) of a layer that is applied at several places.
 
-    So a training has the same statistics however many processes share it; torch's own layer for that needs GPUs.
+    All places have one scale and shift, and each has moments of its own: in training every place is normalized by its
+    own batch, so that common running moments would fit none of them in evaluation. Where several processes share a
+    batch the moments are those of all of it; torch's own layer for that needs GPUs.
     """
 
-    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
-        """Positions may have any number of axes."""
+    mean: Tensor
+    variance: Tensor
 
-    def forward(self, features: Float[Tensor, "batch width *grid"]) -> Float[Tensor, "batch width *grid"]:
-        """Return every channel at mean 0 and variance 1, scaled and shifted; with the running moments in evaluation."""
-        if not self.training or processes() == 1:
-            return super().forward(features)
+    def __init__(self, width: int, *, places: int = 1) -> None:
+        """Build the layer; its running moments begin at 0 and 1.
+
+        Args:
+            width: number of channels.
+            places: number of places.
+        """
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(places, width))
+        self.register_buffer("variance", torch.ones(places, width))
+
+    def forward(
+        self, features: Float[Tensor, "batch width *grid"], place: int = 0
+    ) -> Float[Tensor, "batch width *grid"]:
+        """Return every channel at mean 0 and variance 1, scaled and shifted; in evaluation by the running moments."""
+        running = self.mean[place], self.variance[place]
+        if self.training and processes() > 1:
+            return self._of_all(features, *running)
+        return functional.batch_norm(
+            features, *running, self.weight, self.bias, self.training, MOMENTUM, SMALLEST_VARIANCE
+        )
+
+    def _of_all(self, features: Tensor, running_mean: Tensor, running_variance: Tensor) -> Tensor:
+        """The same by the moments of all processes."""
         over, on_grid = (0, *range(2, features.ndim)), (slice(None),) + (None,) * (features.ndim - 2)
-        count = total(torch.tensor(features.numel() / features.shape[1], device=features.device))
+        count = total(features.new_tensor(features.numel() / features.shape[1]))
         mean = total(features.sum(dim=over)) / count
         centered = features - mean[on_grid]
         variance = total(centered.square().sum(dim=over)) / count
-        self._follow(mean.detach(), variance.detach() * count / (count - 1))
-        normed = centered * torch.rsqrt(variance + self.eps)[on_grid]
-        return normed * self.weight[on_grid] + self.bias[on_grid]
-
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running moments; the variance is that of the population, as in torch."""
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        for running, moment in ((self.running_mean, mean), (self.running_var, variance)):
-            assert running is not None and self.momentum is not None
-            running.lerp_(moment.to(running), self.momentum)
+        running_mean.lerp_(mean.detach(), MOMENTUM)
+        running_variance.lerp_(variance.detach() * count / (count - 1), MOMENTUM)
+        scale = self.weight * torch.rsqrt(variance + SMALLEST_VARIANCE)
+        return centered * scale[on_grid] + self.bias[on_grid]

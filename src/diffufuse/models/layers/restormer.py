@@ -37,12 +37,18 @@ class AttentionBlock(nn.Module):
         features = features + self.attention(self.before_attention(features))
         return features + self.feed_forward(self.before_feed_forward(features))
 
+    def change_nothing(self) -> None:
+        """Set the weights so that the block gives what it is given; it can learn from there."""
+        for layer in (self.attention, self.feed_forward):
+            for weight in layer.project_out.parameters():
+                nn.init.zeros_(weight)
+
 
 class DenseAttentionBlock(AttentionBlock):
     """The same, but queries, keys and values are of 3x3 convolutions over all channels: the base unit of CDDFuse.
 
-    Its hidden channels are `width`, and pairs of them are mixed where those of `AttentionBlock` stay apart. Zhao et al.:
-    CDDFuse, CVPR 2023 (arXiv 2211.14461).
+    In its feed-forward layer, of `width` hidden channels, pairs are mixed where those of `AttentionBlock` stay apart.
+    Zhao et al.: CDDFuse, CVPR 2023 (arXiv 2211.14461).
     """
 
     def __init__(self, width: int, *, heads: int) -> None:

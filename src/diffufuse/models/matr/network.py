@@ -46,24 +46,28 @@ class MATR(PairFuser):
             heads: number of attention heads.
             window: side of an attention window in pixels. The release has 1, where attention has nothing to choose from
                 and is a linear map.
-            literal: read the features in the memory order of the release, which takes neighboring pixels of a channel
-                for the channels of a pixel. Only to use its weights.
+            literal: as in the release, only to use its weights: features in the order of their memory, which takes
+                neighboring pixels of a channel for the channels of a pixel, and the same moments for all places where
+                the shared layer is applied.
         """
         from monai.networks.nets.swin_unetr import BasicLayer  # imported here, as MONAI loads slowly
 
         super().__init__()
         self.branches, self.literal = branches, literal
         self.stride = (window, window, 1)
-        self.stem, self.layer = GatedLayer(SOURCES, width), GatedLayer(width, width)
+        self.places = 1 if literal else 2 * branches
+        self.stem, self.layer = GatedLayer(SOURCES, width), GatedLayer(width, width, places=self.places)
         self.transformer = BasicLayer(width, layers, heads, (window, window), drop_path=[0.0] * layers, qkv_bias=True)
         self.head = nn.Conv2d(width, outputs, 1, bias=False)
+        # The image begins black. One that begins far below it stays there: so does the tangent, and SSIM hardly pulls.
+        nn.init.zeros_(self.head.weight)
 
     def fuse_pair(self, pair: Float[Tensor, "batch 2 x y"], noise: Noise = drawn) -> Fused:
         """Return the fused image, -1..1 by the tangent of the release."""
         features, ends = self.stem(pair), []
-        for _ in range(self.branches):
-            features = self.layer(features)
-            ends.append(self.layer(self._transformed(features)))
+        for before in range(0, 2 * self.branches, 2):
+            features = self.layer(features, before % self.places)
+            ends.append(self.layer(self._transformed(features), (before + 1) % self.places))
         return Fused(torch.tanh(self.head(torch.stack(ends).sum(dim=0)))[..., None])
 
     def _transformed(self, features: Float[Tensor, "batch width x y"]) -> Float[Tensor, "batch width x y"]:
