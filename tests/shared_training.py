@@ -26,23 +26,28 @@ from diffufuse.train import checkpoints, player
 from diffufuse.train.regimens.supervised import Supervised
 from diffufuse.train.run import train_run, write_run
 
+FUSERS = {
+    "matr": {"width": 8, "branches": 2, "layers": 2, "heads": 2, "window": 4},
+    "cddfuse": {"width": 4, "blocks": 1, "heads": 2, "nodes": 1},
+}
 CENTERS = {"A": 12, "B": 20, "C": 28, "D": 16}
 
 
 def block_of(changes):
     """The block of the model."""
-    base = {"unet2d": segmenting.BLOCK, "diffufusemed": segmenting.DIFFUFUSE, "fuse4seg": fusing.BLOCK}[
-        changes["model"]
-    ]
+    blocks = {"unet2d": segmenting.BLOCK, "diffufusemed": segmenting.DIFFUFUSE, "fuse4seg": fusing.BLOCK}
+    blocks |= {name: fusing.FUSER | {"architecture": name, "settings": settings} for name, settings in FUSERS.items()}
+    base = blocks[changes["model"]]
     changed = {"settings": changes.get("settings", {}), "training": changes.get("training", {})}
     return base | {name: base[name] | change for name, change in changed.items()}
 
 
 def study_of(own, changes):
     """Plan, cases and index of slices."""
-    if changes["model"] == "fuse4seg":
+    if changes["model"] in ("fuse4seg", *FUSERS):
         cases = {name: fusing.case_of(own, name) for name in "ABCDEFV"}
-        plan, regions = fusing.plan_with(block_of(changes)), {"mass": [1, 2], "core": [2]}
+        plan = fusing.plan_with(block_of(changes))
+        regions = {entry["name"]: entry["labels"] for entry in plan["regions"]}
     else:
         cases = {name: segmenting.bright_ball(own, name, center) for name, center in CENTERS.items()}
         plan, regions = segmenting.plan_with(block_of(changes)), {"mass": [1]}

@@ -104,6 +104,25 @@ def test_a_game_and_its_control_have_the_curve_of_one(tmp_path, regimen):
     assert largest_difference(one, two) < 1e-3
 
 
+FUSERS = {
+    "matr": {"regimen": "label_free", "fusion_loss": {"similarity": 2.0, "information_of_structure": 1.0}},
+    "cddfuse": {"regimen": "two_stage", "first_stage_steps": 4}
+    | {"restoration_loss": {"squared": 2.0, "similarity": 10.0}, "fusion_loss": {"maximum": 1.0, "gradient": 10.0}},
+}
+
+
+@pytest.mark.parametrize("model", FUSERS)
+def test_fusers_have_the_curve_and_the_moments_of_one(tmp_path, model):
+    """MATR normalizes by the batch, which is shared."""
+    changes = {"model": model, "training": FUSERS[model] | {"learning_rate": 1e-3}}
+    one, two = (trained(tmp_path / str(number), number, **changes) for number in (1, 2))
+    assert curves(one).keys() == curves(two).keys()
+    for name in curves(one):
+        np.testing.assert_allclose(curves(one)[name], curves(two)[name], rtol=0.01, atol=1e-3, err_msg=name)
+    assert torch.equal(weights(two, 0), weights(two, 1))
+    assert (weights(two) - weights(one)).abs().max() < 0.01
+
+
 @pytest.fixture(scope="module")
 def with_dropout(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("with_dropout"), 2, **METHOD | {"settings": {}})

@@ -1,8 +1,8 @@
 """CDDFuse: what both images share by attention, what they do not by coupling nodes.
 
 Zhao et al.: CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for Multi-Modality Image Fusion, CVPR 2023
-(arXiv 2211.14461), from its description. The leader of Fuse4Seg follows it and has the same parts, but adds a correction
-to the mean of the images; here the decoder draws the image itself, in the form for medical images.
+(arXiv 2211.14461), from its description. The leader of Fuse4Seg follows it and has the same parts, but corrects the
+mean of the images; here the decoder draws the image itself, in the form for medical images.
 """
 
 from collections.abc import Iterator

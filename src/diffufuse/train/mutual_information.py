@@ -1,8 +1,8 @@
 """Region mutual information as a loss: how well small regions of one image tell those of another.
 
-Zhao et al.: Region Mutual Information Loss for Semantic Segmentation, NeurIPS 2019 (arXiv 1910.12037). An image is made
-smaller, and every pixel of it stands for its neighborhood, a point in nine dimensions. If the points of both images were
-normally distributed, what the one leaves open of the other would follow from their covariances alone.
+Zhao et al.: Region Mutual Information Loss for Semantic Segmentation, NeurIPS 2019 (arXiv 1910.12037). An image is
+made smaller, and every pixel of it stands for its neighborhood, a point in nine dimensions. If the points of both
+images were normally distributed, what the one leaves open of the other would follow from their covariances alone.
 """
 
 import torch

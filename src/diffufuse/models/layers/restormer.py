@@ -47,8 +47,8 @@ class AttentionBlock(nn.Module):
 class DenseAttentionBlock(AttentionBlock):
     """The same, but queries, keys and values are of 3x3 convolutions over all channels: the base unit of CDDFuse.
 
-    Its hidden channels are `width`, and pairs of them are mixed where those of `AttentionBlock` stay apart. Zhao et al.:
-    CDDFuse, CVPR 2023 (arXiv 2211.14461).
+    In its feed-forward layer, of `width` hidden channels, pairs are mixed where those of `AttentionBlock` stay apart.
+    Zhao et al.: CDDFuse, CVPR 2023 (arXiv 2211.14461).
     """
 
     def __init__(self, width: int, *, heads: int) -> None:
