@@ -6,6 +6,7 @@ mean of the images; here the decoder draws the image itself, in the form for med
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -49,7 +50,7 @@ class CDDFuse(PairFuser):
             nodes: number of coupling nodes of the detail branch; its fusion unit has one.
         """
         super().__init__()
-        attention = {"blocks": blocks, "heads": heads, "feed_forward": feed_forward}
+        attention: dict[str, Any] = {"blocks": blocks, "heads": heads, "feed_forward": feed_forward}
         self.encoder = nn.Sequential(nn.Conv2d(1, width, 3, padding=1, bias=False), AttentionBlocks(width, **attention))
         self.base_branch, self.base_fusion = (DenseAttentionBlock(width, heads=heads) for _ in range(2))
         self.detail_branch, self.detail_fusion = Coupling(width, nodes=nodes), Coupling(width, nodes=1)
