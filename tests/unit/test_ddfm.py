@@ -1,4 +1,4 @@
-"""DDFM: the correction raises the likelihood whose equations it is made of, and turns samples of a prior into fusions."""
+"""DDFM: the correction raises the likelihood of which it is made, and turns samples of a prior into fused images."""
 
 from types import SimpleNamespace
 
@@ -8,6 +8,7 @@ import torch
 from diffufuse.metrics.fusion.catalogue import FUSION_METRICS
 from diffufuse.metrics.fusion.images import Fusion
 from diffufuse.models.ddfm import em
+from diffufuse.models.ddfm import network as sampler
 from diffufuse.models.ddfm.em import LEAST, LEVELS, Penalty, Scales, corrected, smoothed
 from diffufuse.models.ddfm.network import DDFM
 from diffufuse.models.layers import diffusion
@@ -41,7 +42,7 @@ def problem(seed=0):
 
 
 def negative_log_likelihood(fused, sources, scales, penalty):
-    """Of each image, twice, without what does not depend on it or the scales; by hand, with the least over u by conjugation."""
+    """Twice that of each image, without what depends on neither it nor the scales, with the best u."""
     x, y = fused - sources[:, :1], sources[:, 1:] - sources[:, :1]
     total = 0
     for distance, mean_variance in ((y - x, scales.rho), (x, scales.gamma)):
@@ -71,9 +72,9 @@ class TestCorrection:
     def test_the_mean_variances_are_those_of_the_posterior_by_numerical_integration(self):
         distance, before = torch.tensor([[[[0.3]]]]).double(), torch.tensor([[[[0.5]]]]).double()
         m = torch.linspace(1e-5, 12, 2_000_000).double()
-        density = m.rsqrt() * torch.exp(-distance.item() ** 2 / (2 * m) - m / before.item())
-        assert em._mean_variance(distance, before).item() == pytest.approx(((m * density).sum() / density.sum()).item(), rel=1e-3)
-        inverse = ((density / m).sum() / density.sum()).item()
+        density = m.rsqrt() * torch.exp(-(distance.item() ** 2) / (2 * m) - m / before.item())
+        mean, inverse = (((part * density).sum() / density.sum()).item() for part in (m, 1 / m))
+        assert em._mean_variance(distance, before).item() == pytest.approx(mean, rel=1e-3)
         assert ((2 / before).sqrt() / distance).item() == pytest.approx(inverse, rel=1e-3)
 
     def test_without_a_penalty_the_image_is_the_weighted_mean_of_its_sources(self):
@@ -91,7 +92,8 @@ class TestCorrection:
         fused, sources, scales = problem()
         same, before = sources[:, :1], (fused - sources[:, :1]).abs()
         left = [
-            (corrected(fused, same.expand_as(sources), scales, penalty)[0] - same).abs() for penalty in (NONE, PUBLISHED)
+            (corrected(fused, same.expand_as(sources), scales, penalty)[0] - same).abs()
+            for penalty in (NONE, PUBLISHED)
         ]
         assert left[0].max() < 1e-7
         assert left[1].mean() < 0.5 * before.mean()
@@ -151,7 +153,7 @@ class TestSampler:
         distances = {}
         for name in ("with", "without"):
             if name == "without":
-                monkeypatch.setattr("diffufuse.models.ddfm.network.corrected", lambda clean, *others: (clean, others[1]))
+                monkeypatch.setattr(sampler, "corrected", lambda clean, *others: (clean, others[1]))
             with torch.no_grad():
                 fused = taught.fuse_pair(pair, SeededNoise(range(8))).fused[..., 0]
             outside = (fused - fused.clamp(pair.amin(1, keepdim=True), pair.amax(1, keepdim=True))).abs().mean()

@@ -1,7 +1,8 @@
 """TFS-Diff, adapted to two images: diffusion that draws the fused image on the condition of both sources.
 
-Xu et al.: Simultaneous Tri-Modal Medical Image Fusion and Super-Resolution using Conditional Diffusion Model, MICCAI 2024
-(arXiv 2404.17357). The original fuses three color images of low resolution and learns from fused images made elsewhere.
+Xu et al.: Simultaneous Tri-Modal Medical Image Fusion and Super-Resolution using Conditional Diffusion Model, MICCAI
+2024 (arXiv 2404.17357). The original fuses three color images of low resolution and learns from fused images made
+elsewhere.
 """
 
 from collections.abc import Sequence

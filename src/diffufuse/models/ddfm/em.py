@@ -3,11 +3,12 @@
 Zhao et al.: DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion, ICCV 2023 (arXiv 2303.06840), Section 3.
 With x the fused image less the first source and y the second source less the first, y - x and x are Laplacian: normal
 with variances m and n that are exponential, of means rho and gamma. Given x, the expectations of 1/m and 1/n are
-sqrt(2 / rho) / |y - x| and sqrt(2 / gamma) / |x|; by them a new x minimizes
+sqrt(2 / rho) / |y - x| and sqrt(2 / gamma) / |x|; by them a new x minimizes the sum of
 
-    sum of E[1/m] (y - x)^2 + E[1/n] x^2 + splitting / 2 (u - x)^2 + smoothness |k|^2 + splitting / 2 (k - gradient of u)^2
+    E[1/m] (y - x)^2 + E[1/n] x^2 + smoothness |k|^2 + splitting / 2 (|u - x|^2 + |k - gradient of u|^2)
 
-where u, a smooth x, and k, a small gradient of it, are what half-quadratic splitting makes of a penalty of the gradient.
+where u, a smooth x, and k, a small gradient of it, are what half-quadratic splitting makes of a penalty of the gradient
+of x.
 """
 
 from dataclasses import dataclass
@@ -66,8 +67,8 @@ def corrected(
 def smoothed(x: Float[Tensor, "batch 1 x y"], weight: float) -> Float[Tensor, "batch 1 x y"]:
     """Return the image u that minimizes (u - x)^2 + weight |gradient of u|^2; opposite borders are neighbors.
 
-    With k = c gradient of u, where c = splitting / (2 smoothness + splitting), the best for any u, what is left of the two
-    terms of k is splitting / 2 (1 - c) |gradient of u|^2; so `weight` is 1 - c.
+    The best k of any u is c times its gradient, c = splitting / (2 smoothness + splitting). Of both terms of k are then
+    left splitting / 2 (1 - c) |gradient of u|^2, so `weight` is 1 - c.
     """
     angles = (2 * torch.pi * torch.fft.fftfreq(side, device=x.device) for side in x.shape[2:])
     along_x, along_y = (2 - 2 * torch.cos(angle) for angle in angles)

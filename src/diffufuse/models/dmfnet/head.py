@@ -49,9 +49,7 @@ class FusionHead(nn.Module):
 
 
 def _merging(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU()
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU())
 
 
 def _enlarged(maps: Tensor, like: Tensor) -> Tensor:

@@ -61,9 +61,7 @@ class DMFNet(PairFuser):
         self.prior = ImagePrior(sizes, answer="clean")
         self.head = FusionHead(sizes.widths[::-1], times=len(times), weights=weights)
 
-    def restored(
-        self, images: Float[Tensor, "batch 2 x y 1"], presence: Bool[Tensor, "batch 2 x y 1"]
-    ) -> Restored:
+    def restored(self, images: Float[Tensor, "batch 2 x y 1"], presence: Bool[Tensor, "batch 2 x y 1"]) -> Restored:
         """Return the images taken out of noise, in which the first stage is trained; see `ImagePrior.restored`."""
         return self.prior.restored(images, presence)
 
@@ -86,12 +84,11 @@ class DMFNet(PairFuser):
 
         They are those of a network in evaluation mode, whatever the mode of the whole.
         """
-        images = signed(pair)
-        times = images.new_tensor(self.times)
+        images, times = signed(pair), pair.new_tensor(self.times)
         noisy = torch.stack([noised(images, noise(images), time) for time in times])
-        alone, time_of_each = rearrange(noisy, "t b m x y -> (t b m) 1 x y"), times.repeat_interleave(pair[:, :, 0, 0].numel())
+        alone = rearrange(noisy, "t b m x y -> (t b m) 1 x y")
         with _held(self.prior):
-            features = self.prior.unet.features(alone, time_of_each)
+            features = self.prior.unet.features(alone, times.repeat_interleave(len(alone) // len(times)))
         return [rearrange(part, "(t b m) w x y -> b m (t w) x y", t=len(times), m=2) for part in features]
 
 

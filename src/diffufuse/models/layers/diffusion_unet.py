@@ -129,7 +129,7 @@ class _Encoder(nn.Module):
         for level, blocks in enumerate(self.levels):
             if level:
                 kept.append(self.halvings[level - 1](kept[-1]))
-            for block in blocks:
+            for block in blocks.children():
                 kept.append(block(kept[-1], time))
         return kept
 
@@ -155,7 +155,7 @@ class _Decoder(nn.Module):
         for level, blocks in enumerate(self.levels):
             if level:
                 features = self.doublings[level - 1](functional.interpolate(features, scale_factor=2.0))
-            for block in blocks:
+            for block in blocks.children():
                 features = block(torch.cat([features, left.pop()], dim=1), time)
                 yield features
 

@@ -31,9 +31,7 @@ class ImagePrior(nn.Module):
         self.answer = answer
         self.unet = DiffusionUNet(sizes, inputs=1, outputs=1)
 
-    def clean(
-        self, noisy: Float[Tensor, "batch 1 x y"], time: Float[Tensor, "*batch"]
-    ) -> Float[Tensor, "batch 1 x y"]:
+    def clean(self, noisy: Float[Tensor, "batch 1 x y"], time: Float[Tensor, "*batch"]) -> Float[Tensor, "batch 1 x y"]:
         """Return the clean images that noisy ones show, in -1..1.
 
         Args:
