@@ -199,7 +199,7 @@ class TestNetwork:
         assert not built(images, torch.zeros_like(presence)).any()
 
 
-def test_both_stages_learn_one_pair_to_the_best_sum_of_ssim():
+def test_both_stages_learn_one_pair_to_the_best_sum_of_ssim_by_what_the_features_tell_where(monkeypatch):
     """Of a pair of equal images, as only of such a pair the best sum, that of the image itself, is known: 2."""
     torch.manual_seed(0)
     built, pair = network(), pair_of_equals()
@@ -216,6 +216,11 @@ def test_both_stages_learn_one_pair_to_the_best_sum_of_ssim():
     fused = built.eval()(pair, batch.presence, noise=SeededNoise([0]))
     images = (part[0, 0, :, :, 0].detach().double().numpy() for part in (pair[:, :1], pair[:, 1:], fused))
     assert FUSION_METRICS["ssim_sum"].of(Fusion(*images)) >= 1.9
+    with torch.no_grad():
+        learned = fusion(built.decomposed(pair, batch.presence), batch)
+        features = built.features
+        monkeypatch.setattr(built, "features", lambda *of: [part.flip(4) for part in features(*of)])
+        assert fusion(built.decomposed(pair, batch.presence), batch) > 3 * learned
 
 
 def pair_of_equals(side=32):
