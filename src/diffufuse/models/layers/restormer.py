@@ -54,9 +54,12 @@ class DenseAttentionBlock(AttentionBlock):
     def __init__(self, width: int, *, heads: int) -> None:
         """Build the block; arguments as for `AttentionBlock`."""
         super().__init__(width, heads=heads, feed_forward=1.0)
-        mixing = nn.Conv2d(3 * width, 3 * width, 3, padding=1, bias=False)
-        pairing = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=width, bias=False)
-        self.attention.qkv_dwconv, self.feed_forward.dwconv = mixing, pairing  # type: ignore[assignment]
+        self.attention.qkv_dwconv = nn.Conv2d(  # type: ignore[assignment]
+            3 * width, 3 * width, 3, padding=1, bias=False
+        )
+        self.feed_forward.dwconv = nn.Conv2d(  # type: ignore[assignment]
+            2 * width, 2 * width, 3, padding=1, groups=width, bias=False
+        )
 
 
 class AttentionBlocks(nn.Sequential):
