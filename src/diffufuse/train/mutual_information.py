@@ -5,6 +5,8 @@ made smaller, and every pixel of it stands for its neighborhood, a point in nine
 images were normally distributed, what the one leaves open of the other would follow from their covariances alone.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -25,9 +27,9 @@ def left_open(
 ) -> Tensor:
     """What the regions of the fused image leave open of those of a source, mean over the samples, in nat a pixel.
 
-    It is the entropy of a source's region given that of the fused image, above the entropy of one gray level: 0 if the
-    one follows from the other, and it falls by as much as the mutual information of both rises. It asks for no gray
-    level, as any linear map of the regions tells as much.
+    It is the entropy of a source's region given that of the fused image, above the entropy of one gray level: at most
+    half a bit if the one follows from the other. It falls by as much as the mutual information of both rises. It asks
+    for no gray level, as any linear map of the regions tells as much.
 
     Args:
         fused: on the display scale, 0..1.
@@ -40,7 +42,7 @@ def left_open(
     joint = _covariance(torch.cat(points, dim=1), where)
     joint = joint + LEAST_VARIANCE * torch.eye(2 * DIMENSIONS, dtype=joint.dtype, device=joint.device)
     open_of_source = _log_determinant(joint) - _log_determinant(joint[:, :DIMENSIONS, :DIMENSIONS])
-    nats = open_of_source / (2 * DIMENSIONS) - torch.tensor(LEAST_VARIANCE).log() / 2
+    nats = open_of_source / (2 * DIMENSIONS) - math.log(LEAST_VARIANCE) / 2
     return mean_where(nats.to(fused.dtype), where.any(dim=1))
 
 
