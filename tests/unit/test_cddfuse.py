@@ -193,8 +193,8 @@ class TestUnits:
     def test_dense_attention_mixes_all_channels_of_a_neighborhood(self):
         torch.manual_seed(0)
         block = DenseAttentionBlock(4, heads=2)
-        assert block.attention.qkv_dwconv.weight.shape == (12, 12, 3, 3)
-        assert block.feed_forward.dwconv.weight.shape == (8, 2, 3, 3)
+        assert block.attention.qkv_dwconv.conv.weight.shape == (12, 12, 3, 3)
+        assert block.feed_forward.dwconv.conv.weight.shape == (8, 2, 3, 3)
 
 
 def test_one_pair_of_nearly_equal_sources_can_be_learned_by_heart():

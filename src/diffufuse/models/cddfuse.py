@@ -49,8 +49,10 @@ class CDDFuse(PairFuser):
             nodes: number of coupling nodes of the detail branch; its fusion unit has one.
         """
         super().__init__()
-        attention = {"blocks": blocks, "heads": heads, "feed_forward": feed_forward}
-        self.encoder = nn.Sequential(nn.Conv2d(1, width, 3, padding=1, bias=False), AttentionBlocks(width, **attention))
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1, bias=False),
+            AttentionBlocks(width, blocks=blocks, heads=heads, feed_forward=feed_forward),
+        )
         self.base_branch, self.base_fusion = (DenseAttentionBlock(width, heads=heads) for _ in range(2))
         self.detail_branch, self.detail_fusion = Coupling(width, nodes=nodes), Coupling(width, nodes=1)
         # So the second stage begins with the image that the decoder draws of the summed features.
@@ -58,7 +60,7 @@ class CDDFuse(PairFuser):
         self.detail_fusion.change_nothing()
         self.decoder = nn.Sequential(
             nn.Conv2d(2 * width, width, 1, bias=False),
-            AttentionBlocks(width, **attention),
+            AttentionBlocks(width, blocks=blocks, heads=heads, feed_forward=feed_forward),
             nn.Conv2d(width, width // 2, 3, padding=1, bias=False),
             nn.LeakyReLU(),
             nn.Conv2d(width // 2, outputs, 3, padding=1, bias=False),

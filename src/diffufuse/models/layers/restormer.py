@@ -53,9 +53,11 @@ class DenseAttentionBlock(AttentionBlock):
 
     def __init__(self, width: int, *, heads: int) -> None:
         """Build the block; arguments as for `AttentionBlock`."""
+        from monai.networks.blocks.convolutions import Convolution
+
         super().__init__(width, heads=heads, feed_forward=1.0)
-        self.attention.qkv_dwconv = nn.Conv2d(3 * width, 3 * width, 3, padding=1, bias=False)
-        self.feed_forward.dwconv = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=width, bias=False)
+        self.attention.qkv_dwconv = Convolution(2, 3 * width, 3 * width, bias=False, conv_only=True)
+        self.feed_forward.dwconv = Convolution(2, 2 * width, 2 * width, groups=width, bias=False, conv_only=True)
 
 
 class AttentionBlocks(nn.Sequential):
