@@ -34,6 +34,7 @@ FROM_ELSEWHERE = {
         "the paper reports 0.83",
         "arXiv 2409.10328",
         "arXiv 2211.14461",
+        "arXiv 2404.09498",
         # sizes of networks, from tests/unit/test_models.py
         "0.91 million",
         "0.53 million",
