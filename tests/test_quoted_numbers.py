@@ -35,6 +35,23 @@ FROM_ELSEWHERE = {
         "arXiv 2409.10328",
         "arXiv 2211.14461",
         "arXiv 2404.09498",
+        "doi:10.1109/TIP.2022.3193288",
+        "arXiv 1910.05577",
+        "arXiv 2412.08050",
+        "arXiv 2104.07636",
+        "arXiv 2506.15218",
+        "arXiv 2303.06840",
+        "arXiv 2404.17357",
+        # settings of the releases
+        "clipped at 0.01 a part",
+        "gray levels above 0.73",
+        "half of the weights 1 and 2.5",
+        # sizes of networks, from the tests of each
+        "published 3.82 million",
+        "10.07 million (published 10.03): 0.02, 3.50 with 0.86 of the frozen discriminator, 4.49, 2.05",
+        "20.67 + 3.03 million",
+        "20.67 million, the diffusion network",
+        "97.80 million",
         # sizes of networks, from tests/unit/test_models.py
         "0.91 million",
         "0.53 million",
