@@ -67,7 +67,9 @@ def test_the_first_stage_moves_what_restores_and_the_second_one_everything(alone
         assert moved(update) == every - fusing
     for update in alone.updates[FIRST:]:
         assert update.player is alone.regimen.second.player
-        assert moved(update) == every
+        assert every - fusing <= moved(update)
+    # Units that begin as the identity have weights behind a zero, which move from the second step on.
+    assert moved(alone.updates[-1]) == every
 
 
 def test_the_second_stage_begins_with_the_averaged_weights_of_the_first(alone):
