@@ -1,16 +1,22 @@
 """What the fusers by diffusion share: schedule and steps, the U-Net, and the prior of images."""
 
 import math
+import pickle
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
+from diffufuse.evaluate.efficiency import macs_of
+from diffufuse.models import build_model
 from diffufuse.models.layers import diffusion
 from diffufuse.models.layers.conditioning import TimeEmbedding, waves
 from diffufuse.models.layers.denoising import countdown, displayed, random_times, signed
 from diffufuse.models.layers.diffusion_unet import DiffusionUNet, Sizes
 from diffufuse.models.layers.image_prior import ImagePrior
+from diffufuse.models.layers.noise import SeededNoise
 
 SIZES = Sizes(width=8, multipliers=(1, 1, 2), blocks=1, groups=4, dropout=0.0)
 
@@ -64,7 +70,9 @@ class TestSchedule:
 class TestTime:
     def test_the_embedding_tells_apart_the_times_that_a_number_below_1_would_not(self):
         """The release embeds a-bar itself, .9999 or .9995 here."""
-        scaled = waves(torch.tensor([2.5, 10.0]), 128)
+        embedding = TimeEmbedding(128)
+        embedding.perceptron = nn.Identity()
+        scaled = embedding(torch.tensor([2.5, 10.0]))
         release = waves(torch.tensor([0.9999, 0.9995]), 128)
         assert (scaled[0] - scaled[1]).abs().max() > 1
         assert (release[0] - release[1]).abs().max() < 4e-4
@@ -208,3 +216,60 @@ class TestPrior:
         assert torch.equal(made[0].given, made[1].given)
         assert torch.equal(made[0].wanted[:, 1], images[:, 0])
         assert torch.equal(made[0].presence, presence)
+
+
+BLOCKS = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
+FUSERS = ("dmfnet", "ddfm", "tfs_diff")
+
+
+def built(name, **settings):
+    block = BLOCKS[name]
+    torch.manual_seed(0)
+    return build_model(block | {"settings": block["settings"] | settings}, modalities=2, outputs=1).eval()
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+class TestFusers:
+    @pytest.mark.parametrize("name", [*(f"{name}_small" for name in FUSERS), "dmfnet_small_t0", "dmfnet_small_t50"])
+    def test_small_ones_are_of_the_size_of_every_small_fuser(self, name):
+        assert count(built(name)) == pytest.approx(69_957, rel=0.1)
+        stride, patch = built(name).stride, BLOCKS[name]["training"]["patch"]
+        assert all(side % step == 0 for side, step in zip(patch, stride, strict=True))
+
+    @pytest.mark.parametrize("name", FUSERS)
+    def test_tiny_ones_are_a_third_of_it_at_most(self, name):
+        assert 10_000 < count(built(f"{name}_tiny")) < 23_000
+
+    @pytest.mark.parametrize(
+        ("name", "parameters"), [("dmfnet", 20_670_081 + 3_026_640), ("ddfm", 20_670_081), ("tfs_diff", 97_811_034)]
+    )
+    def test_published_ones_have_the_published_size(self, name, parameters):
+        with torch.device("meta"):
+            assert count(built(f"{name}_paper")) == pytest.approx(parameters, rel=1e-3)
+
+    @pytest.mark.parametrize("name", FUSERS)
+    def test_their_operations_can_be_counted_and_they_can_be_sent_to_another_process(self, name):
+        network = built(f"{name}_tiny", **({} if name == "dmfnet" else {"steps": 2}))
+        images = torch.rand(1, 2, 16, 24, 1, generator=torch.Generator().manual_seed(0))
+        again = pickle.loads(pickle.dumps(network))
+        presence = torch.ones_like(images, dtype=torch.bool)
+        made = [each(images, presence, noise=SeededNoise([1])) for each in (network, again)]
+        assert torch.equal(*made)
+        assert 1e6 < macs_of(network, images) < 1e8
+        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+            half = network(images, presence, noise=SeededNoise([1])).float()
+        assert (half - made[0]).abs().mean() < 0.05
+
+    def test_a_sampler_costs_its_steps(self):
+        images = torch.rand(1, 2, 16, 16, 1)
+        for name in ("ddfm", "tfs_diff"):
+            costs = [macs_of(built(f"{name}_tiny", steps=steps), images) for steps in (2, 8)]
+            assert costs[1] == pytest.approx(4 * costs[0], rel=1e-3)
+
+    @pytest.mark.parametrize("name", FUSERS)
+    def test_the_seed_alone_decides_the_weights(self, name):
+        first, second = built(f"{name}_tiny").state_dict(), built(f"{name}_tiny").state_dict()
+        assert all(torch.equal(weight, second[key]) for key, weight in first.items())
