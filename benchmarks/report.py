@@ -16,6 +16,7 @@ TITLES = {
     "registration": "N4 and registration",
     "recovery": "Known shifts and turns recovered",
     "gate": "The gate behind registration",
+    "registration_of_fusers": "What a fuser leaves of a known displacement",
     "patches": "Patches and slices of prepared cases",
     "cohort": "A cohort of 1,000 cases against one of 100",
     "whole_patient": "A whole patient, from images to logits",
