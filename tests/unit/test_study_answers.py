@@ -342,7 +342,8 @@ def test_registration_is_rigid_without_limits_unless_a_block_says_otherwise():
 
 
 def test_a_training_knows_the_conditions_that_it_learns_from_and_no_others():
-    assert small().parameters.conditions_learned(job(model="net")) == {"noise": {"corruption": "gaussian_noise"}}
+    learned = small().parameters.conditions_learned(job(dataset="legs", model="net"))
+    assert learned == {"noise": {"corruption": "gaussian_noise"}}
 
 
 def test_a_variant_differs_by_settings_and_samples_at_test_time_alone():

@@ -192,9 +192,9 @@ def test_no_fused_image_that_is_learned_from_is_of_a_case_that_the_fuser_or_the_
 
 def test_the_condition_is_applied_once_by_the_fuser():
     parameters = study("mean_follower", "two").parameters
-    assert parameters.condition(job(condition="no-pet", model="mean_follower")) == {}
-    assert parameters.condition(job(condition="no-pet", model="mean")) == {"absent": ["pet"]}
-    assert parameters.condition(job(condition="no-pet", model="two")) == {"absent": ["pet"]}
+    assert parameters.condition(job(dataset="legs", condition="no-pet", model="mean_follower")) == {}
+    assert parameters.condition(job(dataset="legs", condition="no-pet", model="mean")) == {"absent": ["pet"]}
+    assert parameters.condition(job(dataset="legs", condition="no-pet", model="two")) == {"absent": ["pet"]}
 
 
 def test_a_set_of_pairs_has_one_record_for_all_its_cases():
